@@ -1,0 +1,161 @@
+"""What a synthetic landscape is made of: content (what is in it) and style (how it looks), kept apart.
+
+Content knows nothing of seasons; style knows its domain. Lengths are in units of the image height and y points down,
+so that one content fits a canvas of any size.
+"""
+
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PALETTES = {"summer": ("meadow", "heath", "steppe"), "winter": ("frost", "rose", "pine")}
+LIGHTS = ("day", "dusk", "grey")
+DOMAINS = tuple(PALETTES)
+
+
+class _Truth(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Wave(_Truth):
+    """One term of a ridge line; `frequency` in cycles per image height, `phase` in cycles."""
+
+    frequency: float
+    amplitude: float
+    phase: float
+
+
+class Ridge(_Truth):
+    """A skyline: a sum of waves around the height `base`; peaked ones are mountains, the others hills."""
+
+    base: float
+    waves: tuple[Wave, ...]
+    peaked: bool
+
+    def crest(self, x: np.ndarray | float) -> np.ndarray:
+        """The y of the skyline at each x."""
+        angles = [2 * np.pi * (wave.frequency * np.asarray(x) + wave.phase) for wave in self.waves]
+        shapes = [1 - 2 * np.abs(np.sin(angle / 2)) if self.peaked else np.sin(angle) for angle in angles]
+        heights = [wave.amplitude * shape for wave, shape in zip(self.waves, shapes, strict=True)]
+        return self.base - np.sum(heights, axis=0)
+
+
+class Tree(_Truth):
+    """A tree that stands at x on ridge number `ridge`, `sink` below its crest."""
+
+    x: float
+    ridge: int
+    sink: float
+    height: float
+    kind: Literal["fir", "round"]
+
+
+class Lake(_Truth):
+    """An ellipse of water on the nearest ground, `width` and `height` being its half axes."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Sun(_Truth):
+    """The one sun, always clear of the ridges."""
+
+    x: float
+    y: float
+    radius: float
+
+
+class Content(_Truth):
+    """What is in the picture, in any season: ridges from far to near, trees from far to near, a lake and the sun."""
+
+    ridges: tuple[Ridge, Ridge, Ridge]
+    trees: tuple[Tree, ...]
+    lake: Lake
+    sun: Sun
+
+
+class Style(_Truth):
+    """How the picture looks: one of its domain's palettes, the light and the weather (strengths in [0, 1])."""
+
+    domain: Literal["summer", "winter"]
+    palette: str
+    light: Literal["day", "dusk", "grey"]
+    haze: float = Field(ge=0, le=1)
+    snowfall: float = Field(ge=0, le=1)
+    flakes_seed: int
+
+    @model_validator(mode="after")
+    def _palette_is_of_the_domain(self) -> Self:
+        if self.palette not in PALETTES[self.domain]:
+            raise ValueError(f"{self.domain} has no palette {self.palette!r}: use {', '.join(PALETTES[self.domain])}")
+        return self
+
+
+def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
+    """Draw a content for a canvas `aspect` times as wide as high; trees grow in number with the width."""
+
+    def uniform(low: float, high: float) -> float:
+        return round(float(rng.uniform(low, high)), 4)
+
+    def ridge(base: tuple[float, float], amplitude: float, peaked: bool) -> Ridge:
+        bands = ((0.5, 1.0, 1.0), (1.2, 2.2, 0.5), (3.0, 4.5, 0.15))
+        waves = [
+            Wave(
+                frequency=uniform(low, high),
+                amplitude=uniform(0.6 * amplitude * share, amplitude * share),
+                phase=uniform(0, 1),
+            )
+            for low, high, share in bands
+        ]
+        return Ridge(base=uniform(*base), waves=tuple(waves), peaked=peaked)
+
+    ridges = (ridge((0.34, 0.5), 0.12, True), ridge((0.49, 0.66), 0.06, False), ridge((0.65, 0.82), 0.045, False))
+    lake = Lake(
+        x=uniform(0.15, aspect - 0.15),
+        y=uniform(0.84, 0.93),
+        width=uniform(0.22, 0.38) * round(aspect**0.5, 4),
+        height=uniform(0.05, 0.085),
+    )
+    sun_x, radius = uniform(0.12, aspect - 0.12), uniform(0.055, 0.075)
+    around = np.linspace(sun_x - radius, sun_x + radius, 9)
+    clear = min(float(one.crest(around).min()) for one in ridges) - radius - 0.01
+    sun = Sun(x=sun_x, y=uniform(min(0.1, clear), min(0.26, clear)), radius=radius)
+    trees = [
+        Tree(
+            x=uniform(0.02, aspect - 0.02),
+            ridge=number,
+            sink=uniform(0.005, 0.05),
+            height=uniform(*((0.08, 0.13) if number == 1 else (0.13, 0.19))),
+            kind="fir" if rng.random() < 0.6 else "round",
+        )
+        for number in (1, 2)
+        for _ in range(round(aspect * rng.integers(3, 6)))
+    ]
+    trees.sort(key=lambda tree: (tree.ridge, tree.sink))
+    return Content(ridges=ridges, trees=tuple(trees), lake=lake, sun=sun)
+
+
+def draw_style(rng: np.random.Generator, domain: str) -> Style:
+    """Draw a style of `domain`: palette, light and weather independently; snow falls in two of three winter styles.
+
+    Raises:
+        ValueError: there is no such domain.
+    """
+    if domain not in PALETTES:
+        raise ValueError(f"there is no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+    palette, light = (str(rng.choice(names)) for names in (PALETTES[domain], LIGHTS))
+    haze, snowfall, seed = float(rng.uniform(0, 0.5)), float(rng.uniform(-0.5, 1)), int(rng.integers(2**31))
+    snowfall = max(0.0, snowfall) if domain == "winter" else 0.0
+    return Style.model_validate(
+        {
+            "domain": domain,
+            "palette": palette,
+            "light": light,
+            "haze": round(haze, 4),
+            "snowfall": round(snowfall, 4),
+            "flakes_seed": seed,
+        }
+    )

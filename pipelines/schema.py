@@ -1,0 +1,136 @@
+"""The on-disk contract of a data set: what `images_to_shards` writes and `shards_to_batches` reads.
+
+OUT/manifest.json              this module's `Manifest`; written last, so a data set without it is unfinished
+OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
+OUT/train/summer/000000.tar    a WebDataset shard
+OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEMA
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+MANIFEST_NAME = "manifest.json"
+REJECTS_NAME = "rejects.parquet"
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "domain", "reason", "detail")])
+INDEX_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),  # path inside the domain's folder
+        ("offset", pa.int64()),  # of the encoded image inside the tar, in bytes
+        ("size", pa.int64()),
+        ("crc32", pa.uint32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Frozen):
+    """One tar file; `name` is its path below the root of the data set."""
+
+    name: str
+    sha256: Sha256
+    bytes: int = Field(gt=0)
+    samples: int = Field(gt=0)
+
+    @property
+    def index_name(self) -> str:
+        """Path of the shard's index below the root of the data set."""
+        return self.name.removesuffix(".tar") + ".parquet"
+
+
+class BuildOptions(_Frozen):
+    """What, beside the images, decides the bytes of a data set."""
+
+    size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
+    test_fraction: float = Field(ge=0, lt=1)
+    shard_samples: int = Field(ge=1)
+
+
+class Manifest(_Frozen):
+    """Everything about a data set except its pixels."""
+
+    format_version: Literal[1] = 1
+    domains: tuple[DomainName, ...] = Field(min_length=1)
+    options: BuildOptions
+    plan: Sha256  # of the options and of every input file's domain, name and content
+    splits: dict[Split, dict[DomainName, tuple[Shard, ...]]]
+    rejects: dict[str, int]  # unused files by reason
+    enlarged: int = Field(ge=0)  # images that were smaller than `size`
+    copied: int = Field(ge=0)  # images stored byte for byte as they came
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if len(set(self.domains)) != len(self.domains):
+            raise ValueError("the domains are not distinct")
+        if set(self.splits) != set(SPLITS) or any(set(part) != set(self.domains) for part in self.splits.values()):
+            raise ValueError("the splits must be train and test, each with every domain")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Short side of every image, in pixels."""
+        return self.options.size
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 that names this data set: equal fingerprints mean equal bytes in every shard."""
+        return canonical_sha256(self.model_dump(mode="json"))
+
+    def count(self, split: Split, domain: str) -> int:
+        """Number of images of one domain in one split."""
+        return sum(shard.samples for shard in self.splits[split][domain])
+
+    def shards(self) -> Iterator[Shard]:
+        """Every shard of every split and domain."""
+        for split in SPLITS:
+            for domain in self.domains:
+                yield from self.splits[split][domain]
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def load(cls, root: Path) -> Self:
+        """Read the manifest of the data set in the folder `root`.
+
+        Raises:
+            ValueError: there is no manifest, or it is not one of this version.
+        """
+        path = Path(root) / MANIFEST_NAME
+        if not path.is_file():
+            raise ValueError(
+                f"{root} is not a finished data set (no {MANIFEST_NAME}): build one with `vqi2i data shard`"
+            )
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ValueError(f"{path} cannot be used ({first_error(error)}): build the data set again") from error
+
+
+def canonical_sha256(value: Any) -> str:
+    """sha256 of a JSON value, independent of the order of keys and of white space."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def first_error(error: ValidationError) -> str:
+    """The first of a validation's complaints as one phrase that names the field."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the whole"
+    return f"{where} = {first['input']!r}: {first['msg']}"

@@ -1,0 +1,236 @@
+import gc
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from PIL import Image
+
+import imaging
+from pipelines.images_to_shards import Row, build_shards, contact_sheet, describe
+from pipelines.schema import Manifest
+from pipelines.shards_to_batches import ShardReader
+
+
+def _picture(seed: int, height: int = 48, width: int = 48) -> np.ndarray:
+    """A smooth random image, so that JPEG stays close to it."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _folder(path: Path, seeds: range, suffix: str = ".jpg", height: int = 48, width: int = 48) -> Path:
+    for seed in seeds:
+        imaging.write(path / f"{seed:03d}{suffix}", _picture(seed, height, width))
+    return path
+
+
+@pytest.fixture
+def seasons(tmp_path: Path) -> dict[str, Path]:
+    return {
+        "summer": _folder(tmp_path / "in" / "summer", range(30), ".png"),
+        "winter": _folder(tmp_path / "in" / "winter", range(100, 120)),
+    }
+
+
+def _files(root: Path) -> dict[str, str]:
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def _rejects(root: Path) -> dict[str, tuple[str, str]]:
+    rows = pq.read_table(root / "rejects.parquet").to_pylist()
+    return {row["source"]: (row["reason"], row["detail"]) for row in rows}
+
+
+def _read_with_webdataset(paths: list[str]) -> list[dict[str, Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves shards open until they are collected
+        samples = list(webdataset.WebDataset(paths, shardshuffle=False))
+        gc.collect()
+    return samples
+
+
+def test_the_same_images_and_options_give_the_same_bytes(seasons: dict[str, Path], tmp_path: Path) -> None:
+    first = build_shards(seasons, out=tmp_path / "a", size=32, test_fraction=0.3, shard_samples=8)
+    second = build_shards(seasons, out=tmp_path / "b", size=32, test_fraction=0.3, shard_samples=8)
+    files = _files(tmp_path / "a")
+    assert files == _files(tmp_path / "b")
+    assert {"manifest.json", "rejects.parquet", "train/summer/000000.tar", "train/summer/000001.parquet"} <= set(files)
+    assert first.manifest.fingerprint == second.manifest.fingerprint
+    assert all(files[shard.name] == shard.sha256 for shard in first.manifest.shards())
+
+
+def test_every_image_is_in_one_split_and_webdataset_reads_the_same_pixels(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    manifest = build_shards(seasons, out=out, size=32, test_fraction=0.3, shard_samples=8).manifest
+    reader = ShardReader(out)
+    keys: set[str] = set()
+    for split, parts in manifest.splits.items():
+        for domain, shards in parts.items():
+            paths = [str(out / shard.name) for shard in shards]
+            samples = _read_with_webdataset(paths)
+            assert len(samples) == manifest.count(split, domain) == reader.count(split, domain) > 0
+            for index, sample in enumerate(samples):
+                assert np.array_equal(imaging.decode(sample["jpg"]), reader.read(split, domain, index))
+            keys |= {sample["__key__"] for sample in samples}
+    assert len(keys) == 50
+
+
+def test_the_short_side_becomes_size_and_enlarged_images_are_counted(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(3), height=20, width=30)
+    _folder(folder / "deeper", range(10, 14), height=96, width=64)
+    out = tmp_path / "out"
+    manifest = build_shards({"d": folder}, out=out, size=32, test_fraction=0).manifest
+    assert (manifest.enlarged, manifest.copied) == (3, 0)
+    reader = ShardReader(out)
+    shapes = [reader.read("train", "d", index).shape for index in range(7)]
+    assert sorted(shapes) == [(32, 48, 3)] * 3 + [(48, 32, 3)] * 4
+    table = pq.read_table(out / "train/d/000000.parquet").to_pylist()
+    assert [(row["height"], row["width"], 3) for row in table] == shapes
+
+
+def test_a_plain_jpeg_of_the_right_size_is_copied_and_a_rotated_one_is_upright(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(1), height=32, width=40)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    Image.fromarray(_picture(1, 32, 40)).save(folder / "rotated.jpg", quality=95, exif=orientation)
+    out = tmp_path / "out"
+    manifest = build_shards({"d": folder}, out=out, size=32, test_fraction=0).manifest
+    assert manifest.copied == 1
+    rows = {row["source"]: row for row in pq.read_table(out / "train/d/000000.parquet").to_pylist()}
+    shard = (out / "train/d/000000.tar").read_bytes()
+    stored = {source: shard[row["offset"] : row["offset"] + row["size"]] for source, row in rows.items()}
+    assert stored["000.jpg"] == (folder / "000.jpg").read_bytes()
+    upright = imaging.decode(stored["rotated.jpg"]).astype(int)
+    assert np.abs(upright - np.rot90(_picture(1, 32, 40), -1)).mean() < 4
+
+
+def test_unusable_files_are_left_out_and_named_with_the_reason(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(20))
+    (folder / "empty.jpg").touch()
+    (folder / "page.jpg").write_text("<html>not found</html>")
+    (folder / "cut.png").write_bytes(imaging.encode(_picture(50))[:-200])
+    (folder / "dangling.jpg").symlink_to(folder / "nowhere.jpg")
+    imaging.write(folder / "strip.png", _picture(51, 4, 400))
+    (folder / ".hidden.jpg").write_text("ignored")
+    (folder / "truth.json").write_text("ignored")
+    out = tmp_path / "out"
+    manifest = build_shards({"d": folder}, out=out, size=32, max_reject_fraction=0.2).manifest
+    assert {source: reason for source, (reason, _) in _rejects(out).items()} == {
+        "empty.jpg": "empty",
+        "page.jpg": "not_an_image",
+        "cut.png": "not_an_image",
+        "dangling.jpg": "unreadable",
+        "strip.png": "too_elongated",
+    }
+    assert manifest.rejects == {"empty": 1, "not_an_image": 2, "too_elongated": 1, "unreadable": 1}
+    assert manifest.count("train", "d") + manifest.count("test", "d") == 20
+
+
+def test_too_many_unusable_files_fail_the_build_and_it_can_be_given_again(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(4))
+    (folder / "page.jpg").write_text("<html>")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"1 of 5 files are unusable \(1 not_an_image\)"):
+        build_shards({"d": folder}, out=out, size=32, test_fraction=0)
+    assert "page.jpg" in _rejects(out)
+    with pytest.raises(ValueError, match="not a finished data set"):
+        Manifest.load(out)
+    assert build_shards({"d": folder}, out=out, size=32, test_fraction=0, max_reject_fraction=0.3).built
+    assert not (out / "plan.json").exists()
+
+
+def test_duplicates_are_dropped_within_and_never_straddle_splits_across_domains(tmp_path: Path) -> None:
+    first = _folder(tmp_path / "in" / "a", range(20))
+    _folder(first / "zcopies", range(20))
+    second = _folder(tmp_path / "in" / "b", range(20))
+    out = tmp_path / "out"
+    manifest = build_shards({"a": first, "b": second}, out=out, size=32, test_fraction=0.4).manifest
+    assert manifest.rejects == {"duplicate": 20}
+    assert _rejects(out)["zcopies/007.jpg"] == ("duplicate", "same bytes as 007.jpg")
+    reader = ShardReader(out)
+    pixels = {
+        split: {reader.read(split, domain, i).tobytes() for domain in "ab" for i in range(reader.count(split, domain))}
+        for split in ("train", "test")
+    }
+    assert not pixels["train"] & pixels["test"]
+    assert sum(map(len, pixels.values())) == 20
+    assert pixels["test"]
+
+
+def test_a_finished_data_set_is_left_alone_and_another_one_is_refused(seasons: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert build_shards(seasons, out=out, size=32).built
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert not build_shards(seasons, out=out, size=32).built
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(ValueError, match="other images or options"):
+        build_shards(seasons, out=out, size=16)
+    _folder(seasons["summer"], range(200, 201))
+    with pytest.raises(ValueError, match="other images or options"):
+        build_shards(seasons, out=out, size=32)
+
+
+def test_a_lost_shard_is_built_again(seasons: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build_shards(seasons, out=out, size=32)
+    before = _files(out)
+    (out / "train/summer/000000.tar").unlink()
+    assert build_shards(seasons, out=out, size=32).built
+    assert _files(out) == before
+
+
+def test_an_interrupted_build_continues_to_the_same_bytes(seasons: dict[str, Path], tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        assert total == 50
+        if done == 20:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(seasons, out=out, size=32, shard_samples=8, progress=interrupt)
+    build_shards(seasons, out=out, size=32, shard_samples=8)
+    build_shards(seasons, out=tmp_path / "calm", size=32, shard_samples=8)
+    assert _files(out) == _files(tmp_path / "calm")
+
+
+def test_mistakes_are_told_in_one_sentence(seasons: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"domain d, .*missing, does not exist"):
+        build_shards({"d": tmp_path / "missing"}, out=out, size=32)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match=r"domain d, .*bare, holds no image"):
+        build_shards({"d": tmp_path / "bare"}, out=out, size=32)
+    with pytest.raises(ValueError, match="'Sum mer'"):
+        build_shards({"Sum mer": seasons["summer"]}, out=out, size=32)
+    with pytest.raises(ValueError, match="test_fraction"):
+        build_shards(seasons, out=out, size=32, test_fraction=1.0)
+    with pytest.raises(ValueError, match="no part of this data set"):
+        build_shards(seasons, out=tmp_path / "in", size=32)
+    assert not out.exists()
+
+
+def test_description_and_contact_sheet_show_every_domain(seasons: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest = build_shards(seasons, out=out, size=32, test_fraction=0, shard_samples=16).manifest
+    rows = describe(manifest)
+    summer = sum(shard.bytes for shard in manifest.splits["train"]["summer"])
+    assert rows[0] == Row("train", "summer", 30, 2, summer)
+    assert [(row.split, row.domain, row.images) for row in rows[1:]] == [
+        ("train", "winter", 20),
+        ("test", "summer", 0),
+        ("test", "winter", 0),
+    ]
+    sheet = contact_sheet(out, manifest, "train", 4)
+    assert sheet.shape == (2 * 34 - 2, 4 * 34 - 2, 3)
+    assert np.array_equal(sheet[:32, :32], ShardReader(out).read("train", "summer", 0))

@@ -1,0 +1,168 @@
+"""What a training run is made of: frozen, typed, and overridden by dotted names."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
+from vqi2i.perceptual import PerceptualKind
+
+
+class LossWeights(Frozen):
+    """Weights of the generators' objective; the names are those of the terms and of the metrics."""
+
+    pixel: float = Field(5.0, ge=0)
+    perceptual: float = Field(0.0, ge=0)
+    commitment: float = Field(5.0, ge=0)
+    adversarial: float = Field(0.5, ge=0)
+    adversarial_reconstruction: float = Field(0.0, ge=0)
+    style: float = Field(1.0, ge=0)
+    content: float = Field(0.5, ge=0)
+
+
+class PerceptualConfig(Frozen):
+    """Which perceptual distance joins the pixel term, and where its weights lie."""
+
+    kind: PerceptualKind = "none"
+    vgg: Path | None = Field(None, description="VGG-16 state dictionary, for lpips")
+    heads: Path | None = Field(None, description="LPIPS v0.1 linear heads, for lpips")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "lpips" and (self.vgg is None or self.heads is None):
+            raise ValueError("perceptual.kind=lpips needs perceptual.vgg and perceptual.heads, paths of weight files")
+        return self
+
+
+class OptimConfig(Frozen):
+    """Adam, with gradients clipped by their norm."""
+
+    learning_rate: float = Field(gt=0)
+    betas: tuple[float, float] = (0.5, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(5.0, gt=0)
+
+
+class ScheduleConfig(Frozen):
+    """Everything that happens at a time, counted in images seen of each domain."""
+
+    images: int = Field(gt=0, description="length of the run")
+    minutes: float | None = Field(None, gt=0, description="wall clock after which the run stops early")
+    warmup_images: int = Field(0, ge=0, description="images over which the learning rate rises")
+    constant_until: float = Field(0.6, ge=0, le=1, description="share of the run after which the rate falls to zero")
+    log_every: int = Field(400, gt=0)
+    sample_every: int = Field(2000, gt=0)
+    save_every: int = Field(1000, gt=0)
+    keep_checkpoints: int = Field(2, gt=0)
+
+    def learning_rate_factor(self, position: int) -> float:
+        """Linear warm-up, constant, linear fall to zero."""
+        rising = min(1.0, (position + 1) / self.warmup_images) if self.warmup_images else 1.0
+        left = 1 - min(position / self.images, 1.0)
+        falling = min(1.0, left / (1 - self.constant_until)) if self.constant_until < 1 else 1.0
+        return rising * falling
+
+
+class CodebookConfig(Frozen):
+    """How the codebook follows the content and stays alive."""
+
+    start_at: int = Field(0, ge=0, description="images before the content is quantised; then it starts from a batch")
+    decay: float = Field(0.98, gt=0, lt=1)
+    restart_below: float = Field(0.03, ge=0, lt=1, description="restart codes used less than this share of uniform")
+
+
+class RunConfig(Frozen):
+    """What both stages share."""
+
+    recipe: str
+    seed: int = 0
+    batch_size: int = Field(gt=0, description="images of each domain in a step, over all workers")
+    precision: Literal["bf16", "float32"] = "bf16"
+    optim: OptimConfig
+    schedule: ScheduleConfig
+
+    def dump(self) -> str:
+        """The whole configuration as JSON."""
+        return self.model_dump_json(indent=2)
+
+
+class Stage1Config(RunConfig):
+    """Autoencoder and discriminators."""
+
+    stage: Literal["stage1"] = "stage1"
+    crop: int = Field(64, gt=0, description="side of the training crops in pixels")
+    network: NetworkConfig
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    discriminator_optim: OptimConfig
+    discriminator_reconstruction: float = Field(0.2, ge=0, description="weight of reconstructions in the hinge loss")
+    discriminator_from: int = Field(0, ge=0, description="images before the discriminators learn")
+    adversarial_from: int = Field(0, ge=0, description="images before the generators hear them")
+    weights: LossWeights = LossWeights()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    codebook: CodebookConfig = CodebookConfig()
+    ema_decay: float = Field(0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.crop % self.network.stride:
+            raise ValueError(f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}")
+        if self.adversarial_from < self.discriminator_from:
+            raise ValueError("adversarial_from must not come before discriminator_from: untrained answers mislead")
+        if (self.perceptual.kind == "none") != (self.weights.perceptual == 0):
+            raise ValueError("set perceptual.kind and weights.perceptual together: one without the other does nothing")
+        return self
+
+
+class Stage2Config(RunConfig):
+    """The prior over tokens."""
+
+    stage: Literal["stage2"] = "stage2"
+    prior: PriorConfig = PriorConfig()
+    variants: int = Field(2, gt=0, description="crops and mirror images of each picture that are turned into tokens")
+
+
+Config = TypeVar("Config", bound=Frozen)
+
+
+def override(config: Config, settings: Sequence[str]) -> Config:
+    """Return `config` with settings of the form `a.b=value` applied; values are JSON or plain strings.
+
+    Raises:
+        ValueError: a name does not exist, a value has the wrong type, or the result is inconsistent.
+    """
+    data = config.model_dump(mode="json")
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise ValueError(f"--set {setting!r} is not of the form name=value")
+        *path, leaf = name.split(".")
+        place: Any = data
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or leaf not in place:
+            raise ValueError(f"there is no setting {name!r}; {_near(place, data)}")
+        place[leaf] = _value(text)
+    try:
+        return type(config).model_validate(data)
+    except ValidationError as error:
+        raise ValueError("; ".join(_sentence(detail) for detail in error.errors())) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _near(place: Any, data: dict[str, Any]) -> str:
+    names = place if isinstance(place, dict) else data
+    return f"known here: {', '.join(names)}"
+
+
+def _sentence(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

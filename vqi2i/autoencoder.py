@@ -1,0 +1,94 @@
+"""The stage-1 model: shared content, style per domain, and everything the objective needs from one pass."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqi2i.config import NetworkConfig
+from vqi2i.decoder import Decoder
+from vqi2i.encoders import ContentEncoder, StyleEncoder, StyleMLP
+from vqi2i.quantizer import Codebook, Quantized
+from vqi2i.rows import merge, part
+
+
+class Views(NamedTuple):
+    """What one pass over n = domains x batch images gives; rows are ordered domain by domain."""
+
+    content: Tensor  # (n, d, h, w) continuous content, before the codebook
+    quantized: Quantized
+    reconstructions: Tensor  # (n, 3, H, W) each image from its own content and style
+    translations: Tensor  # (n, 3, H, W) row i: another domain's content in the domain and style of image i
+    style_error: Tensor  # scalar, equation (5)
+    content_error: Tensor  # scalar, equation (6)
+
+
+class Autoencoder(nn.Module):
+    """Content encoder, codebook, style encoders and generators of all domains."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.content_encoder = ContentEncoder(config)
+        self.codebook = Codebook(config.codebook_size, config.embed_dim)
+        self.style_encoders = nn.ModuleDict({domain: StyleEncoder(config) for domain in config.domains})
+        owners = ("shared",) if config.decoder == "shared" else config.domains
+        self.decoders = nn.ModuleDict({owner: Decoder(config) for owner in owners})
+        adain_channels = self._decoder(config.domains[0]).adain_channels
+        self.style_mlps = nn.ModuleDict({d: StyleMLP(config.style_dim, adain_channels) for d in config.domains})
+
+    def _decoder(self, domain: str) -> Decoder:
+        decoder = self.decoders["shared" if self.config.decoder == "shared" else domain]
+        assert isinstance(decoder, Decoder)
+        return decoder
+
+    def encode_content(self, images: Tensor) -> Quantized:
+        """Tokens and codes of images (b, 3, h, w) in [-1, 1]; sides must be multiples of the stride."""
+        return self.codebook(self.content_encoder(images))
+
+    def encode_style(self, images: Tensor, domain: str) -> Tensor:
+        """Styles (b, style_dim) of images of one domain."""
+        return self.style_encoders[domain](images)
+
+    def decode(self, codes: Tensor, styles: Tensor, domain: str) -> Tensor:
+        """Images (b, 3, H, W) of one domain from codes (b, d, h, w) and styles (b, style_dim[, m, n])."""
+        return self._decoder(domain)(codes, self.style_mlps[domain](styles))
+
+    def _styles(self, images: Tensor) -> Tensor:
+        """Styles of images ordered domain by domain, each by its own domain's encoder."""
+        chunks = images.chunk(len(self.config.domains))
+        return torch.cat([self.encode_style(x, d) for d, x in zip(self.config.domains, chunks, strict=True)])
+
+    def _decode_all(self, codes: Tensor, styles: Tensor) -> Tensor:
+        """Decode rows ordered domain by domain; a shared generator takes them in one pass."""
+        domains = self.config.domains
+        parameters = [self.style_mlps[d](s) for d, s in zip(domains, styles.chunk(len(domains)), strict=True)]
+        if self.config.decoder == "shared":
+            return self._decoder("shared")(codes, torch.cat(parameters))
+        chunks = zip(domains, codes.chunk(len(domains)), parameters, strict=True)
+        return torch.cat([self._decoder(d)(c, p) for d, c, p in chunks])
+
+    def forward(self, images: Tensor, shift: int = 1, *, quantize: bool = True) -> Views:
+        """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain, equally many of each.
+
+        Args:
+            images: pixels in [-1, 1].
+            shift: translations take their content from the domain `shift` places on, 1 <= shift < domains.
+            quantize: False passes continuous content to the generators, while the codebook has no vectors yet.
+        """
+        num_domains = len(self.config.domains)
+        content = self.content_encoder(images)
+        quantized = self.codebook(content)
+        if not quantize:
+            quantized = Quantized(content, quantized.tokens, torch.zeros_like(quantized.commitment))
+        codes = quantized.codes
+        styles = self._styles(images)
+
+        partner = codes.roll(-shift * (len(images) // num_domains), dims=0)
+        both = self._decode_all(merge([codes, partner], num_domains), merge([styles, styles], num_domains))
+        reconstructions, translations = part(both, num_domains, 2)
+
+        # (5): a translated image gives its style back. (6): its content is the codes it was made from.
+        style_error = (self._styles(translations) - styles.detach()).abs().mean()
+        content_error = (self.content_encoder(translations) - partner.detach()).abs().mean()
+        return Views(content, quantized, reconstructions, translations, style_error, content_error)

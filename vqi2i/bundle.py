@@ -1,0 +1,106 @@
+"""Bundles: a model as a directory of `config.json`, safetensors, a model card and sample pictures. Never pickles."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vqi2i.config import Frozen, NetworkConfig, PriorConfig
+
+CONFIG = "config.json"
+
+
+class BundleError(ValueError):
+    """A directory is not a bundle that can be used; the message says what is wrong with which file."""
+
+
+class BundleConfig(Frozen):
+    """What `config.json` holds: enough to build the networks, and where they come from."""
+
+    format_version: Literal[1] = 1
+    network: NetworkConfig
+    prior: PriorConfig | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict, description="recipe, data, images seen, metrics")
+
+
+def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module], *, card: str) -> None:
+    """Write a bundle beside `path` and move it there in one step, replacing an older one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    for name, module in parts.items():
+        tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+        save_file(tensors, staging / f"{name}.safetensors")
+    (staging / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
+    (staging / "MODEL_CARD.md").write_text(card)
+    if path.exists():
+        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+        os.replace(path, retired / path.name)
+        os.replace(staging, path)
+        shutil.rmtree(retired)
+    else:
+        os.replace(staging, path)
+
+
+def read_config(path: Path) -> BundleConfig:
+    """Read a bundle's configuration.
+
+    Raises:
+        BundleError: there is no bundle at `path`, or its configuration is not valid.
+    """
+    file = Path(path) / CONFIG
+    if not file.is_file():
+        raise BundleError(f"{path} is not a bundle: it has no {CONFIG}; give the directory that training wrote")
+    try:
+        return BundleConfig.model_validate_json(file.read_text())
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        raise BundleError(f"{file} is not valid: {where}: {detail['msg']}") from error
+
+
+def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
+    """Read the tensors of one part of a bundle.
+
+    Raises:
+        BundleError: the file is missing or damaged.
+    """
+    file = Path(path) / f"{name}.safetensors"
+    try:
+        return load_file(file)
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is incomplete: {file.name} is missing; export or download it again") from error
+    except SafetensorError as error:
+        raise BundleError(f"{file} is damaged ({error}); export or download it again") from error
+
+
+def fill(module: nn.Module, path: Path, name: str) -> None:
+    """Load one part of a bundle into `module`; every key and shape must match.
+
+    Raises:
+        BundleError: keys are missing or unknown, or shapes differ from the configuration's.
+    """
+    try:
+        module.load_state_dict(read_tensors(path, name))
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:300]
+        raise BundleError(f"{path}/{name}.safetensors does not fit its {CONFIG}: {first}") from error
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 over the bundle's configuration and weights: the identity of what it computes."""
+    digest = hashlib.sha256()
+    config = read_config(path)
+    digest.update(json.dumps(config.model_dump(mode="json", exclude={"provenance"}), sort_keys=True).encode())
+    for file in sorted(Path(path).glob("*.safetensors")):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""Frozen configurations of the networks: what a bundle needs to build them again."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Domain = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class Frozen(BaseModel):
+    """A configuration: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(Frozen):
+    """Content encoder, codebook, style encoders and generators of one model."""
+
+    domains: tuple[Domain, ...] = Field(min_length=2)
+    resolution: int = Field(64, gt=0, description="nominal image side in pixels; decides where attention is placed")
+    patch: int = Field(2, gt=0, description="space-to-depth factor of the stem and of the head; 1 in the paper")
+    base_channels: int = Field(48, gt=0)
+    channel_multipliers: tuple[int, ...] = Field((1, 2), min_length=1)
+    num_res_blocks: int = Field(2, gt=0)
+    attention_resolutions: tuple[int, ...] = ()
+    z_channels: int = Field(64, gt=0, description="channels on either side of the bottleneck")
+    embed_dim: int = Field(64, gt=0, description="channels of a codebook vector")
+    codebook_size: int = Field(256, gt=1)
+    style_dim: int = Field(8, gt=0)
+    style_channels: int = Field(32, gt=0, description="channels of the style encoder's first layer")
+    decoder: Literal["shared", "per_domain"] = Field("shared", description="one generator for all domains, or one each")
+    num_style_blocks: int = Field(4, gt=0, description="AdaIN blocks at the smallest scale")
+    adain: Literal["bottleneck", "every_level"] = Field(
+        "every_level", description="where style enters: the style blocks only (paper), or those and all levels"
+    )
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per token along each side."""
+        return self.patch * 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        return tuple(self.base_channels * multiplier for multiplier in self.channel_multipliers)
+
+    def has_attention(self, level: int) -> bool:
+        """Whether the blocks of `level` (0 = finest) are followed by attention."""
+        return self.resolution // self.patch // 2**level in self.attention_resolutions
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.domains)) != len(self.domains):
+            raise ValueError(f"domains must differ from one another, got {', '.join(self.domains)}")
+        if self.resolution % self.stride:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of the stride {self.stride}")
+        return self
+
+
+class DiscriminatorConfig(Frozen):
+    """Patch discriminators: one answer per patch, per domain."""
+
+    base_channels: int = Field(32, gt=0)
+    num_layers: int = Field(2, gt=0, description="convolutions of stride 2")
+    norm: Literal["none", "instance"] = "none"
+    trunk: Literal["shared", "per_domain"] = Field("shared", description="one trunk with a head per domain, or one each")
+
+
+class PriorConfig(Frozen):
+    """The causal transformer over content tokens."""
+
+    num_layers: int = Field(4, gt=0)
+    num_heads: int = Field(4, gt=0)
+    width: int = Field(128, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    window: tuple[int, int] = Field((16, 16), description="rows and columns of tokens seen at once")
+
+    @property
+    def num_positions(self) -> int:
+        return math.prod(self.window)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"prior.width {self.width} is not a multiple of prior.num_heads {self.num_heads}")
+        return self

@@ -1,0 +1,85 @@
+"""Generator: content codes and a style to an image."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqi2i.config import NetworkConfig
+from vqi2i.layers import AdaINResBlock, Attention, ResBlock, Upsample, adain, group_norm
+
+
+class Decoder(nn.Module):
+    """G: AdaIN blocks at the smallest scale, then levels of residual blocks up to full size."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        adaptive = config.adain == "every_level"
+        channels = config.level_channels[-1]
+        self.from_embedding = nn.Conv2d(config.embed_dim, config.z_channels, 1)
+        self.stem = nn.Conv2d(config.z_channels, channels, 3, padding=1)
+        blocks: list[nn.Module] = [AdaINResBlock(channels) for _ in range(config.num_style_blocks)]
+        blocks += [
+            ResBlock(channels, channels, adaptive=adaptive),
+            Attention(channels),
+            ResBlock(channels, channels, adaptive=adaptive),
+        ]
+        for level, width in reversed(list(enumerate(config.level_channels))):
+            for _ in range(config.num_res_blocks + 1):
+                blocks.append(ResBlock(channels, width, adaptive=adaptive))
+                channels = width
+                if config.has_attention(level):
+                    blocks.append(Attention(width))
+            if level > 0:
+                blocks.append(Upsample(width))
+        blocks.append(Head(channels, config.patch, adaptive=adaptive))
+        self.blocks = nn.ModuleList(blocks)
+
+    @property
+    def adain_channels(self) -> list[int]:
+        """Channels of every AdaIN layer, in the order they are met."""
+        return [c for block in self.blocks for c in _adain_channels(block)]
+
+    def forward(self, codes: Tensor, adain_parameters: Tensor) -> Tensor:
+        """Decode codes (b, embed_dim, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1] up to overshoot.
+
+        Args:
+            codes: quantised content.
+            adain_parameters: a style MLP's output, (b, 2 * sum(adain_channels)) or with two canvas axes behind.
+        """
+        styles = list(adain_parameters.split([2 * channels for channels in self.adain_channels], dim=1))
+        x = self.stem(self.from_embedding(codes))
+        for block in self.blocks:
+            count = len(_adain_channels(block))
+            x = block(x, styles[:count]) if count else block(x)
+            styles = styles[count:]
+        return x
+
+
+def _adain_channels(block: nn.Module) -> list[int]:
+    return block.adain_channels if isinstance(block, AdaINResBlock | ResBlock | Head) else []
+
+
+class Head(nn.Module):
+    """Features to pixels; where style enters every level it sets the colours here."""
+
+    def __init__(self, channels: int, patch: int, *, adaptive: bool, width: int = 16):
+        super().__init__()
+        self.channels = channels
+        self.patch = patch
+        self.adaptive = adaptive
+        self.norm = nn.Identity() if adaptive else group_norm(channels)
+        self.conv = nn.Conv2d(channels, 3 if patch == 1 else width * patch**2, 3, padding=1)
+        # Sub-pixel outputs are made apart from each other: a convolution at full size joins them.
+        self.full_size = nn.Identity() if patch == 1 else nn.Conv2d(width, 3, 3, padding=1)
+
+    @property
+    def adain_channels(self) -> list[int]:
+        """Channels of each AdaIN layer, in the order they are met."""
+        return [self.channels] if self.adaptive else []
+
+    def forward(self, x: Tensor, style: list[Tensor] | None = None) -> Tensor:
+        """Map (b, c, h, w) to (b, 3, h * patch, w * patch)."""
+        y = adain(x, style[0]) if self.adaptive and style else self.norm(x)
+        y = self.conv(F.silu(y))
+        if self.patch == 1:
+            return y
+        return self.full_size(F.silu(F.pixel_shuffle(y, self.patch)))

@@ -1,0 +1,78 @@
+"""Content encoder (shared by the domains) and style encoder (one per domain)."""
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from vqi2i.config import NetworkConfig
+from vqi2i.layers import Attention, Downsample, ResBlock, group_norm
+
+
+class ContentEncoder(nn.Module):
+    """E^c: images to continuous content, one vector per token position."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.patch = config.patch
+        channels = config.base_channels
+        self.stem = nn.Conv2d(3 * config.patch**2, channels, 3, padding=1)
+        blocks: list[nn.Module] = []
+        for level, width in enumerate(config.level_channels):
+            for _ in range(config.num_res_blocks):
+                blocks.append(ResBlock(channels, width))
+                channels = width
+                if config.has_attention(level):
+                    blocks.append(Attention(width))
+            if level < len(config.level_channels) - 1:
+                blocks.append(Downsample(width))
+        self.levels = nn.Sequential(*blocks)
+        self.middle = nn.Sequential(ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels))
+        self.head = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
+        self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim, h/stride, w/stride)."""
+        x = F.pixel_unshuffle(images, self.patch)
+        return self.to_embedding(self.head(self.middle(self.levels(self.stem(x)))))
+
+
+class StyleEncoder(nn.Module):
+    """E^s: images to one style vector each; no normalisation, since it would wash the style out."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        width = config.style_channels
+        widths = [width, 2 * width, 4 * width, 4 * width, 4 * width]
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect"), nn.ReLU()]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, padding_mode="reflect"), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], config.style_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode (b, 3, h, w), sides at least 32, to styles (b, style_dim)."""
+        return self.head(self.features(images).mean(dim=(2, 3)))
+
+
+class StyleMLP(nn.Module):
+    """Style vectors to the parameters of every AdaIN layer of a generator."""
+
+    def __init__(self, style_dim: int, adain_channels: list[int], hidden: int = 256):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(style_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(hidden, 2 * sum(adain_channels)),
+        )  # fmt: skip
+        # Start near plain instance normalisation: weights one, biases zero.
+        last, offset = self.layers[-1], 0
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.bias)
+        for channels in adain_channels:
+            nn.init.ones_(last.bias[offset + channels : offset + 2 * channels])
+            offset += 2 * channels
+
+    def forward(self, styles: Tensor) -> Tensor:
+        """Map (b, style_dim) to (b, 2 * channels), or a canvas of styles (b, style_dim, m, n) likewise."""
+        if styles.ndim == 2:
+            return self.layers(styles)
+        return rearrange(self.layers(rearrange(styles, "b s m n -> b m n s")), "b m n p -> b p m n")

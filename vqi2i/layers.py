@@ -1,0 +1,118 @@
+"""Building blocks of the encoders and generators."""
+
+import math
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with 32 groups, or the most that divide the channels."""
+    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
+
+
+def adain(x: Tensor, parameters: Tensor) -> Tensor:
+    """Adaptive instance normalisation: normalise each channel, then scale and shift it by style.
+
+    Args:
+        x: features (b, c, h, w).
+        parameters: bias then weight, (b, 2c) for one style per image, or (b, 2c, m, n) for a style that varies
+            over the canvas and is interpolated to the features' size.
+    """
+    # Instance normalisation as group normalisation with one channel per group: the same numbers, a faster kernel.
+    normalised = F.group_norm(x, x.shape[1], eps=1e-5)
+    if parameters.ndim == 2:
+        parameters = parameters[:, :, None, None]
+    else:
+        parameters = F.interpolate(parameters, size=x.shape[2:], mode="bilinear", align_corners=False)
+    bias, weight = parameters.chunk(2, dim=1)
+    return normalised * weight + bias
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block; normalised by group, or by style where `adaptive`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, adaptive: bool = False):
+        super().__init__()
+        self.adaptive = adaptive
+        self.norm1 = nn.Identity() if adaptive else group_norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.Identity() if adaptive else group_norm(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    @property
+    def adain_channels(self) -> list[int]:
+        """Channels of each AdaIN layer, in the order they are met."""
+        return [self.conv1.in_channels, self.conv2.in_channels] if self.adaptive else []
+
+    def forward(self, x: Tensor, style: list[Tensor] | None = None) -> Tensor:
+        """Map (b, in, h, w) to (b, out, h, w); `style` holds one AdaIN parameter tensor per AdaIN layer."""
+        first, second = style if self.adaptive and style else (None, None)
+        y = self.norm1(x) if first is None else adain(x, first)
+        y = self.conv1(F.silu(y))
+        y = self.norm2(y) if second is None else adain(y, second)
+        return self.shortcut(x) + self.conv2(F.silu(y))
+
+
+class AdaINResBlock(nn.Module):
+    """The paper's style block: two reflection-padded convolutions, each followed by AdaIN."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+
+    @property
+    def adain_channels(self) -> list[int]:
+        """Channels of each AdaIN layer, in the order they are met."""
+        return [self.conv1.out_channels, self.conv2.out_channels]
+
+    def forward(self, x: Tensor, style: list[Tensor]) -> Tensor:
+        """Map (b, c, h, w) to the same shape under two AdaIN parameter tensors."""
+        first, second = style
+        return x + adain(self.conv2(F.relu(adain(self.conv1(x), first))), second)
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over all positions."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        y = self.norm(x)
+        query, key, value = (rearrange(layer(y), "b c h w -> b 1 (h w) c") for layer in (self.query, self.key, self.value))
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(rearrange(mixed, "b 1 (h w) c -> b c h w", h=x.shape[2]))
+
+
+class Downsample(nn.Module):
+    """Halve both sides: pad right and bottom by one, then a convolution of stride 2."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, c, h/2, w/2)."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double both sides: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, c, 2h, 2w)."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

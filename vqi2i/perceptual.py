@@ -1,0 +1,82 @@
+"""Perceptual distances for the reconstruction term, one that needs no download and LPIPS from files."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PerceptualKind = Literal["none", "multiscale", "lpips"]
+
+
+class MultiScale(nn.Module):
+    """Luminance-gradient and colour differences over an image pyramid: structure without a pretrained network."""
+
+    def __init__(self, num_scales: int = 3):
+        super().__init__()
+        self.num_scales = num_scales
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Distance of each image to its target (b, 3, h, w), averaged to a scalar."""
+        total = images.new_zeros(())
+        for _ in range(self.num_scales):
+            difference = images - targets
+            total = total + difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+            images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
+        return total / self.num_scales + (images - targets).abs().mean()
+
+
+_VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+class LPIPS(nn.Module):
+    """Learned perceptual distance over VGG-16 features (Zhang et al., 2018), from weights in local files.
+
+    Args:
+        vgg: a torchvision VGG-16 state dictionary (`features.0.weight`, ...).
+        heads: LPIPS v0.1 linear heads (`lin0.model.1.weight`, ...).
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        KeyError: a file is not what its argument says.
+    """
+
+    def __init__(self, vgg: Path, heads: Path):
+        super().__init__()
+        self.stages = nn.ModuleList(_vgg_stages())
+        features = torch.load(vgg, weights_only=True, map_location="cpu")
+        convolutions = [m for stage in self.stages for m in stage.modules() if isinstance(m, nn.Conv2d)]
+        keys = [key.removesuffix(".weight") for key in features if key.startswith("features.") and key.endswith(".weight")]
+        if len(keys) != len(convolutions):
+            raise KeyError(f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16")
+        for convolution, key in zip(convolutions, keys, strict=True):
+            convolution.load_state_dict({"weight": features[f"{key}.weight"], "bias": features[f"{key}.bias"]})
+        linear = torch.load(heads, weights_only=True, map_location="cpu")
+        for index in range(len(_VGG_WIDTHS)):
+            self.register_buffer(f"head{index}", linear[f"lin{index}.model.1.weight"].flatten())
+        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Distance of each image to its target (b, 3, h, w) in [-1, 1], averaged to a scalar."""
+        x = (torch.cat([images, targets]) - self.mean) / self.std
+        total = images.new_zeros(())
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            a, b = F.normalize(x, dim=1, eps=1e-10).chunk(2)
+            head = self.get_buffer(f"head{index}")
+            total = total + torch.einsum("bchw,c->bhw", (a - b).pow(2), head).mean()
+        return total
+
+
+def _vgg_stages() -> list[nn.Sequential]:
+    stages, channels = [], 3
+    for index, widths in enumerate(_VGG_WIDTHS):
+        layers: list[nn.Module] = [] if index == 0 else [nn.MaxPool2d(2)]
+        for width in widths:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        stages.append(nn.Sequential(*layers))
+    return stages

@@ -1,0 +1,35 @@
+"""What styles a domain has: training styles and a kernel around each, so that sampling one needs no image."""
+
+import torch
+from torch import Tensor, nn
+
+
+class StylePrior(nn.Module):
+    """Kernel density over the styles of training images, one per domain.
+
+    A Gaussian would put most of its mass between the modes (a dusk that is half a noon); kernels keep the modes.
+    """
+
+    def __init__(self, styles: dict[str, Tensor]):
+        super().__init__()
+        for domain, rows in styles.items():
+            if rows.ndim != 2 or not len(rows):
+                raise ValueError(f"the style prior of {domain} needs styles (n, style_dim), got {tuple(rows.shape)}")
+            self.register_buffer(f"styles_{domain}", rows.detach().float().cpu())
+
+    def styles(self, domain: str) -> Tensor:
+        """The fitted styles (n, style_dim) of a domain."""
+        return self.get_buffer(f"styles_{domain}")
+
+    def sample(self, domain: str, generators: list[torch.Generator]) -> Tensor:
+        """Draw one style per generator: (len(generators), style_dim)."""
+        rows = self.styles(domain)
+        count, dim = rows.shape
+        # Half of Scott's rule: the rule assumes one Gaussian and would smear several modes into one.
+        bandwidth = 0.5 * count ** (-1 / (dim + 4)) * rows.std(0, correction=0)
+        drawn = []
+        for generator in generators:
+            index = int(torch.randint(count, (), generator=generator))
+            noise = torch.randn(dim, generator=generator).to(rows.device)
+            drawn.append(rows[index] + bandwidth * noise)
+        return torch.stack(drawn)
