@@ -96,46 +96,54 @@ class Style(_Truth):
 
 def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
     """Draw a content for a canvas `aspect` times as wide as high; trees grow in number with the width."""
-
-    def uniform(low: float, high: float) -> float:
-        return round(float(rng.uniform(low, high)), 4)
-
-    def ridge(base: tuple[float, float], amplitude: float, peaked: bool) -> Ridge:
-        bands = ((0.5, 1.0, 1.0), (1.2, 2.2, 0.5), (3.0, 4.5, 0.15))
-        waves = [
-            Wave(
-                frequency=uniform(low, high),
-                amplitude=uniform(0.6 * amplitude * share, amplitude * share),
-                phase=uniform(0, 1),
-            )
-            for low, high, share in bands
-        ]
-        return Ridge(base=uniform(*base), waves=tuple(waves), peaked=peaked)
-
-    ridges = (ridge((0.34, 0.5), 0.12, True), ridge((0.49, 0.66), 0.06, False), ridge((0.65, 0.82), 0.045, False))
+    far = _draw_ridge(rng, base=(0.34, 0.50), amplitude=0.12, peaked=True)
+    middle = _draw_ridge(rng, base=(0.49, 0.66), amplitude=0.06)
+    near = _draw_ridge(rng, base=(0.65, 0.82), amplitude=0.045)
+    ridges = (far, middle, near)
     lake = Lake(
-        x=uniform(0.15, aspect - 0.15),
-        y=uniform(0.84, 0.93),
-        width=uniform(0.22, 0.38) * round(aspect**0.5, 4),
-        height=uniform(0.05, 0.085),
+        x=_uniform(rng, 0.15, aspect - 0.15),
+        y=_uniform(rng, 0.84, 0.93),
+        width=_uniform(rng, 0.22 * aspect**0.5, 0.38 * aspect**0.5),
+        height=_uniform(rng, 0.05, 0.085),
     )
-    sun_x, radius = uniform(0.12, aspect - 0.12), uniform(0.055, 0.075)
-    around = np.linspace(sun_x - radius, sun_x + radius, 9)
-    clear = min(float(one.crest(around).min()) for one in ridges) - radius - 0.01
-    sun = Sun(x=sun_x, y=uniform(min(0.1, clear), min(0.26, clear)), radius=radius)
-    trees = [
-        Tree(
-            x=uniform(0.02, aspect - 0.02),
-            ridge=number,
-            sink=uniform(0.005, 0.05),
-            height=uniform(*((0.08, 0.13) if number == 1 else (0.13, 0.19))),
-            kind="fir" if rng.random() < 0.6 else "round",
-        )
-        for number in (1, 2)
-        for _ in range(round(aspect * rng.integers(3, 6)))
-    ]
+    trees = [_draw_tree(rng, aspect, ridge) for ridge in (1, 2) for _ in range(round(aspect * rng.integers(3, 6)))]
     trees.sort(key=lambda tree: (tree.ridge, tree.sink))
-    return Content(ridges=ridges, trees=tuple(trees), lake=lake, sun=sun)
+    return Content(ridges=ridges, trees=tuple(trees), lake=lake, sun=_draw_sun(rng, aspect, ridges))
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return round(float(rng.uniform(low, high)), 4)
+
+
+def _draw_ridge(
+    rng: np.random.Generator, *, base: tuple[float, float], amplitude: float, peaked: bool = False
+) -> Ridge:
+    waves = [
+        Wave(
+            frequency=_uniform(rng, low, high),
+            amplitude=_uniform(rng, 0.6 * amplitude * share, amplitude * share),
+            phase=_uniform(rng, 0, 1),
+        )
+        for low, high, share in ((0.5, 1.0, 1.0), (1.2, 2.2, 0.5), (3.0, 4.5, 0.15))
+    ]
+    return Ridge(base=_uniform(rng, *base), waves=tuple(waves), peaked=peaked)
+
+
+def _draw_tree(rng: np.random.Generator, aspect: float, ridge: int) -> Tree:
+    return Tree(
+        x=_uniform(rng, 0.02, aspect - 0.02),
+        ridge=ridge,
+        sink=_uniform(rng, 0.005, 0.05),
+        height=_uniform(rng, 0.08, 0.13) if ridge == 1 else _uniform(rng, 0.13, 0.19),
+        kind="fir" if rng.random() < 0.6 else "round",
+    )
+
+
+def _draw_sun(rng: np.random.Generator, aspect: float, ridges: tuple[Ridge, ...]) -> Sun:
+    x, radius = _uniform(rng, 0.12, aspect - 0.12), _uniform(rng, 0.055, 0.075)
+    around = np.linspace(x - radius, x + radius, 9)
+    lowest = min(float(ridge.crest(around).min()) for ridge in ridges) - radius - 0.01
+    return Sun(x=x, y=_uniform(rng, min(0.1, lowest), min(0.26, lowest)), radius=radius)
 
 
 def draw_style(rng: np.random.Generator, domain: str) -> Style:

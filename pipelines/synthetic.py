@@ -50,7 +50,7 @@ class SyntheticSummary(BaseModel):
 
 
 class Triples(NamedTuple):
-    """Paired test images, uint8 (n, height, width, 3): `truth` is the content of `source` in the style of `exemplar`."""
+    """Test images, uint8 (n, height, width, 3); `truth` is the content of `source` in the style of `exemplar`."""
 
     source: np.ndarray
     exemplar: np.ndarray

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.layers import AdaINResBlock, Attention, ResBlock, Upsample, adain, group_norm
+from vqi2i.layers import AdaINResBlock, Attention, ResBlock, Upsample, adain, GroupNorm
 
 
 class Decoder(nn.Module):
@@ -66,7 +66,7 @@ class Head(nn.Module):
         self.channels = channels
         self.patch = patch
         self.adaptive = adaptive
-        self.norm = nn.Identity() if adaptive else group_norm(channels)
+        self.norm = nn.Identity() if adaptive else GroupNorm(channels)
         self.conv = nn.Conv2d(channels, 3 if patch == 1 else width * patch**2, 3, padding=1)
         # Sub-pixel outputs are made apart from each other: a convolution at full size joins them.
         self.full_size = nn.Identity() if patch == 1 else nn.Conv2d(width, 3, 3, padding=1)

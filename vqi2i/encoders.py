@@ -5,7 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.layers import Attention, Downsample, ResBlock, group_norm
+from vqi2i.layers import Attention, Downsample, ResBlock, GroupNorm
 
 
 class ContentEncoder(nn.Module):
@@ -27,7 +27,7 @@ class ContentEncoder(nn.Module):
                 blocks.append(Downsample(width))
         self.levels = nn.Sequential(*blocks)
         self.middle = nn.Sequential(ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels))
-        self.head = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
+        self.head = nn.Sequential(GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
         self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
 
     def forward(self, images: Tensor) -> Tensor:

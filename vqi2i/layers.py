@@ -2,14 +2,35 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
     """Group normalisation with 32 groups, or the most that divide the channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
+
+    def __init__(self, channels: int):
+        super().__init__(math.gcd(32, channels), channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        return normalise(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def normalise(
+    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Group normalisation that is fast in channels-last memory.
+
+    On CPUs the kernel is 6 to 15 times faster on contiguous bfloat16 tensors than on channels-last ones, and the
+    convolutions the other way round: two copies cost less than either.
+    """
+    if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+        y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
+        return y.contiguous(memory_format=torch.channels_last)
+    return F.group_norm(x, num_groups, weight, bias, eps)
 
 
 def adain(x: Tensor, parameters: Tensor) -> Tensor:
@@ -21,7 +42,7 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
             over the canvas and is interpolated to the features' size.
     """
     # Instance normalisation as group normalisation with one channel per group: the same numbers, a faster kernel.
-    normalised = F.group_norm(x, x.shape[1], eps=1e-5)
+    normalised = normalise(x, x.shape[1])
     if parameters.ndim == 2:
         parameters = parameters[:, :, None, None]
     else:
@@ -36,9 +57,9 @@ class ResBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, adaptive: bool = False):
         super().__init__()
         self.adaptive = adaptive
-        self.norm1 = nn.Identity() if adaptive else group_norm(in_channels)
+        self.norm1 = nn.Identity() if adaptive else GroupNorm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.Identity() if adaptive else group_norm(out_channels)
+        self.norm2 = nn.Identity() if adaptive else GroupNorm(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
@@ -80,7 +101,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = GroupNorm(channels)
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)

@@ -1,4 +1,5 @@
 import hashlib
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_batches_are_the_same_for_any_number_of_threads_and_ranks_and_on_resume(
         assert [_hash(*parts) for parts in zip(*ranks, strict=True)] == expected
     assert [_hash(batch) for batch in _take(_batches(reader), 5, start=7 * 6)] == expected[7:]
     assert _hash(_batches(reader).at(7 * 6)) == expected[7]
+
+
+def test_closing_the_stream_ends_its_threads(reader: ShardReader) -> None:
+    stream = _batches(reader).iterate()
+    next(stream)
+    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    stream.close()
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
 def test_batches_follow_the_seed(reader: ShardReader) -> None:
