@@ -1,6 +1,8 @@
 """Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the discriminators."""
 
 import hashlib
+from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,13 +10,18 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from imaging.codec import Pixels
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
+from training.feed import ImageFeed
+from training.snapshots import reconstruction_psnr, translation_grid
 from training.worker import Worker
 from vqi2i.autoencoder import Autoencoder, Views
 from vqi2i.discriminator import Discriminator
 from vqi2i.losses import discriminator_loss, generator_terms, weighted_sum
 from vqi2i.perceptual import LPIPS, MultiScale
 from vqi2i.quantizer import Usage
+from vqi2i.style_prior import StylePrior
+from vqi2i.translator import Translator
 
 
 class Diverged(RuntimeError):
@@ -24,9 +31,11 @@ class Diverged(RuntimeError):
 class Stage1:
     """Networks, optimisers and progress of stage 1: one object that is checkpointed whole."""
 
-    def __init__(self, config: Stage1Config, worker: Worker):
+    def __init__(self, config: Stage1Config, worker: Worker, feed: ImageFeed, provenance: Mapping[str, Any]):
         self.config = config
         self.worker = worker
+        self.feed = feed
+        self.provenance = provenance
         self.position = 0  # images of each domain seen
         torch.manual_seed(config.seed)
         self.autoencoder = Autoencoder(config.network).to(worker.device)
@@ -120,17 +129,45 @@ class Stage1:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
-    def report_usage(self) -> Usage:
-        """Codes used since the last report."""
+    @property
+    def images_per_position(self) -> int:
+        """Images read for each step of `position`."""
+        return len(self.config.network.domains)
+
+    def batches(self, start: int) -> Generator[Tensor, None, None]:
+        """Endless training batches from position `start` on."""
+        return self.feed.batches(start)
+
+    def measure(self) -> dict[str, float]:
+        """Codes used since the last call; held-out reconstruction with the averaged weights."""
         usage = Usage.of(self.code_counts)
         self.code_counts.zero_()
-        return usage
+        return {
+            "codes_used": usage.used,
+            "perplexity": usage.perplexity,
+            "held_out_psnr": reconstruction_psnr(self.translator(), self.feed.held_out()),
+            "learning_rate": self.generator_adam.param_groups[0]["lr"],
+        }
 
-    @property
-    def model(self) -> Autoencoder:
-        """The averaged weights: what is shown, measured and exported."""
-        assert isinstance(self.averaged.module, Autoencoder)
-        return self.averaged.module
+    def samples(self) -> dict[str, Pixels]:
+        """Held-out images, reconstructions and translations by the averaged weights."""
+        return {"translations": translation_grid(self.translator(), self.feed.held_out())}
+
+    def translator(self) -> Translator:
+        """The averaged weights and a style prior fitted on training images."""
+        model = self.averaged.module
+        assert isinstance(model, Autoencoder)
+        model.eval()
+        with torch.no_grad():
+            styles = {
+                d: model.encode_style(self.feed.styled(d).to(self.worker.device), d) for d in self.config.network.domains
+            }
+        provenance = {**self.provenance, "images_seen": self.position}
+        return Translator(model, StylePrior(styles).to(self.worker.device), provenance=provenance)
+
+    def export(self, path: Path) -> None:
+        """Write the bundle of the averaged weights."""
+        self.translator().save(path)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""

@@ -26,6 +26,7 @@ class NetworkConfig(Frozen):
     attention_resolutions: tuple[int, ...] = ()
     z_channels: int = Field(64, gt=0, description="channels on either side of the bottleneck")
     embed_dim: int = Field(64, gt=0, description="channels of a codebook vector")
+    unit_content: bool = Field(True, description="normalise each content vector, so that it cannot escape by shrinking")
     codebook_size: int = Field(256, gt=1)
     style_dim: int = Field(8, gt=0)
     style_channels: int = Field(32, gt=0, description="channels of the style encoder's first layer")

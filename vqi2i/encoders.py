@@ -29,11 +29,16 @@ class ContentEncoder(nn.Module):
         self.middle = nn.Sequential(ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels))
         self.head = nn.Sequential(GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
         self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
+        self.unit_content = config.unit_content
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim, h/stride, w/stride)."""
         x = F.pixel_unshuffle(images, self.patch)
-        return self.to_embedding(self.head(self.middle(self.levels(self.stem(x)))))
+        content = self.to_embedding(self.head(self.middle(self.levels(self.stem(x)))))
+        if not self.unit_content:
+            return content
+        # Commitment and content regression are distances: unnormalised content answers them by fading away.
+        return F.layer_norm(content.movedim(1, -1), content.shape[1:2]).movedim(-1, 1)
 
 
 class StyleEncoder(nn.Module):
@@ -48,6 +53,10 @@ class StyleEncoder(nn.Module):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, padding_mode="reflect"), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], config.style_dim)
+        # Without norms the default initialisation fades the image out: every style would start the same.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode (b, 3, h, w), sides at least 32, to styles (b, style_dim)."""
@@ -63,9 +72,13 @@ class StyleMLP(nn.Module):
             nn.Linear(style_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
             nn.Linear(hidden, 2 * sum(adain_channels)),
         )  # fmt: skip
-        # Start near plain instance normalisation: weights one, biases zero.
+        for module in self.layers:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+        # Start around plain instance normalisation: weights near one, biases near zero.
         last, offset = self.layers[-1], 0
         assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=hidden**-0.5)
         nn.init.zeros_(last.bias)
         for channels in adain_channels:
             nn.init.ones_(last.bias[offset + channels : offset + 2 * channels])

@@ -1,0 +1,121 @@
+"""One HTML file to open and judge by: what was asked, what was reached, and pictures of everything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from evaluation.curves import curve_svg
+from evaluation.pictures import Figure, Row, embed
+from evaluation.protocol import DirectionEvaluation, PairEvaluation, Verdict
+
+__all__ = ["Figure", "Row", "write_report"]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A verdict in words."""
+
+    meaning: str
+    direction: str
+    value: str
+    threshold: str
+    met: bool
+    controls: str
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    verdicts: Sequence[Verdict] = (),
+    evaluation: PairEvaluation | None = None,
+    figures: Sequence[Figure] = (),
+    facts: Mapping[str, str],
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+) -> None:
+    """Write a self-contained HTML report; folders are made, an older report is replaced.
+
+    Args:
+        path: the `.html` file.
+        title: heading of the page.
+        verdicts: rows of the table of figures; without a truth there are none.
+        evaluation: where the verdicts come from; its controls stand beside them.
+        figures: sections with pictures, in this order.
+        facts: what a reader wants to know about the run: steps reached, time, hardware, seed, versions.
+        curves: (images seen, value) by name.
+
+    Raises:
+        ValueError: verdicts come without their evaluation, or a figure or curve is empty.
+    """
+    if verdicts and evaluation is None:
+        raise ValueError("verdicts need the evaluation that they judge: pass both or neither")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("evaluation").joinpath("report.html").read_text(encoding="utf-8"))
+    page = template.render(
+        title=title,
+        lines=[_line(verdict, evaluation) for verdict in verdicts if evaluation is not None],
+        evaluation=evaluation,
+        figures=[(figure, embed(figure)) for figure in figures],
+        facts=facts,
+        curves={name: Markup(curve_svg(name, points)) for name, points in curves.items()},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+MEANINGS = {
+    "psnr_over_identity": "Closer to the truth than the input is",
+    "psnr_over_best_control": "Closer to the truth than the better trivial method",
+    "domain_accuracy": "Translations taken for the target domain",
+    "gradient_correlation": "Edges lie where the truth has them",
+    "psnr_lost_with_other_tokens": "PSNR lost when the content is another image's",
+    "reconstruction_psnr": "Input rebuilt from its own tokens and style",
+    "codes_used": "Codebook vectors in use",
+}
+SHARES = frozenset({"domain_accuracy", "codes_used"})
+
+
+def _line(verdict: Verdict, evaluation: PairEvaluation) -> _Line:
+    direction = next((d for d in evaluation.directions if d.name == verdict.direction), None)
+    return _Line(
+        meaning=MEANINGS.get(verdict.name, verdict.name.replace("_", " ")),
+        direction=f"{direction.source} → {direction.target}" if direction else "all",
+        value=_figure(verdict.name, verdict.value, digits=2),  # so that no value looks like a threshold it misses
+        threshold=_figure(verdict.name, verdict.threshold),
+        met=verdict.met,
+        controls=_controls(verdict.name, direction) if direction else _codebook(evaluation),
+    )
+
+
+def _figure(name: str, value: float, digits: int = 1) -> str:
+    if name in SHARES:
+        return f"{value:.{digits}%}"
+    return f"{value:.{digits + 1}f}" if name == "gradient_correlation" else f"{value:.{digits}f} dB"
+
+
+def _codebook(evaluation: PairEvaluation) -> str:
+    return f"perplexity {evaluation.perplexity:.0f} of {evaluation.codebook_size} codes"
+
+
+def _controls(name: str, direction: DirectionEvaluation) -> str:
+    """What the same figure is without a model, or what it is made of."""
+    ours, identity, exemplar, transferred = (
+        direction.translation, direction.identity, direction.exemplar, direction.reinhard
+    )  # fmt: skip
+    match name:
+        case "psnr_over_identity":
+            return f"translation {ours.psnr:.1f} dB, input itself {identity.psnr:.1f} dB"
+        case "psnr_over_best_control":
+            return f"exemplar itself {exemplar.psnr:.1f} dB, Reinhard transfer {transferred.psnr:.1f} dB"
+        case "domain_accuracy":
+            return f"truth {direction.truth_domain_accuracy:.1%}, input itself {identity.domain_accuracy:.1%}"
+        case "gradient_correlation":
+            return f"input itself {identity.gradient_correlation:.2f}, exemplar {exemplar.gradient_correlation:.2f}"
+        case "psnr_lost_with_other_tokens":
+            return f"of {ours.psnr:.1f} dB"
+        case _:
+            return ""

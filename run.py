@@ -1,0 +1,40 @@
+"""The command line: one verb per arrow from folders of images to a served translator."""
+
+import os
+import sys
+
+import typer
+
+from commands import apply, data, demo, evaluate, publish, serve, train, tune
+
+app = typer.Typer(
+    name="vqi2i", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="From folders of unpaired images to a trained, tracked and served image translator.",
+)  # fmt: skip
+
+app.command(rich_help_panel="Start here")(demo.demo)
+
+app.add_typer(data.app, name="data", rich_help_panel="Train")
+app.add_typer(train.app, name="train", rich_help_panel="Train")
+app.add_typer(tune.app, name="tune", rich_help_panel="Train")
+app.command(rich_help_panel="Train")(evaluate.evaluate)
+app.command(rich_help_panel="Train")(publish.publish)
+
+for verb in (apply.translate, apply.extend, apply.complete, apply.generate, apply.transition):
+    app.command(rich_help_panel="Use")(verb)
+app.command(rich_help_panel="Use")(serve.serve)
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends with exit code 2 and one sentence."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("VQI2I_TRACEBACK"):
+            raise
+        sys.stderr.write(f"vqi2i: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

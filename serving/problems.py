@@ -1,0 +1,60 @@
+"""Errors as `application/problem+json` (RFC 9457), each with one sentence that says what to do."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from serving.schema import ProblemDetails
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+class Problem(HTTPException):
+    """A request that cannot be served: status and one sentence for whoever sent it."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None):
+        super().__init__(status, detail, headers)
+
+
+def install(api: FastAPI) -> None:
+    """Let every error of `api` be answered with problem details."""
+
+    @api.exception_handler(HTTPException)
+    async def known(_: Request, error: HTTPException) -> Response:
+        return _response(error.status_code, error.detail, error.headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return _response(HTTPStatus.UNPROCESSABLE_CONTENT, _sentence(error))
+
+    @api.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _response(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says why: try again or report it")
+
+
+def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    body = ProblemDetails(title=title, status=status, detail=detail)
+    return Response(body.model_dump_json(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _sentence(error: RequestValidationError) -> str:
+    """The first of the faults found, as a sentence."""
+    fault = error.errors()[0]
+    field = ".".join(str(part) for part in fault["loc"][1:])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown field {field!r}: remove it; /docs lists what this route takes"
+    if fault["type"] == "missing":
+        return f"the field {field!r} is missing: add it to the form"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"field {field!r}: {message[0].lower()}{message[1:]}" if field else message
+
+
+# Python renamed these two between 3.11 and 3.13; the answer should not depend on it.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}

@@ -1,0 +1,122 @@
+"""What goes over the wire: options of requests, limits on them, answers, descriptions of models."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vqi2i.bundle import fingerprint, read_config
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+OutputFormat = Literal["png", "jpeg", "webp", "json"]
+
+
+class Strict(BaseModel):
+    """A frozen schema in which an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Options(Strict):
+    model: str | None = Field(None, description="name of a served model; may be omitted when only one is served")
+    # Below 2**53, so that JavaScript clients can repeat a seed they were told.
+    seed: int | None = Field(None, ge=0, lt=2**53, description="same seed, same pixels; drawn and returned if omitted")
+    format: OutputFormat | None = Field(None, description="form of the answer; the Accept header decides if omitted")
+
+
+class TranslateOptions(_Options):
+    """Options of `POST /v1/translate`."""
+
+    to: str = Field(description="domain to show the image in")
+    source: str | None = Field(None, description="the image's domain; the other one if omitted and there are two")
+    samples: int = Field(1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ...")
+
+
+class ExtendOptions(_Options):
+    """Options of `POST /v1/extend`."""
+
+    domain: str | None = Field(None, description="the image's domain; the other than `to` if omitted and there are two")
+    to: str | None = Field(None, description="domain to show the result in; the image's own if omitted")
+    left: int = Field(0, ge=0, description="pixels to add on the left")
+    right: int = Field(0, ge=0, description="pixels to add on the right")
+
+    @model_validator(mode="after")
+    def _something_to_add(self) -> Self:
+        if self.left + self.right == 0:
+            raise ValueError("say how many pixels to add: left or right must be above 0")
+        return self
+
+
+class Limits(Strict):
+    """The largest request that is accepted."""
+
+    max_upload_bytes: int = Field(20 * 2**20, gt=0, description="whole request body")
+    max_side: int = Field(2048, gt=0, description="pixels, of every image sent")
+    max_pixels: int = Field(4_000_000, gt=0, description="of every image sent")
+    max_extension: int = Field(1024, gt=0, description="left + right, in pixels")
+    max_new_pixels: int = Field(512 * 512, gt=0, description="area to imagine: each token of it is a step of the prior")
+
+
+class ModelInfo(Strict):
+    """One served model."""
+
+    name: str
+    domains: tuple[str, ...]
+    resolution: int = Field(description="nominal image side in pixels; other sizes work too")
+    stride: int = Field(description="image pixels per token along each side")
+    can: tuple[str, ...] = Field(description="routes that work: translate, and extend if the model has a prior")
+    fingerprint: str = Field(description="sha256 over configuration and weights")
+    provenance: dict[str, Any]
+
+
+class ModelList(Strict):
+    """Answer of `GET /v1/models`."""
+
+    models: tuple[ModelInfo, ...]
+
+
+class EncodedImage(Strict):
+    """One picture inside a JSON answer."""
+
+    seed: int
+    width: int
+    height: int
+    media_type: str
+    data: str = Field(description="the encoded file, in base64")
+
+
+class ImageList(Strict):
+    """Answer with several pictures, or with one if JSON was asked for."""
+
+    model: str
+    seed: int
+    images: tuple[EncodedImage, ...]
+
+
+class ProblemDetails(BaseModel):
+    """Why a request failed (RFC 9457); `detail` says in one sentence what to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def describe(name: str, path: Path) -> ModelInfo:
+    """Describe the bundle at `path` under the name it is served by.
+
+    Raises:
+        BundleError: there is no valid bundle at `path`.
+    """
+    config = read_config(path)
+    return ModelInfo(
+        name=name,
+        domains=config.network.domains,
+        resolution=config.network.resolution,
+        stride=config.network.stride,
+        can=("translate", "extend") if config.prior is not None else ("translate",),
+        fingerprint=fingerprint(path),
+        provenance=config.provenance,
+    )

@@ -1,0 +1,75 @@
+"""Landscapes and models small enough for the tests of this folder."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation.domain_classifier import DomainClassifier, train_classifier
+from pipelines.synthetic import DOMAINS, Triples, draw_content, draw_style, render
+from vqi2i import Translator
+from vqi2i.autoencoder import Autoencoder
+from vqi2i.config import NetworkConfig
+from vqi2i.style_prior import StylePrior
+
+SIZE = 32
+
+
+def landscapes(domain: str, count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.stack([render(draw_content(rng), draw_style(rng, domain), height=SIZE, width=SIZE) for _ in range(count)])
+
+
+def draw_triples(source: str, target: str, count: int, seed: int) -> Triples:
+    rng = np.random.default_rng(seed)
+    drawn: list[tuple[np.ndarray, ...]] = []
+    for _ in range(count):
+        content, other = draw_content(rng), draw_content(rng)
+        before, after = draw_style(rng, source), draw_style(rng, target)
+        pictures = ((content, before), (other, after), (content, after))
+        drawn.append(tuple(render(c, s, height=SIZE, width=SIZE) for c, s in pictures))
+    return Triples(*(np.stack(images) for images in zip(*drawn, strict=True)))
+
+
+class Drawn(NamedTuple):
+    """Real images of each domain: to learn from and to be tested on."""
+
+    train: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Drawn:
+    train, test = (
+        {domain: landscapes(domain, count, seed + index) for index, domain in enumerate(DOMAINS)}
+        for count, seed in ((150, 0), (60, 10))
+    )
+    return Drawn(train, test)
+
+
+@pytest.fixture(scope="session")
+def classifier(drawn: Drawn) -> DomainClassifier:
+    return train_classifier(drawn.train, steps=150)
+
+
+@pytest.fixture(scope="session")
+def triples() -> dict[tuple[str, str], Triples]:
+    summer, winter = DOMAINS
+    return {
+        (summer, winter): draw_triples(summer, winter, 7, seed=20),
+        (winter, summer): draw_triples(winter, summer, 5, seed=21),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_translator() -> Translator:
+    """Random weights: its pictures mean nothing, but every path is the real one."""
+    network = NetworkConfig(
+        domains=DOMAINS, resolution=SIZE, patch=2, base_channels=8, channel_multipliers=(1, 1), num_res_blocks=1,
+        z_channels=8, embed_dim=8, codebook_size=16, style_channels=4, num_style_blocks=1,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        styles = StylePrior({domain: torch.randn(4, network.style_dim) for domain in network.domains})
+        return Translator(Autoencoder(network), styles)

@@ -1,0 +1,195 @@
+"""The protocol: its figures are what their names say, and its criteria tell good models from bad ones."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from evaluation.domain_classifier import DomainClassifier
+from evaluation.metrics import gradient_correlation, psnr, reinhard
+from evaluation.protocol import CRITERIA, PSNR_CEILING, PairEvaluation, evaluate_pairs, verdicts
+from imaging import to_pixels, to_tensor
+from vqi2i import Encoded, Translator
+
+Pairs = dict[tuple[str, str], Any]
+CODES = 16
+
+
+class KnowsTheTruth:
+    """A perfect translator: it recognises each source and shows the truth of it.
+
+    The first token is the number of the image, its style says whose style it is: -1 for an exemplar.
+    """
+
+    network = SimpleNamespace(codebook_size=CODES)
+
+    def __init__(self, triples: Pairs):
+        self.triples = triples
+
+    def encode(self, images: Tensor, domain: str) -> Encoded:
+        numbers = [self._number(pixels, domain) for pixels in to_pixels(images)]
+        tokens = (torch.tensor(numbers).clamp_min(0)[:, None, None] + torch.arange(CODES).view(4, 4)) % CODES
+        return Encoded(tokens, torch.tensor(numbers).sign()[:, None].float())
+
+    def decode(self, tokens: Tensor, style: Tensor, domain: str) -> Tensor:
+        paired = next(
+            p for (source, target), p in self.triples.items() if domain == (source, target)[self._place(style)]
+        )
+        shown = paired.truth if self._place(style) else paired.source
+        return to_tensor(shown[tokens[:, 0, 0].numpy()])
+
+    def _place(self, style: Tensor) -> int:
+        return int(style[0, 0] < 0)
+
+    def _number(self, pixels: np.ndarray, domain: str) -> int:
+        for (source, _), paired in self.triples.items():
+            for number, known in enumerate(paired.source):
+                if source == domain and np.array_equal(pixels, known):
+                    return number
+        return -1
+
+
+class ReturnsTheInput(KnowsTheTruth):
+    """Translates nothing at all."""
+
+    def decode(self, tokens: Tensor, style: Tensor, domain: str) -> Tensor:
+        place = self._place(style)
+        paired = next(p for pair, p in self.triples.items() if domain == pair[place])
+        return to_tensor(paired.source[tokens[:, 0, 0].numpy()])
+
+
+def verdict_of(evaluation: PairEvaluation) -> dict[tuple[str, str | None], bool]:
+    return {(verdict.name, verdict.direction): verdict.met for verdict in verdicts(evaluation)}
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_translator: Translator, triples: Pairs, classifier: DomainClassifier) -> PairEvaluation:
+    return evaluate_pairs(tiny_translator, triples, classifier)
+
+
+def test_a_perfect_translator_meets_every_criterion(triples: Pairs, classifier: DomainClassifier):
+    evaluation = evaluate_pairs(KnowsTheTruth(triples), triples, classifier)  # type: ignore[arg-type]
+    assert all(verdict_of(evaluation).values())
+    for direction in evaluation.directions:
+        assert direction.translation.psnr == direction.reconstruction_psnr == PSNR_CEILING
+        assert direction.translation.gradient_correlation == pytest.approx(1, abs=1e-4)
+    assert evaluation.codes_used == 1
+
+
+def test_returning_the_input_fails_where_it_should(triples: Pairs, classifier: DomainClassifier):
+    evaluation = evaluate_pairs(ReturnsTheInput(triples), triples, classifier)  # type: ignore[arg-type]
+    met = verdict_of(evaluation)
+    for direction in evaluation.directions:
+        assert direction.psnr_over_identity == 0
+        assert direction.translation == direction.identity
+        for name in ("psnr_over_identity", "psnr_over_best_control", "domain_accuracy"):
+            assert not met[name, direction.name]
+        assert met["reconstruction_psnr", direction.name]
+
+
+def test_every_direction_is_asked_everything_once(evaluation: PairEvaluation):
+    asked = [(verdict.name, verdict.direction) for verdict in verdicts(evaluation)]
+    per_direction = {c.name for c in CRITERIA} - {"codes_used"}
+    expected = {(name, d.name) for name in per_direction for d in evaluation.directions} | {("codes_used", None)}
+    assert len(asked) == len(expected) == 13
+    assert set(asked) == expected
+
+
+def test_thresholds_follow_the_direction_and_are_met_when_just_reached(evaluation: PairEvaluation):
+    forth, back = evaluation.directions
+    level = forth.translation.model_copy(update={"gradient_correlation": 0.6})
+    same = tuple(d.model_copy(update={"translation": level, "reconstruction_psnr": 23.0}) for d in (forth, back))
+    met = verdict_of(evaluation.model_copy(update={"directions": same}))
+    assert not met["gradient_correlation", "summer_to_winter"]
+    assert met["gradient_correlation", "winter_to_summer"]
+    assert met["reconstruction_psnr", "winter_to_summer"]
+
+
+def test_controls_are_what_their_names_say(evaluation: PairEvaluation, triples: Pairs, classifier: DomainClassifier):
+    for direction in evaluation.directions:
+        paired = triples[direction.source, direction.target]
+        controls = {
+            "identity": paired.source,
+            "exemplar": paired.exemplar,
+            "reinhard": reinhard(paired.source, paired.exemplar),
+        }
+        for name, images in controls.items():
+            scores = getattr(direction, name)
+            assert scores.psnr == pytest.approx(psnr(images, paired.truth).mean())
+            assert scores.gradient_correlation == pytest.approx(gradient_correlation(images, paired.truth).mean())
+            assert scores.domain_accuracy == classifier.accuracy(images, direction.target)
+        best = max(direction.exemplar.psnr, direction.reinhard.psnr)
+        assert direction.psnr_over_best_control == pytest.approx(direction.translation.psnr - best)
+
+
+def test_model_figures_match_the_public_translator(
+    evaluation: PairEvaluation, tiny_translator: Translator, triples: Pairs
+):
+    direction, paired = evaluation.directions[0], triples["summer", "winter"]
+    source = to_tensor(paired.source)
+    style = tiny_translator.encode(to_tensor(paired.exemplar), "winter").style
+
+    def pixels(images: Tensor) -> np.ndarray:
+        return np.stack(to_pixels(images))
+
+    ours = pixels(tiny_translator.translate(source, source="summer", target="winter", style=style))
+    theirs = tiny_translator.translate(source.roll(1, 0), source="summer", target="winter", style=style)
+    own = tiny_translator.encode(source, "summer").style
+    rebuilt = tiny_translator.translate(source, source="summer", target="summer", style=own)
+    expected = psnr(ours, paired.truth).mean()
+    assert direction.translation.psnr == pytest.approx(expected, abs=1e-3)
+    lost = expected - psnr(pixels(theirs), paired.truth).mean()
+    assert direction.psnr_lost_with_other_tokens == pytest.approx(lost, abs=1e-3)
+    assert direction.reconstruction_psnr == pytest.approx(psnr(pixels(rebuilt), paired.source).mean(), abs=1e-3)
+
+
+def test_codes_are_counted_over_sources_and_exemplars_of_all_directions(
+    evaluation: PairEvaluation, tiny_translator: Translator, triples: Pairs
+):
+    tokens = torch.cat(
+        [
+            tiny_translator.encode(to_tensor(images), domain).tokens.flatten()
+            for (source, target), paired in triples.items()
+            for images, domain in ((paired.source, source), (paired.exemplar, target))
+        ]
+    )
+    assert evaluation.codes_used == len(tokens.unique()) / CODES
+    assert 1 <= evaluation.perplexity <= CODES
+    assert evaluation.triples == 7 + 5
+
+
+def test_the_batch_size_does_not_change_the_figures(
+    evaluation: PairEvaluation, tiny_translator: Translator, triples: Pairs, classifier: DomainClassifier
+):
+    small = evaluate_pairs(tiny_translator, triples, classifier, batch_size=3)
+    for a, b in zip(small.directions, evaluation.directions, strict=True):
+        assert a.translation.psnr == pytest.approx(b.translation.psnr, abs=1e-3)
+        assert a.psnr_lost_with_other_tokens == pytest.approx(b.psnr_lost_with_other_tokens, abs=1e-3)
+
+
+def test_images_of_any_size_are_compared_at_their_own_size(
+    tiny_translator: Translator, triples: Pairs, classifier: DomainClassifier
+):
+    odd = SimpleNamespace(
+        **{role: images[:, :30, :27] for role, images in triples["summer", "winter"]._asdict().items()}
+    )
+    evaluation = evaluate_pairs(tiny_translator, {("summer", "winter"): odd}, classifier)
+    assert np.isfinite(evaluation.directions[0].translation.psnr)
+
+
+def test_an_evaluation_survives_json(evaluation: PairEvaluation):
+    text = evaluation.model_dump_json()
+    assert PairEvaluation.model_validate_json(text) == evaluation
+    assert json.loads(text)["directions"][0]["reinhard"]["psnr"] > 0
+
+
+def test_too_little_to_evaluate_is_refused(tiny_translator: Translator, triples: Pairs, classifier: DomainClassifier):
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluate_pairs(tiny_translator, {}, classifier)
+    one = SimpleNamespace(**{role: images[:1] for role, images in triples["summer", "winter"]._asdict().items()})
+    with pytest.raises(ValueError, match="summer to winter has 1 test triples"):
+        evaluate_pairs(tiny_translator, {("summer", "winter"): one}, classifier)

@@ -1,0 +1,68 @@
+"""Checkpoints: a bundle and the rest of a stage's state in one directory that appears at once or not at all."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+BUNDLE = "bundle"
+_STATE = "state.pt"
+
+
+class Checkpointed(Protocol):
+    """What can be saved and restored."""
+
+    def export(self, path: Path) -> None:
+        """Write the bundle of the current weights."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during training."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        ...
+
+
+def write(directory: Path, stage: Checkpointed, seconds: float) -> None:
+    """Write a checkpoint into an empty directory; `seconds` is the training time so far."""
+    stage.export(directory / BUNDLE)
+    torch.save({"stage": stage.state_dict(), "seconds": seconds}, directory / _STATE)
+
+
+def read(directory: Path, stage: Checkpointed) -> float:
+    """Restore `stage` from a checkpoint; return its training time in seconds."""
+    state = torch.load(directory / _STATE, weights_only=True, map_location="cpu")
+    stage.load_state_dict(state["stage"])
+    return state["seconds"]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run on a local disk, named by position; only the newest `keep` stay."""
+
+    def __init__(self, root: Path, keep: int):
+        self.root = root
+        self.keep = keep
+
+    def all(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return sorted(path for path in self.root.glob("[0-9]*") if path.is_dir())
+
+    def save(self, stage: Checkpointed, position: int, seconds: float) -> Path:
+        """Write a checkpoint beside the others and rename it into place."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.root.glob(".new-*"):
+            shutil.rmtree(abandoned)
+        staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        write(staging, stage, seconds)
+        target = self.root / f"{position:010d}"
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)
+        for old in self.all()[: -self.keep]:
+            shutil.rmtree(old)
+        return target

@@ -1,0 +1,57 @@
+"""Image data as a stage wants it: normalised tensors on its device, rows ordered domain by domain."""
+
+from collections.abc import Generator
+from contextlib import closing
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import imaging
+from pipelines.shards_to_batches import Batches, ShardReader, held_out
+from training.config import Stage1Config
+from training.worker import Worker
+
+HELD_OUT = 64  # test images of each domain that are measured during training
+STYLED = 256  # training images of each domain whose styles make the style prior
+
+
+class ImageFeed:
+    """One worker's images: its part of every training batch, and the same held-out images for all."""
+
+    def __init__(self, reader: ShardReader, config: Stage1Config, worker: Worker):
+        domains = config.network.domains
+        unknown = set(domains) - set(reader.manifest.domains)
+        if unknown:
+            raise ValueError(f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with others")
+        self.reader = reader
+        self.domains = domains
+        self.crop = config.crop
+        self.device = worker.device
+        self._batches = Batches(
+            reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
+            rank=worker.rank, world_size=worker.world_size,
+        )  # fmt: skip
+
+    def batches(self, start: int) -> Generator[Tensor, None, None]:
+        """Training batches (domains * b, 3, crop, crop) in [-1, 1] from position `start` on."""
+        with closing(self._batches.iterate(start)) as source:
+            for batch in source:
+                yield self._to_device(np.concatenate([batch.images[domain] for domain in self.domains]))
+
+    def held_out(self) -> dict[str, Tensor]:
+        """The first test images of each domain, centre-cropped; what lies on the disk is read anew."""
+        return {d: imaging.to_tensor(held_out(self.reader, d, crop=self.crop, limit=HELD_OUT)) for d in self.domains}
+
+    def styled(self, domain: str) -> Tensor:
+        """Centre crops of training images of a domain, evenly spread over it."""
+        count = self.reader.count("train", domain)
+        indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
+        pixels = [self.reader.read("train", domain, int(index)) for index in indices]
+        return imaging.to_tensor([imaging.center_crop(image, self.crop, self.crop) for image in pixels])
+
+    def _to_device(self, pixels: np.ndarray) -> Tensor:
+        # uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is
+        # channels-last already, the layout in which convolutions are fastest.
+        images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+        return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

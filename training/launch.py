@@ -1,0 +1,230 @@
+"""From a configuration to a bundle: claims a run, places its workers, keeps its journal, collects the result."""
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from pipelines.schema import Manifest
+from training.checkpoint import BUNDLE, CheckpointFolder
+from training.config import Stage1Config, Stage2Config, override
+from training.journal import RunJournal
+from training.loop import Outcome, fit
+from training.recipes import recipe as named_recipe
+from training.stages import make_stage, prepare
+from training.tracking import Tracker, flat
+from training.worker import LocalWorker, RayWorker
+from vqi2i.bundle import fingerprint
+from vqi2i.config import Frozen
+
+_log = logging.getLogger(__name__)
+
+
+class Job(Frozen):
+    """What is trained on what; together with the place it runs, all that decides the result."""
+
+    config: Stage1Config | Stage2Config
+    data: Path  # folder of shards
+    model: Path | None = None  # stage 1's bundle, for stage 2
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between a run's first start and its resume."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "data": Manifest.load(self.data).fingerprint,
+            "model": _bundle_fingerprint(self.model),
+        }
+
+
+class Result(NamedTuple):
+    """What a training left behind."""
+
+    bundle: Path
+    position: int  # images of each domain seen
+    seconds: float
+    complete: bool  # False: the wall clock ended it before its schedule
+
+
+class RunRecord(Frozen):
+    """`run.json`: a run's identity and how far it is, so that the same command goes on with it."""
+
+    identity: dict[str, Any]
+    mlflow_run: str
+    outcome: Outcome | None = None
+
+
+def make_job(stage: str, *, data: Path, model: Path | None, recipe: str, settings: Sequence[str] = ()) -> Job:
+    """A named recipe for the domains of the shards at `data`, with settings `name=value` applied."""
+    domains = Manifest.load(data).domains
+    config = override(named_recipe(stage, recipe, domains), settings)
+    return Job(config=config, data=data.absolute(), model=model.absolute() if model is not None else None)
+
+
+def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, console: Console | None = None) -> Result:
+    """Train to the end; the same call after an interruption continues from the last checkpoint.
+
+    Args:
+        job: what is trained on what.
+        run_dir: the run's folder, made if absent.
+        workers: processes of a Ray Train run.
+        local: train in this process, without Ray.
+        console: where progress is shown; standard error if None.
+
+    Raises:
+        ValueError: the folder holds a run of another configuration, or the job's parts do not fit each other.
+    """
+    run_dir = run_dir.absolute()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    record = _claim(job, run_dir)
+    bundle = run_dir / BUNDLE
+    if record is not None and record.outcome is not None:
+        return Result(bundle, *record.outcome)
+    tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": str(job.data)}
+    tracker = Tracker(run_dir.name, tags, record.mlflow_run if record else None)
+    if record is None:
+        record = RunRecord(identity=job.identity(), mlflow_run=tracker.run_id)
+        _write_record(run_dir, record)
+        tracker.config(job.config)
+    try:
+        prepare(job.config, job.data, job.model)
+        with RunJournal(run_dir, tracker, console) as journal:
+            outcome, checkpoint = _fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
+    except BaseException:
+        tracker.end("FAILED")
+        raise
+    _take_bundle(checkpoint / BUNDLE, bundle)
+    tracker.end("FINISHED", bundle)
+    _write_record(run_dir, record.model_copy(update={"outcome": outcome}))
+    return Result(bundle, *outcome)
+
+
+def _fit_here(job: Job, run_dir: Path, journal: RunJournal) -> tuple[Outcome, Path]:
+    checkpoints = CheckpointFolder(run_dir / "checkpoints", job.config.schedule.keep_checkpoints)
+    worker = LocalWorker(checkpoints, journal)
+    stage = make_stage(job.config, job.data, job.model, worker)
+    outcome = fit(stage, worker, job.config.schedule, stage.images_per_position)
+    return outcome, checkpoints.all()[-1]
+
+
+def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> tuple[Outcome, Path]:
+    import ray
+    import torch
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    cpus = max(1, int(ray.cluster_resources()["CPU"]) // workers) if not gpus else 1
+    with _mailbox(journal) as mailbox:
+        trainer = TorchTrainer(
+            _train_on_worker,
+            train_loop_config={"job": job.model_dump_json(), "stage": job.config.stage, "mailbox": mailbox, "threads": cpus},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}),
+            run_config=RunConfig(
+                name="ray", storage_path=str(run_dir),
+                checkpoint_config=CheckpointConfig(num_to_keep=job.config.schedule.keep_checkpoints),
+                # A job that cannot be placed would otherwise be retried for ever.
+                failure_config=FailureConfig(max_failures=3, controller_failure_limit=3),
+            ),
+        )  # fmt: skip
+        result = trainer.fit()
+    assert result.checkpoint is not None
+    assert isinstance(result.return_value, list | tuple) or torch.is_tensor(result.return_value)
+    return Outcome(*result.return_value), Path(result.checkpoint.path)
+
+
+def _train_on_worker(settings: dict[str, Any]) -> tuple[int, float, bool]:
+    """What each worker of a Ray Train run does."""
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    job = Job.model_validate_json(settings["job"])
+    worker = RayWorker(settings["mailbox"])
+    stage = make_stage(job.config, job.data, job.model, worker)
+    return tuple(fit(stage, worker, job.config.schedule, stage.images_per_position))
+
+
+@contextmanager
+def _mailbox(journal: RunJournal) -> Iterator[Any]:
+    """An actor that workers put reports into; a thread here passes them on to the journal.
+
+    Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a checkpoint.
+    """
+    import ray
+
+    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    finished = threading.Event()
+
+    def deliver() -> None:
+        last_round = False
+        while not last_round:
+            last_round = finished.wait(0.5)
+            for kind, content in ray.get(mailbox.empty.remote()):
+                getattr(journal, kind)(*content)
+
+    thread = threading.Thread(target=deliver, daemon=True)
+    thread.start()
+    try:
+        yield mailbox
+    finally:
+        finished.set()
+        thread.join(timeout=10)
+        ray.kill(mailbox)
+
+
+class Mailbox:
+    """Reports on their way from the first worker to the driver."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[str, tuple[Any, ...]]] = []
+
+    def put(self, kind: str, content: tuple[Any, ...]) -> None:
+        """Leave a report: `log` or `show` and its arguments."""
+        self._letters.append((kind, content))
+
+    def empty(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Take all reports out."""
+        letters, self._letters = self._letters, []
+        return letters
+
+
+def _claim(job: Job, run_dir: Path) -> RunRecord | None:
+    """The record of the run in `run_dir`, if it is this job's."""
+    file = run_dir / "run.json"
+    if not file.exists():
+        return None
+    record = RunRecord.model_validate_json(file.read_text())
+    before, now = dict(flat(record.identity)), dict(flat(job.identity()))
+    differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if differing:
+        raise ValueError(
+            f"{run_dir} holds a run with other settings ({', '.join(differing[:5])}): choose another --run, or delete it"
+        )
+    return record
+
+
+def _write_record(run_dir: Path, record: RunRecord) -> None:
+    staging = run_dir / ".run.json"
+    staging.write_text(record.model_dump_json(indent=2))
+    os.replace(staging, run_dir / "run.json")
+
+
+def _take_bundle(source: Path, target: Path) -> None:
+    staging = target.with_name(f".{target.name}-new")
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(source, staging)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(staging, target)
+
+
+def _bundle_fingerprint(model: Path | None) -> str | None:
+    return fingerprint(model) if model is not None else None
+

@@ -1,0 +1,99 @@
+"""Named runs: functions of the data's domains that return a full configuration."""
+
+from collections.abc import Callable, Sequence
+
+from training.config import (
+    CodebookConfig,
+    LossWeights,
+    OptimConfig,
+    ScheduleConfig,
+    Stage1Config,
+    Stage2Config,
+)
+from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
+
+
+def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
+    """64 px in minutes on two cores: a shared generator, style at every level, one token for 4x4 px."""
+    return Stage1Config(
+        recipe="laptop64",
+        batch_size=4,
+        crop=64,
+        network=NetworkConfig(
+            domains=tuple(domains), resolution=64, num_res_blocks=1, num_style_blocks=2, style_channels=16
+        ),
+        optim=OptimConfig(learning_rate=5e-4),
+        discriminator_optim=OptimConfig(learning_rate=7.5e-4),
+        schedule=ScheduleConfig(images=6000, warmup_images=200, log_every=400, sample_every=2000, save_every=400),
+        codebook=CodebookConfig(start_at=240),
+        discriminator_from=400,
+        adversarial_from=600,
+    )
+
+
+def stage1_paper256(domains: Sequence[str]) -> Stage1Config:
+    """The published sizes at 256 px with the method's full objective; needs a GPU.
+
+    The release's weights (5 reconstruction, 0.1 and 0.02 adversarial) with both regressions on, which it computes and
+    leaves out; its learning rate and batch of 1 pair.
+    """
+    return Stage1Config(
+        recipe="paper256",
+        batch_size=1,
+        crop=256,
+        network=NetworkConfig(
+            domains=tuple(domains), resolution=256, patch=1, base_channels=128, channel_multipliers=(1, 1, 2, 2, 4),
+            num_res_blocks=2, attention_resolutions=(16,), z_channels=256, embed_dim=512, codebook_size=512,
+            style_channels=64, num_style_blocks=4, decoder="per_domain", adain="bottleneck",
+        ),
+        discriminator=DiscriminatorConfig(base_channels=64, num_layers=3, norm="instance", trunk="per_domain"),
+        optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
+        discriminator_optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
+        schedule=ScheduleConfig(
+            images=1_231_000, constant_until=1, log_every=1000, sample_every=20_000, save_every=20_000
+        ),
+        weights=LossWeights(
+            pixel=5, commitment=1, adversarial=0.1, adversarial_reconstruction=0.02, style=1.0, content=0.2
+        ),
+        codebook=CodebookConfig(start_at=0),
+        ema_decay=0.999,
+    )  # fmt: skip
+
+
+def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
+    """A small transformer over 16x16 tokens: two minutes on two cores."""
+    return Stage2Config(
+        recipe="laptop64",
+        batch_size=8,
+        prior=PriorConfig(num_layers=4, num_heads=4, width=128, dropout=0.1, window=(16, 16)),
+        optim=OptimConfig(learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
+        schedule=ScheduleConfig(images=6400, warmup_images=400, log_every=800, sample_every=6400, save_every=1600),
+    )
+
+
+def stage2_paper256(domains: Sequence[str]) -> Stage2Config:
+    """The published transformer: 24 layers, 16 heads, 512 wide, over 16x16 tokens."""
+    return Stage2Config(
+        recipe="paper256",
+        batch_size=8,
+        variants=4,
+        prior=PriorConfig(num_layers=24, num_heads=16, width=512, dropout=0.1, window=(16, 16)),
+        optim=OptimConfig(learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
+        schedule=ScheduleConfig(images=300_000, warmup_images=4000, log_every=4000, sample_every=40_000, save_every=20_000),
+    )
+
+
+STAGE1: dict[str, Callable[[Sequence[str]], Stage1Config]] = {"laptop64": stage1_laptop64, "paper256": stage1_paper256}
+STAGE2: dict[str, Callable[[Sequence[str]], Stage2Config]] = {"laptop64": stage2_laptop64, "paper256": stage2_paper256}
+
+
+def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stage2Config:
+    """The configuration of a named run for data of these domains.
+
+    Raises:
+        ValueError: there is no such recipe; the message lists those there are.
+    """
+    table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
+    if name not in table:
+        raise ValueError(f"there is no {stage} recipe {name!r}: choose one of {', '.join(table)}")
+    return table[name](domains)

@@ -1,0 +1,132 @@
+"""Stage 2: teach a causal transformer what grids of content tokens look like."""
+
+import hashlib
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from imaging.codec import Pixels
+from pipelines.shards_to_tokens import TokenBatch, TokenReader
+from training.config import Stage2Config
+from training.snapshots import generation_grid
+from training.worker import Worker
+from vqi2i.causal import CausalPrior
+from vqi2i.translator import Translator
+
+HELD_OUT = 256  # test grids of each domain that are measured during training
+
+
+class Stage2:
+    """The prior, its optimiser and progress: one object that is checkpointed whole."""
+
+    def __init__(
+        self, config: Stage2Config, worker: Worker, tokens: TokenReader, stage1: Translator, provenance: Mapping[str, Any]
+    ):  # fmt: skip
+        self.config = config
+        self.worker = worker
+        self.tokens = tokens
+        self.stage1 = stage1
+        self.provenance = provenance
+        self.position = 0  # images of each domain seen
+        if tokens.manifest.grid != config.prior.window:
+            rows, columns = tokens.manifest.grid
+            raise ValueError(f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal")
+        torch.manual_seed(config.seed)
+        network = stage1.network
+        self.prior = CausalPrior(config.prior, codebook_size=network.codebook_size, num_domains=len(network.domains))
+        self.prior.to(worker.device)
+        optim = config.optim
+        self.adam = AdamW(self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay)
+
+    @property
+    def images_per_position(self) -> int:
+        """Images read for each step of `position`."""
+        return len(self.tokens.manifest.domains)
+
+    def batches(self, start: int) -> Generator[TokenBatch, None, None]:
+        """Endless training batches from position `start` on."""
+        size = self.config.batch_size
+        if size % self.worker.world_size:
+            raise ValueError(f"batch_size {size} cannot be shared by {self.worker.world_size} workers: use a multiple of it")
+        while True:
+            yield self.tokens.batch(
+                start, global_batch=size, seed=self.config.seed, rank=self.worker.rank, world_size=self.worker.world_size
+            )
+            start += size
+
+    def train_step(self, batch: TokenBatch) -> dict[str, Tensor]:
+        """Follow the gradient of the negative log-likelihood of one batch (paper, second stage)."""
+        self.prior.train()
+        torch.manual_seed(self._dropout_seed())
+        tokens, domains = (torch.from_numpy(array).to(self.worker.device) for array in batch)
+        with self._autocast():
+            nll = self.prior.nll(tokens, domains)
+        self.adam.zero_grad()
+        nll.backward()
+        self.worker.average_gradients(self.prior)
+        nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
+        factor = self.config.schedule.learning_rate_factor(self.position)
+        for group in self.adam.param_groups:
+            group["lr"] = self.config.optim.learning_rate * factor
+        self.adam.step()
+        self.position += self.config.batch_size
+        return {"nll": nll.detach().float()}
+
+    def _dropout_seed(self) -> int:
+        place = f"stage2/{self.config.seed}/{self.position}/{self.worker.rank}"
+        return int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest(), "big") >> 1
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Negative log-likelihood of held-out grids, in nats and bits per token."""
+        self.prior.eval()
+        values = []
+        for number, domain in enumerate(self.tokens.manifest.domains):
+            grids = self.tokens.tokens("test", domain)[:HELD_OUT, 0].astype(np.int64)
+            for part in torch.from_numpy(grids).split(32):
+                with self._autocast():
+                    nll = self.prior.nll(part.to(self.worker.device), torch.full((len(part),), number, device=self.worker.device))
+                values.append((float(nll), len(part)))
+        held_out = sum(value * count for value, count in values) / sum(count for _, count in values)
+        return {
+            "held_out_nll": held_out,
+            "held_out_bits_per_token": held_out / np.log(2),
+            "learning_rate": self.adam.param_groups[0]["lr"],
+        }
+
+    def samples(self) -> dict[str, Pixels]:
+        """Images generated from nothing."""
+        return {"generated": generation_grid(self.translator())}
+
+    def translator(self) -> Translator:
+        """Stage 1 with the prior as it is now."""
+        provenance = {**self.stage1.provenance, **self.provenance, "prior_images_seen": self.position}
+        prior = CausalPrior(
+            self.config.prior, codebook_size=self.prior.codebook_size, num_domains=len(self.stage1.domains)
+        )
+        prior.load_state_dict(self.prior.state_dict())
+        return Translator(
+            self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance
+        )
+
+    def export(self, path: Path) -> None:
+        """Write the bundle of stage 1 and the prior."""
+        self.translator().save(path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during training."""
+        return {"position": self.position, "prior": self.prior.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, made by `state_dict` under the same configuration."""
+        self.position = state["position"]
+        self.prior.load_state_dict(state["prior"])
+        self.adam.load_state_dict(state["adam"])
