@@ -97,7 +97,8 @@ class Engine:
         def rows(index: int, job: TranslateJob) -> tuple[_Key, list[_Row]]:
             self._check(job.source, job.target)
             styles = self._styles(job)
-            key = _Key(*job.image.shape[:2], job.source, job.target)
+            height, width = job.image.shape[:2]
+            key = _Key(height, width, job.source, job.target)
             return key, [_Row(index, job.image, job.seed + k, style) for k, style in enumerate(styles)]
 
         def call(key: _Key, images: Tensor, rows: Sequence[_Row]) -> Tensor:
@@ -113,7 +114,8 @@ class Engine:
             self._check(job.domain, job.target)
             if self.translator.prior is None:
                 raise ValueError("this model has no prior and can only translate: choose another, or train stage 2")
-            key = _Key(*job.image.shape[:2], job.domain, job.target, job.left, job.right)
+            height, width = job.image.shape[:2]
+            key = _Key(height, width, job.domain, job.target, job.left, job.right)
             return key, [_Row(index, job.image, job.seed)]
 
         def call(key: _Key, images: Tensor, rows: Sequence[_Row]) -> Tensor:

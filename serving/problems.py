@@ -30,12 +30,12 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return _response(HTTPStatus.UNPROCESSABLE_CONTENT, _sentence(error))
+        return _response(422, _sentence(error))
 
     @api.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _response(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says why: try again or report it")
+        return _response(500, "the server failed; its log says why: try again or report it")
 
 
 def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -18,27 +18,39 @@ class Strict(BaseModel):
 
 
 class _Options(Strict):
-    model: str | None = Field(None, description="name of a served model; may be omitted when only one is served")
+    model: str | None = Field(
+        default=None, description="name of a served model; may be omitted when only one is served"
+    )
     # Below 2**53, so that JavaScript clients can repeat a seed they were told.
-    seed: int | None = Field(None, ge=0, lt=2**53, description="same seed, same pixels; drawn and returned if omitted")
-    format: OutputFormat | None = Field(None, description="form of the answer; the Accept header decides if omitted")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**53, description="same seed, same pixels; drawn and returned if omitted"
+    )
+    format: OutputFormat | None = Field(
+        default=None, description="form of the answer; the Accept header decides if omitted"
+    )
 
 
 class TranslateOptions(_Options):
     """Options of `POST /v1/translate`."""
 
     to: str = Field(description="domain to show the image in")
-    source: str | None = Field(None, description="the image's domain; the other one if omitted and there are two")
-    samples: int = Field(1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ...")
+    source: str | None = Field(
+        default=None, description="the image's domain; the other one if omitted and there are two"
+    )
+    samples: int = Field(
+        1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ..."
+    )
 
 
 class ExtendOptions(_Options):
     """Options of `POST /v1/extend`."""
 
-    domain: str | None = Field(None, description="the image's domain; the other than `to` if omitted and there are two")
-    to: str | None = Field(None, description="domain to show the result in; the image's own if omitted")
-    left: int = Field(0, ge=0, description="pixels to add on the left")
-    right: int = Field(0, ge=0, description="pixels to add on the right")
+    domain: str | None = Field(
+        default=None, description="the image's domain; the other than `to` if omitted and there are two"
+    )
+    to: str | None = Field(default=None, description="domain to show the result in; the image's own if omitted")
+    left: int = Field(default=0, ge=0, description="pixels to add on the left")
+    right: int = Field(default=0, ge=0, description="pixels to add on the right")
 
     @model_validator(mode="after")
     def _something_to_add(self) -> Self:
@@ -50,11 +62,13 @@ class ExtendOptions(_Options):
 class Limits(Strict):
     """The largest request that is accepted."""
 
-    max_upload_bytes: int = Field(20 * 2**20, gt=0, description="whole request body")
-    max_side: int = Field(2048, gt=0, description="pixels, of every image sent")
-    max_pixels: int = Field(4_000_000, gt=0, description="of every image sent")
-    max_extension: int = Field(1024, gt=0, description="left + right, in pixels")
-    max_new_pixels: int = Field(512 * 512, gt=0, description="area to imagine: each token of it is a step of the prior")
+    max_upload_bytes: int = Field(default=20 * 2**20, gt=0, description="whole request body")
+    max_side: int = Field(default=2048, gt=0, description="pixels, of every image sent")
+    max_pixels: int = Field(default=4_000_000, gt=0, description="of every image sent")
+    max_extension: int = Field(default=1024, gt=0, description="left + right, in pixels")
+    max_new_pixels: int = Field(
+        default=512 * 512, gt=0, description="area to imagine: each token of it is a step of the prior"
+    )
 
 
 class ModelInfo(Strict):

@@ -1,10 +1,9 @@
 """Uploaded bytes to pixels, within limits."""
 
 import io
-import warnings
 from collections.abc import Awaitable, Callable
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,13 +58,11 @@ def decode_upload(data: bytes, field: str, limits: Limits) -> Pixels:
 
 def _announced_size(data: bytes) -> tuple[int, int]:
     """Width and height by the file's header, before memory is taken for pixels; 0 x 0 if Pillow does not know it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # no pixel is decoded here
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return image.size
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-            return 0, 0  # the decoder has a limit of its own, and says what is wrong
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError):
+        return 0, 0  # the decoder has a limit of its own, and says what is wrong
 
 
 def _check_size(width: int, height: int, field: str, limits: Limits) -> None:

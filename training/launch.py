@@ -19,7 +19,7 @@ from training.loop import Outcome, fit
 from training.recipes import recipe as named_recipe
 from training.stages import make_stage, prepare
 from training.tracking import Tracker, flat
-from training.worker import LocalWorker, RayWorker
+from training.worker import Journal, LocalWorker, RayWorker
 from vqi2i.bundle import fingerprint
 from vqi2i.config import Frozen
 
@@ -94,7 +94,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     try:
         prepare(job.config, job.data, job.model)
         with RunJournal(run_dir, tracker, console) as journal:
-            outcome, checkpoint = _fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
+            outcome, checkpoint = fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
     except BaseException:
         tracker.end("FAILED")
         raise
@@ -104,7 +104,8 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     return Result(bundle, *outcome)
 
 
-def _fit_here(job: Job, run_dir: Path, journal: RunJournal) -> tuple[Outcome, Path]:
+def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
+    """Train in this process, with checkpoints in `run_dir`; return the outcome and the last checkpoint."""
     checkpoints = CheckpointFolder(run_dir / "checkpoints", job.config.schedule.keep_checkpoints)
     worker = LocalWorker(checkpoints, journal)
     stage = make_stage(job.config, job.data, job.model, worker)

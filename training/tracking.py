@@ -50,11 +50,19 @@ class Tracker:
 
     def config(self, config: RunConfig) -> None:
         """Record every setting as a parameter, by its dotted name, and the whole as a file."""
+        self.settings(dict(flat(config.model_dump(mode="json"))))
+        self._try(lambda: self._client.log_text(self.run_id, config.dump(), "config.json"))
+
+    def settings(self, settings: Mapping[str, Any]) -> None:
+        """Record settings as parameters, by their dotted names."""
         from mlflow.entities import Param
 
-        params = [Param(name, str(value)[:500]) for name, value in flat(config.model_dump(mode="json"))]
+        params = [Param(name, str(value)[:500]) for name, value in settings.items()]
         self._try(lambda: self._client.log_batch(self.run_id, params=params))
-        self._try(lambda: self._client.log_text(self.run_id, config.dump(), "config.json"))
+
+    def tag(self, name: str, value: str) -> None:
+        """Label the run."""
+        self._try(lambda: self._client.set_tag(self.run_id, name, value))
 
     def log(self, position: int, metrics: Mapping[str, float]) -> None:
         """Record metrics at a position (images of each domain seen)."""
@@ -75,7 +83,7 @@ class Tracker:
                 self._try(lambda file=file: self._client.log_artifact(self.run_id, str(file), "samples"))
 
     def end(self, status: str, bundle: Path | None = None) -> None:
-        """Close the run as FINISHED or FAILED, with the bundle if there is one."""
+        """Close the run as FINISHED, FAILED or KILLED, with the bundle if there is one."""
         if bundle is not None:
             self._try(lambda: self._client.log_artifacts(self.run_id, str(bundle), "bundle"))
         self._try(lambda: self._client.set_terminated(self.run_id, status))

@@ -1,7 +1,7 @@
 """Frozen configurations of the networks: what a bundle needs to build them again."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,7 +26,6 @@ class NetworkConfig(Frozen):
     attention_resolutions: tuple[int, ...] = ()
     z_channels: int = Field(64, gt=0, description="channels on either side of the bottleneck")
     embed_dim: int = Field(64, gt=0, description="channels of a codebook vector")
-    unit_content: bool = Field(True, description="normalise each content vector, so that it cannot escape by shrinking")
     codebook_size: int = Field(256, gt=1)
     style_dim: int = Field(8, gt=0)
     style_channels: int = Field(32, gt=0, description="channels of the style encoder's first layer")
@@ -50,7 +49,7 @@ class NetworkConfig(Frozen):
         return self.resolution // self.patch // 2**level in self.attention_resolutions
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "NetworkConfig":
         if len(set(self.domains)) != len(self.domains):
             raise ValueError(f"domains must differ from one another, got {', '.join(self.domains)}")
         if self.resolution % self.stride:
@@ -81,7 +80,7 @@ class PriorConfig(Frozen):
         return math.prod(self.window)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "PriorConfig":
         if self.width % self.num_heads:
             raise ValueError(f"prior.width {self.width} is not a multiple of prior.num_heads {self.num_heads}")
         return self

@@ -5,7 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.layers import Attention, Downsample, ResBlock, GroupNorm
+from vqi2i.layers import Attention, Downsample, GroupNorm, ResBlock
 
 
 class ContentEncoder(nn.Module):
@@ -29,16 +29,11 @@ class ContentEncoder(nn.Module):
         self.middle = nn.Sequential(ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels))
         self.head = nn.Sequential(GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
         self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
-        self.unit_content = config.unit_content
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim, h/stride, w/stride)."""
         x = F.pixel_unshuffle(images, self.patch)
-        content = self.to_embedding(self.head(self.middle(self.levels(self.stem(x)))))
-        if not self.unit_content:
-            return content
-        # Commitment and content regression are distances: unnormalised content answers them by fading away.
-        return F.layer_norm(content.movedim(1, -1), content.shape[1:2]).movedim(-1, 1)
+        return self.to_embedding(self.head(self.middle(self.levels(self.stem(x)))))
 
 
 class StyleEncoder(nn.Module):

@@ -147,19 +147,38 @@ def test_model_figures_match_the_public_translator(
     assert direction.reconstruction_psnr == pytest.approx(psnr(pixels(rebuilt), paired.source).mean(), abs=1e-3)
 
 
-def test_codes_are_counted_over_sources_and_exemplars_of_all_directions(
-    evaluation: PairEvaluation, tiny_translator: Translator, triples: Pairs
-):
-    tokens = torch.cat(
-        [
-            tiny_translator.encode(to_tensor(images), domain).tokens.flatten()
-            for (source, target), paired in triples.items()
-            for images, domain in ((paired.source, source), (paired.exemplar, target))
-        ]
-    )
-    assert evaluation.codes_used == len(tokens.unique()) / CODES
-    assert 1 <= evaluation.perplexity <= CODES
+class OneCodePerDomain(ReturnsTheInput):
+    """Reads every summer as code 0 and every winter as code 1."""
+
+    def encode(self, images: Tensor, domain: str) -> Encoded:
+        tokens = torch.full((len(images), 4, 4), int(domain == "winter"))
+        return Encoded(tokens, torch.full((len(images), 1), -1.0))
+
+
+def test_codes_are_counted_over_sources_and_exemplars(triples: Pairs, classifier: DomainClassifier):
+    forth = {("summer", "winter"): triples["summer", "winter"]}
+    translator = OneCodePerDomain({**forth, ("winter", "summer"): triples["winter", "summer"]})
+    evaluation = evaluate_pairs(translator, forth, classifier)  # type: ignore[arg-type]
+    assert evaluation.codes_used == 2 / CODES
+    assert evaluation.perplexity == pytest.approx(2)
+    assert evaluation.codebook_size == CODES
+
+
+def test_triples_are_counted_over_all_directions(evaluation: PairEvaluation):
+    assert [direction.triples for direction in evaluation.directions] == [7, 5]
     assert evaluation.triples == 7 + 5
+
+
+def test_the_better_control_counts_whichever_it_is(triples: Pairs, classifier: DomainClassifier):
+    paired = triples["summer", "winter"]
+    truth = paired.source // 2  # darker, so that moving the colours is all there is to do
+    turned = SimpleNamespace(source=paired.source, exemplar=truth[:, ::-1], truth=truth)
+    copied = SimpleNamespace(source=paired.source, exemplar=paired.truth, truth=paired.truth)
+    for images, best in ((turned, "reinhard"), (copied, "exemplar")):
+        pairs = {("summer", "winter"): images}
+        direction = evaluate_pairs(KnowsTheTruth(pairs), pairs, classifier).directions[0]  # type: ignore[arg-type]
+        assert getattr(direction, best).psnr == max(direction.reinhard.psnr, direction.exemplar.psnr)
+        assert direction.psnr_over_best_control == direction.translation.psnr - getattr(direction, best).psnr
 
 
 def test_the_batch_size_does_not_change_the_figures(

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check serve lock clean
+
+# Everything from landscapes to a report, in minutes on two cores.
+demo: $(READY)
+	$(BIN)/vqi2i demo
+
+# The whole test suite.
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# Formatting, lint and types.
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+# The demo's model over HTTP.
+serve: $(READY)
+	$(BIN)/vqi2i serve demo/model
+
+# Renew the lock from the newest versions that pyproject.toml allows.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.13.0 setuptools
+	.venv-lock/bin/pip install --quiet -e .[dev]
+	(echo "# Exact versions of everything, made by \`make lock\`." && \
+	 .venv-lock/bin/pip freeze --all --exclude vqi2i --exclude pip | sed 's/+cpu$$//') > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv build demo runs mlruns mlflow.db .pytest_cache .ruff_cache *.egg-info
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,122 @@
+"""vqi2i demo: the whole flow on a laptop, from nothing to a report."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.console import JsonOption, conclude, console, progress
+
+if TYPE_CHECKING:
+    from training.launch import Result
+
+MODEL = "vqi2i-demo"
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of the landscapes, the weights, the order and all that is sampled.")] = 0,
+    pairs: Annotated[int, typer.Option(min=16, help="Training landscapes of each season.")] = 400,
+    tests: Annotated[int, typer.Option(min=8, help="Paired test landscapes of each direction.")] = 64,
+    stage1: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of any stage 1 setting.")] = None,
+    stage2: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of any stage 2 setting.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Paint two seasons, train both stages, publish, translate, measure: minutes on two cores.
+
+    The same command again continues where it was interrupted. Example: vqi2i demo
+    """
+    clock = _Clock()
+    seasons, shards = out / "seasons", out / "shards"
+    with clock.step("painting landscapes"), progress("landscapes") as tell:
+        from pipelines.synthetic import synthesize
+
+        synthesize(seasons, pairs=pairs, tests=tests, seed=seed, progress=tell)
+    with clock.step("building shards"), progress("shards") as tell:
+        from pipelines.images_to_shards import build_shards
+
+        domains = {name: seasons / "train" / name for name in ("summer", "winter")}
+        build_shards(domains, out=shards, size=64, progress=tell)
+    with clock.step("training stage 1: content, style, codebook"):
+        first = _train("stage1", shards, None, out / "runs" / "stage1", [f"seed={seed}", *(stage1 or [])], local=local)
+    with clock.step("training stage 2: the prior over tokens"):
+        second = _train(
+            "stage2", shards, first.bundle, out / "runs" / "stage2", [f"seed={seed}", *(stage2 or [])], local=local
+        )
+    with clock.step("publishing the model"):
+        uri = _publish(second.bundle, out / "model")
+    with clock.step("trying every application, measuring against the truth"):
+        result = _report(out, seed, clock, first, second)
+    console.print(f"\nOpen [bold]{out / 'report.html'}[/bold]; then `make serve` or `vqi2i serve {out / 'model'}`.")
+    sentence = f"{result['met']} of {result['asked']} criteria met in {clock.total / 60:.1f} min; published as {uri}"
+    conclude({**result, "uri": uri, "seconds": clock.seconds}, as_json=as_json, sentence=sentence)
+
+
+def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: list[str], *, local: bool) -> "Result":
+    from training.launch import make_job, train
+
+    job = make_job(stage, data=data, model=model, recipe="laptop64", settings=settings)
+    return train(job, run_dir, local=local, console=console)
+
+
+def _publish(bundle: Path, model: Path) -> str:
+    import shutil
+
+    from training.tracking import publish
+
+    shutil.rmtree(model, ignore_errors=True)
+    shutil.copytree(bundle, model)
+    return publish(model, name=MODEL, alias="champion")
+
+
+def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Result") -> dict[str, object]:
+    from commands.apply import load
+    from commands.evaluate import report
+    from training.journal import read_metrics
+
+    curves = {
+        f"{stage}: {name}": [(row["position"], row[name]) for row in read_metrics(out / "runs" / stage)]
+        for stage, name in (
+            ("stage1", "pixel"), ("stage1", "held_out_psnr"), ("stage1", "codes_used"), ("stage1", "discriminator"),
+            ("stage2", "nll"), ("stage2", "held_out_nll"),
+        )
+    }  # fmt: skip
+    facts = {
+        "seed": str(seed),
+        "stage 1": _extent(first),
+        "stage 2": _extent(second),
+        **{title: f"{seconds:.0f} s" for title, seconds in clock.seconds.items()},
+    }
+    _, judged = report(load(str(out / "model")), out / "seasons", out, facts=facts, curves=curves)
+    return {
+        "met": sum(verdict.met for verdict in judged), "asked": len(judged),
+        "criteria": [verdict.model_dump() for verdict in judged],
+    }  # fmt: skip
+
+
+def _extent(result: "Result") -> str:
+    rest = "" if result.complete else ", stopped early by its time limit"
+    return f"{result.position} images of each season in {result.seconds / 60:.1f} min{rest}"
+
+
+class _Clock:
+    """Announces steps and remembers how long each took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        console.print(f"[bold]{title}[/bold]")
+        start = time.monotonic()
+        yield
+        self.seconds[title] = time.monotonic() - start
+        console.print(f"  {self.seconds[title]:.0f} s")

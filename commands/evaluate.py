@@ -1,0 +1,62 @@
+"""vqi2i evaluate: a model against a known truth, as figures and a report."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.apply import ModelArgument, load
+from commands.console import JsonOption, conclude
+
+if TYPE_CHECKING:
+    from evaluation.protocol import PairEvaluation, Verdict
+    from vqi2i.translator import Translator
+
+
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Option(help="Folder made by `vqi2i data synthesize`: its test images have a truth.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on paired test images and write an HTML report with pictures.
+
+    Example: vqi2i evaluate runs/demo/bundle --data seasons --out report
+    """
+    result, verdicts = report(load(model), data, out)
+    met = sum(verdict.met for verdict in verdicts)
+    sentence = f"{met} of {len(verdicts)} criteria met; open {out / 'report.html'}"
+    conclude({"criteria": [v.model_dump() for v in verdicts], **result.model_dump()}, as_json=as_json, sentence=sentence)
+
+
+def report(
+    translator: "Translator", data: Path, out: Path, *, facts: Mapping[str, str] | None = None,
+    curves: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> "tuple[PairEvaluation, list[Verdict]]":  # fmt: skip
+    """Evaluate on the test images of a synthetic data set; write `report.html` and `evaluation.json` into `out`."""
+    import numpy as np
+
+    import imaging
+    from evaluation.domain_classifier import train_classifier
+    from evaluation.protocol import evaluate_pairs, verdicts
+    from evaluation.report import write_report
+    from evaluation.showcase import showcase, translation_figures
+    from pipelines.synthetic import DOMAINS, read_triples
+
+    if set(translator.domains) != set(DOMAINS):
+        raise ValueError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
+    triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
+    real = {d: np.stack([imaging.read(path) for path in sorted((data / "train" / d).iterdir())]) for d in DOMAINS}
+    evaluation = evaluate_pairs(translator, triples, train_classifier(real))
+    judged = verdicts(evaluation)
+    figures = translation_figures(translator, triples)
+    figures += showcase(translator, {source: paired.source for (source, _), paired in triples.items()})
+    machine = {"model": str(dict(translator.provenance)), "machine": f"{platform.platform()}, {platform.processor()}"}
+    write_report(
+        out / "report.html", title="VQ-I2I: two seasons", verdicts=judged, evaluation=evaluation, figures=figures,
+        facts={**(facts or {}), **machine}, curves=curves or {},
+    )  # fmt: skip
+    (out / "evaluation.json").write_text(evaluation.model_dump_json(indent=2))
+    return evaluation, judged

@@ -1,0 +1,106 @@
+"""vqi2i tune: search settings of a stage."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from commands.console import JsonOption, conclude, console
+from commands.train import DataOption, RecipeOption, RunOption, RunsOption, SetOption
+
+if TYPE_CHECKING:
+    from tuning.search import Found
+
+app = typer.Typer(no_args_is_help=True, help="Search settings of a stage; the same command again continues the search.")
+
+
+class Mode(StrEnum):
+    """What is better."""
+
+    MIN = "min"
+    MAX = "max"
+
+
+ModelOption = Annotated[str, typer.Option(help="Stage 1's bundle: a directory or an MLflow URI.")]
+SpaceOption = Annotated[str, typer.Option(help="Named space: method, codebook or rates (stage 1), rates (stage 2).")]
+TrialsOption = Annotated[int, typer.Option(min=1, help="Settings to try.")]
+MetricOption = Annotated[str, typer.Option(help="What trials are ranked by.")]
+ModeOption = Annotated[Mode | None, typer.Option(help="What is better (default: as usual for the metric).")]
+CpusOption = Annotated[int, typer.Option(min=1, help="Cores of a trial; as many trials run at once as fit.")]
+
+
+@app.command()
+def stage1(
+    data: DataOption,
+    space: SpaceOption = "method",
+    trials: TrialsOption = 8,
+    recipe: RecipeOption = "laptop64",
+    settings: SetOption = None,
+    metric: MetricOption = "held_out_psnr",
+    mode: ModeOption = None,
+    cpus_per_trial: CpusOption = 1,
+    run: RunOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings of encoders, codebook, generators and discriminators.
+
+    Example: vqi2i tune stage1 --data shards --space method --trials 8 --set schedule.images=2000
+    """
+    _tune("stage1", data, None, recipe, settings or [], run, runs, space=space, trials=trials, metric=metric, mode=mode,
+          cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+
+
+@app.command()
+def stage2(
+    data: DataOption,
+    model: ModelOption,
+    space: SpaceOption = "rates",
+    trials: TrialsOption = 8,
+    recipe: RecipeOption = "laptop64",
+    settings: SetOption = None,
+    metric: MetricOption = "held_out_nll",
+    mode: ModeOption = None,
+    cpus_per_trial: CpusOption = 1,
+    run: RunOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings of the prior over stage 1's tokens.
+
+    Example: vqi2i tune stage2 --data shards --model runs/first/bundle --space rates --trials 8
+    """
+    from serving.registry import resolve
+
+    _tune("stage2", data, resolve(model), recipe, settings or [], run, runs, space=space, trials=trials, metric=metric,
+          mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+
+
+def _tune(
+    stage: str, data: Path, model: Path | None, recipe: str, settings: list[str], run: str | None, runs: Path, *,
+    space: str, trials: int, metric: str, mode: Mode | None, cpus_per_trial: int, as_json: bool,
+) -> None:  # fmt: skip
+    from training.launch import make_job
+    from tuning.search import BEST, make_study, search
+
+    job = make_job(stage, data=data, model=model, recipe=recipe, settings=settings)
+    better = mode.value if mode is not None else None
+    study = make_study(job, space=space, trials=trials, metric=metric, mode=better, fixed=settings)
+    run_dir = runs / (run or f"tune-{stage}-{recipe}-{space}")
+    found = search(study, run_dir, cpus_per_trial=cpus_per_trial, console=console)
+    console.print(_table(found, metric))
+    result = {"bundle": found.bundle, "metric": metric, "trials": [row.model_dump() for row in found.trials]}
+    sentence = f"{found.bundle}: {metric} {found.trials[0].metric:.4g}, its settings are in {run_dir / BEST}"
+    conclude(result, as_json=as_json, sentence=sentence)
+
+
+def _table(found: "Found", metric: str) -> Table:
+    names = sorted({name for row in found.trials for name in row.settings})
+    table = Table("trial", *names, metric, "images", "status")
+    for row in found.trials:
+        values = [f"{row.settings[name]:.4g}" for name in names]
+        figure = f"{row.metric:.4g}" if row.metric is not None else "-"
+        table.add_row(row.trial, *values, figure, str(row.position), row.status)
+    return table

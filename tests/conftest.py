@@ -1,0 +1,70 @@
+"""What tests of several packages share."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqi2i import Translator
+from vqi2i.autoencoder import Autoencoder
+from vqi2i.bundle import BundleConfig
+from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.style_prior import StylePrior
+from vqi2i.translator import build_prior
+
+TINY = NetworkConfig(
+    domains=("summer", "winter"),
+    resolution=32,
+    patch=2,
+    base_channels=8,
+    channel_multipliers=(1, 1),
+    num_res_blocks=1,
+    z_channels=8,
+    embed_dim=8,
+    codebook_size=16,
+    style_channels=4,
+    num_style_blocks=1,
+)
+TINY_PRIOR = PriorConfig(num_layers=1, num_heads=2, width=16, window=(8, 8))
+
+
+def untrained(*, prior: bool = True) -> Translator:
+    """A very small model with random weights, the same at every call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        styles = StylePrior({domain: torch.randn(5, TINY.style_dim) for domain in TINY.domains})
+        config = BundleConfig(network=TINY, prior=TINY_PRIOR)
+        return Translator(Autoencoder(TINY), styles, build_prior(config) if prior else None, {"recipe": "untrained"})
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle of a very small model with random weights: domains summer and winter, with a prior."""
+    path = tmp_path_factory.mktemp("bundles") / "tiny"
+    untrained().save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_without_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but stage 2 was not trained."""
+    path = tmp_path_factory.mktemp("bundles") / "tiny-without-prior"
+    untrained(prior=False).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for the whole test run; it belongs to this process and ends with it."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # otherwise one is written to the user's home
+        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "60")
+        ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, log_to_driver=False)
+        yield
+        ray.shutdown()

@@ -1,0 +1,116 @@
+"""The application on a real Ray Serve, over real HTTP."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import imaging
+from serving import app
+from vqi2i import BundleError
+
+PICTURES = [np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8) for seed in range(8)]
+
+
+def test_a_misspelt_argument_is_refused(tiny_bundle):
+    with pytest.raises(ValidationError, match="max_bacth_size"):
+        app.build({"models": {"seasons": str(tiny_bundle)}, "max_bacth_size": 4})
+    with pytest.raises(ValidationError, match="max_replicas is 1 but min_replicas 2"):
+        app.build({"models": {"seasons": str(tiny_bundle)}, "min_replicas": 2, "max_replicas": 1})
+
+
+def test_the_settings_reach_the_replicas(tiny_bundle):
+    labels = {"vqi2i/role": "serving"}
+    application = app.build({"models": {"seasons": str(tiny_bundle)}, "num_gpus": 0.5, "label_selector": labels})
+    model = application._bound_deployment.init_args[2]["seasons"]._bound_deployment
+    assert model.name == "model-seasons"
+    assert model.ray_actor_options["num_gpus"] == 0.5
+    assert model.ray_actor_options["label_selector"] == labels
+
+
+def test_a_model_that_does_not_exist_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(BundleError, match="there is no model at"):
+        app.run({"seasons": tmp_path / "nowhere"})
+
+
+def test_a_port_that_is_taken_is_named(tiny_bundle):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1:{port} .*: choose another port"):
+            app.run({"seasons": tiny_bundle}, port=port)
+
+
+@pytest.fixture(scope="module")
+def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
+    """A client of a server with one model, one replica."""
+    from ray import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = app.Settings(max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05)
+    url = app.run({"seasons": tiny_bundle}, port=port, settings=settings)
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+    serve.shutdown()
+
+
+def translate(client: httpx.Client, index: int) -> httpx.Response:
+    files = {"image": imaging.encode(PICTURES[index % len(PICTURES)])}
+    return client.post("/v1/translate", files=files, data={"to": "winter", "seed": index})
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+class TestServed:
+    """One server for all of these."""
+
+    def test_it_is_healthy_ready_and_documented(self, client):
+        assert client.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/readyz").json() == {"status": "ready"}
+        assert "swagger" in client.get("/docs").text
+        (model,) = client.get("/v1/models").json()["models"]
+        assert model["name"] == "seasons"
+        assert model["domains"] == ["summer", "winter"]
+
+    def test_concurrent_requests_give_the_same_pixels_as_alone(self, client):
+        alone = [translate(client, index) for index in range(8)]
+        assert {response.status_code for response in alone} == {200}
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda index: translate(client, index), range(8)))
+        assert [response.content for response in together] == [response.content for response in alone]
+        assert len({response.content for response in alone}) == 8
+        assert imaging.decode(alone[0].content).shape == (24, 32, 3)
+
+    def test_images_are_extended(self, client):
+        files = {"image": imaging.encode(PICTURES[0])}
+        fields = {"domain": "summer", "left": 4, "right": 8, "seed": 1}
+        first, again = (client.post("/v1/extend", files=files, data=fields) for _ in range(2))
+        assert imaging.decode(first.content).shape == (24, 4 + 32 + 8, 3)
+        assert first.content == again.content
+
+    def test_errors_say_what_to_do(self, client):
+        files = {"image": imaging.encode(PICTURES[0])}
+        response = client.post("/v1/translate", files=files, data={"to": "autumn"})
+        assert response.status_code == 422
+        assert response.headers["content-type"] == "application/problem+json"
+        assert "choose one of summer, winter" in response.json()["detail"]
+
+    def test_no_request_fails_when_a_replica_is_killed(self, client):
+        from ray.util.state import list_actors
+
+        kind = [("class_name", "=", "ServeReplica:vqi2i:model-seasons"), ("state", "=", "ALIVE")]
+        (replica,) = list_actors(filters=kind, detail=True)
+        with ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(translate, client, index) for index in range(60)]
+            answers[10].result()
+            os.kill(replica.pid, signal.SIGKILL)
+            assert [answer.result().status_code for answer in answers] == [200] * 60
+        (successor,) = list_actors(filters=kind, detail=True)
+        assert successor.pid != replica.pid

@@ -1,0 +1,129 @@
+"""Batches share model calls, but nobody can tell from the pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import imaging
+from serving.engine import Engine, ExtendJob, Failure, TranslateJob
+from vqi2i import Translator
+
+
+def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_bundle: Path) -> Translator:
+    return Translator.load(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def engine(translator: Translator) -> Engine:
+    return Engine(translator)
+
+
+def to_winter(seed: int, **options) -> TranslateJob:
+    return TranslateJob(
+        image=options.pop("image", picture(seed)), source="summer", target="winter", seed=seed, **options
+    )
+
+
+def same(left, right) -> bool:
+    return len(left) == len(right) and all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_translations_do_not_depend_on_what_shares_the_batch(engine):
+    jobs = [
+        to_winter(1),
+        to_winter(2, samples=3),
+        TranslateJob(image=picture(3), source="winter", target="summer", seed=3),
+        to_winter(4, image=picture(4, 50, 70)),
+        to_winter(5, style=picture(9, 40, 20)),
+        *(to_winter(seed) for seed in range(6, 11)),
+    ]
+    together = engine.translate(jobs)
+    alone = [engine.translate([job])[0] for job in jobs]
+    assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+    assert same(engine.translate(jobs[::-1])[::-1][0], together[0])
+
+
+def test_extensions_do_not_depend_on_what_shares_the_batch(engine):
+    jobs = [
+        *(ExtendJob(image=picture(s), domain="summer", target="summer", right=16, seed=s) for s in range(6)),
+        ExtendJob(image=picture(7), domain="summer", target="winter", left=8, right=5, seed=7),
+    ]
+    together = engine.extend(jobs)
+    assert all(same(a, engine.extend([job])[0]) for a, job in zip(together, jobs, strict=True))
+    assert together[0][0].shape == (24, 32 + 16, 3)
+    assert together[6][0].shape == (24, 8 + 32 + 5, 3)
+
+
+def test_samples_are_the_styles_of_consecutive_seeds(engine):
+    several = engine.translate([to_winter(5, samples=3)])[0]
+    single = [engine.translate([to_winter(5 + k, image=picture(5))])[0][0] for k in range(3)]
+    assert same(several, single)
+    assert not np.array_equal(several[0], several[1])
+
+
+def test_an_exemplar_gives_its_style(engine, translator):
+    exemplar = picture(9, 40, 20)
+    style = translator.encode(imaging.to_tensor([exemplar]), "winter").style
+    direct = translator.translate(imaging.to_tensor([picture(1)]), source="summer", target="winter", style=style)
+    made = engine.translate([to_winter(1, style=exemplar)])[0][0]
+    assert np.abs(made.astype(int) - imaging.to_pixels(direct)[0].astype(int)).max() <= 1
+    assert not np.array_equal(made, engine.translate([to_winter(1, style=picture(10, 40, 20))])[0][0])
+
+
+def test_jobs_of_one_kind_share_model_calls(translator, monkeypatch):
+    sizes = []
+    translate = translator.translate
+
+    def counted(images, **options):
+        sizes.append(len(images))
+        return translate(images, **options)
+
+    monkeypatch.setattr(translator, "translate", counted)
+    Engine(translator, rows_per_call=4).translate([to_winter(seed) for seed in range(6)])
+    assert sizes == [4, 4]
+    sizes.clear()
+    Engine(translator, rows_per_call=4, pixels_per_call=24 * 32).translate([to_winter(seed) for seed in range(3)])
+    assert sizes == [1, 1, 1]
+
+
+def test_a_job_that_cannot_be_done_does_not_stop_the_others(engine):
+    wrong = TranslateJob(image=picture(0), source="summer", target="autumn")
+    greedy = to_winter(3, style=picture(9), samples=2)
+    first, second, third = engine.translate([wrong, to_winter(1), greedy])
+    assert first == Failure("unknown domain 'autumn': this model knows summer, winter")
+    assert same(second, engine.translate([to_winter(1)])[0])
+    assert isinstance(third, Failure)
+    assert "style" in third.reason
+
+
+def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator, monkeypatch):
+    translate = translator.translate
+
+    def exhausted(images: torch.Tensor, **options):
+        if images.shape[2] > 40:
+            raise RuntimeError("out of memory")
+        return translate(images, **options)
+
+    monkeypatch.setattr(translator, "translate", exhausted)
+    large, small = Engine(translator).translate([to_winter(0, image=picture(0, 48, 48)), to_winter(1)])
+    assert isinstance(large, Failure)
+    assert large.internal
+    assert len(small) == 1
+
+
+def test_a_model_without_prior_says_that_it_cannot_extend(tiny_bundle_without_prior):
+    engine = Engine(Translator.load(tiny_bundle_without_prior))
+    (outcome,) = engine.extend([ExtendJob(image=picture(0), domain="summer", target="summer", right=8)])
+    assert isinstance(outcome, Failure)
+    assert "no prior" in outcome.reason
+
+
+def test_the_smallest_image_can_be_translated(engine):
+    assert engine.translate([to_winter(0, image=picture(0, 1, 1))])[0][0].shape == (1, 1, 3)

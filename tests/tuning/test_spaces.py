@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from training.config import LossWeights, override
+from training.recipes import STAGE1, STAGE2
+from tuning.spaces import METRICS, SPACES, direction, search_space
+
+RECIPES = {"stage1": STAGE1, "stage2": STAGE2}
+CASES = [
+    (stage, space, recipe)
+    for stage, spaces in SPACES.items()
+    for space in spaces
+    for recipe in RECIPES[stage]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "space", "recipe"), CASES)
+def test_every_recipe_takes_every_setting_of_a_space(stage: str, space: str, recipe: str) -> None:
+    config = RECIPES[stage][recipe](["summer", "winter"])
+    for name, domain in search_space(stage, space).items():
+        value = domain.sample()
+        changed = override(config, [f"{name}={json.dumps(value)}"])
+        for part in name.split("."):
+            changed = getattr(changed, part)
+        assert changed == pytest.approx(value)
+
+
+def test_an_unknown_space_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no stage1 space 'speed': choose one of method, codebook, rates"):
+        search_space("stage1", "speed")
+
+
+def test_a_setting_cannot_be_fixed_and_varied() -> None:
+    with pytest.raises(ValueError, match=r"varies optim\.learning_rate: leave --set of it out"):
+        search_space("stage1", "rates", fixed=["optim.learning_rate=1e-3", "seed=1"])
+
+
+def test_an_unknown_metric_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="cannot be ranked by 'psnr': choose one of held_out_psnr"):
+        direction("stage1", "psnr")
+
+
+def test_each_loss_term_is_a_metric_that_is_better_low() -> None:
+    assert {METRICS["stage1"][name] for name in LossWeights.model_fields} == {"min"}

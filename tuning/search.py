@@ -1,0 +1,254 @@
+"""From a space of settings to the best bundle: places the trials, stops the poor ones early, ranks the rest."""
+
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import ray
+from pydantic import Field, TypeAdapter
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from rich.console import Console
+
+from pipelines.shard_writer import atomic
+from training.checkpoint import BUNDLE, CheckpointFolder
+from training.launch import Job
+from training.stages import prepare
+from training.tracking import Tracker, flat
+from tuning.spaces import Mode, direction, search_space
+from tuning.trial import as_settings, run_trial, trial_folder
+from tuning.watch import TrialWatch, close_forgotten
+from vqi2i.config import Frozen
+
+RESULTS = "trials.json"
+BEST = "best_settings.txt"
+_RECORD = "search.json"
+_RAY = "ray"  # Tune's own state
+
+
+class Study(Frozen):
+    """What is searched for; all that decides which trials are run."""
+
+    job: Job  # what all trials have in common
+    space: str
+    trials: int = Field(gt=0)
+    metric: str
+    mode: Mode
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between a search's first start and its resume."""
+        return {**self.model_dump(mode="json", exclude={"job"}), "job": self.job.identity()}
+
+
+class TrialRow(Frozen):
+    """What came out of one trial."""
+
+    trial: str
+    settings: dict[str, Any]
+    metric: float | None  # the newest reported; None: there was no report
+    position: int  # images of each domain seen
+    status: Literal["finished", "stopped early", "failed"]
+    error: str | None = None
+
+
+class Found(NamedTuple):
+    """What a search left behind."""
+
+    bundle: Path  # of the best trial
+    trials: list[TrialRow]  # best first
+
+
+class SearchRecord(Frozen):
+    """`search.json`: a search's identity and whether it is over, so that the same command goes on with it."""
+
+    identity: dict[str, Any]
+    mlflow_run: str
+    finished: bool = False
+
+
+def make_study(
+    job: Job, *, space: str, trials: int, metric: str, mode: Mode | None = None, fixed: Sequence[str] = ()
+) -> Study:
+    """Trials of `job` with settings from a named space, ranked by `metric`.
+
+    Args:
+        job: what all trials have in common.
+        space: name of a space for the job's stage.
+        trials: how many settings are tried.
+        metric: what trials are ranked by.
+        mode: whether less or more of it is better; None: as usual for the metric.
+        fixed: the settings `name=value` that made `job`; the space must not vary them.
+
+    Raises:
+        ValueError: there is no such space or metric, or the space varies what is fixed.
+    """
+    search_space(job.config.stage, space, fixed=fixed)
+    usual = direction(job.config.stage, metric)
+    return Study(job=job, space=space, trials=trials, metric=metric, mode=mode or usual)
+
+
+def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None) -> Found:
+    """Run the trials; the same call after an interruption continues those that were not at their end.
+
+    Args:
+        study: what is searched for.
+        run_dir: the search's folder, made if absent.
+        cpus_per_trial: cores of a trial; as many trials run at once as the cluster has room for.
+        console: where trials are followed; standard error if None.
+
+    Raises:
+        ValueError: the folder holds another search, the cluster has no room for a trial, or every trial failed.
+    """
+    run_dir = run_dir.absolute()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    record = _claim(study, run_dir)
+    if record is not None and record.finished:
+        return Found(run_dir / BUNDLE, TypeAdapter(list[TrialRow]).validate_json((run_dir / RESULTS).read_bytes()))
+    tags = {"kind": "search", "stage": study.job.config.stage, "space": study.space, "metric": study.metric}
+    tracker = Tracker(run_dir.name, tags, record.mlflow_run if record else None)
+    if record is None:
+        record = SearchRecord(identity=study.identity(), mlflow_run=tracker.run_id)
+        _write(run_dir / _RECORD, record.model_dump_json(indent=2))
+        tracker.config(study.job.config)
+    try:
+        prepare(study.job.config, study.job.data, study.job.model)
+        watch = TrialWatch(run_dir, study.metric, tracker.run_id, console)
+        rows = ranked(_fit(study, run_dir, cpus_per_trial, watch), study.mode)
+        close_forgotten(run_dir, {row.trial for row in rows})
+        bundle = _conclude(study, run_dir, rows)
+    except BaseException as error:
+        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    assert rows[0].metric is not None  # otherwise it had failed
+    tracker.log(rows[0].position, {study.metric: rows[0].metric})
+    tracker.tag("best_trial", rows[0].trial)
+    tracker.end("FINISHED", bundle)
+    _write(run_dir / _RECORD, record.model_copy(update={"finished": True}).model_dump_json(indent=2))
+    return Found(bundle, rows)
+
+
+def ranked(rows: Sequence[TrialRow], mode: Mode) -> list[TrialRow]:
+    """Best first; only trials that trained to their end compare at equal cost, so they come before all others."""
+    sign = -1 if mode == "max" else 1
+
+    def key(row: TrialRow) -> tuple[int, int, float]:
+        order = ("finished", "stopped early", "failed").index(row.status)
+        return order, 0 if order == 0 else -row.position, sign * row.metric if row.metric is not None else 0.0
+
+    return sorted(rows, key=key)
+
+
+def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) -> list[TrialRow]:
+    """Run Tune to its end, from where it was."""
+    resources, room = _place(cpus_per_trial)
+    trainable = tune.with_resources(
+        functools.partial(
+            run_trial, job=study.job, metric=study.metric, run_dir=run_dir, threads=cpus_per_trial
+        ),
+        resources,
+    )  # fmt: skip
+    state = run_dir / _RAY
+    if tune.Tuner.can_restore(state) and any(state.glob("experiment_state*")):
+        tuner = tune.Tuner.restore(str(state), trainable)
+    else:
+        tuner = _tuner(study, run_dir, trainable, watch, concurrent=min(room, study.trials))
+    results = tuner.fit()
+    rows = [_row(result, study.metric) for result in results]
+    if results.num_terminated + results.num_errors < study.trials:
+        raise KeyboardInterrupt  # Tune has caught it, and saved its state
+    return rows
+
+
+def _tuner(study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, concurrent: int) -> tune.Tuner:
+    config = study.job.config
+    images = config.schedule.images
+    return tune.Tuner(
+        trainable,
+        param_space=search_space(config.stage, study.space),
+        tune_config=tune.TuneConfig(
+            metric=study.metric, mode=study.mode, num_samples=study.trials, max_concurrent_trials=concurrent,
+            search_alg=OptunaSearch(seed=config.seed),
+            # The poorer half stops after a quarter, and again after a half of the schedule.
+            scheduler=ASHAScheduler(
+                time_attr="position", max_t=images, grace_period=max(1, images // 4), reduction_factor=2
+            ),
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=_RAY, storage_path=str(run_dir), callbacks=[watch], verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),  # a trial whose process was killed goes on once
+        ),
+    )  # fmt: skip
+
+
+def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
+    """Start or join Ray; return a trial's resources and how many trials it has room for."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # what Tune has not saved is lost with it
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    cluster = ray.cluster_resources()
+    resources: dict[str, float] = {"CPU": cpus_per_trial}
+    if cluster.get("GPU", 0) >= 1:
+        resources["GPU"] = 1
+    room = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
+    if room < 1:
+        raise ValueError(
+            f"a trial wants {cpus_per_trial} cores, Ray has {cluster.get('CPU', 0):g}: lower --cpus-per-trial"
+        )
+    return resources, room
+
+
+def _row(result: tune.Result, metric: str) -> TrialRow:
+    figures = result.metrics or {}
+    complete = "finished" if figures.get("complete") else "stopped early"
+    assert result.config is not None
+    return TrialRow(
+        trial=Path(result.path).name,
+        settings=result.config,
+        metric=figures.get(metric),
+        position=int(figures.get("position", 0)),
+        status="failed" if result.error else complete,
+        error=str(result.error).strip().splitlines()[-1] if result.error else None,
+    )
+
+
+def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
+    """Write the table, the best trial's bundle and its settings in the form that `--set` takes."""
+    _write(run_dir / RESULTS, TypeAdapter(list[TrialRow]).dump_json(list(rows), indent=2).decode())
+    best = rows[0]
+    checkpoints = CheckpointFolder(trial_folder(run_dir, best.trial) / "checkpoints", keep=1).all()
+    if best.status == "failed" or not checkpoints:
+        raise ValueError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
+    bundle = run_dir / BUNDLE
+    shutil.rmtree(bundle, ignore_errors=True)
+    shutil.copytree(checkpoints[-1] / BUNDLE, bundle)
+    _write(run_dir / BEST, "".join(f"{setting}\n" for setting in as_settings(best.settings)))
+    return bundle
+
+
+def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
+    """The record of the search in `run_dir`, if it is this study's."""
+    file = run_dir / _RECORD
+    if not file.exists():
+        return None
+    record = SearchRecord.model_validate_json(file.read_text())
+    before, now = dict(flat(record.identity)), dict(flat(study.identity()))
+    differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if differing:
+        raise ValueError(
+            f"{run_dir} holds a search with other settings ({', '.join(differing[:5])}): take another --run or delete it"
+        )
+    return record
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as stream:
+        stream.write(text.encode())

@@ -1,0 +1,81 @@
+"""One trial: a training on the local worker, in the process that Tune gave it, that tells Tune how it goes."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training.config import override
+from training.journal import RunJournal, read_metrics
+from training.launch import Job, fit_here
+
+
+def trial_folder(run_dir: Path, trial_id: str) -> Path:
+    """Where a trial of the search in `run_dir` keeps its checkpoints, figures and pictures."""
+    return run_dir / "trials" / trial_id
+
+
+def as_settings(sampled: Mapping[str, Any]) -> list[str]:
+    """Sampled values in the form that `--set` takes."""
+    return [f"{name}={json.dumps(value)}" for name, value in sampled.items()]
+
+
+def run_trial(sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Path, threads: int) -> None:
+    """Train `job` with the sampled settings; an interrupted trial goes on from its own last checkpoint.
+
+    Args:
+        sampled: values of dotted settings.
+        job: what all trials have in common.
+        metric: what trials are ranked by.
+        run_dir: folder of the search.
+        threads: cores of this trial.
+    """
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(threads)
+    folder = trial_folder(run_dir, tune.get_context().get_trial_id())
+    config = override(job.config, as_settings(sampled))
+    journal = TuneJournal(folder, metric)
+    fit_here(job.model_copy(update={"config": config}), folder, journal)
+    journal.conclude()
+
+
+class TuneJournal(RunJournal):
+    """Tells Tune; the searching process writes down what it hears (see `tuning/watch.py`)."""
+
+    def __init__(self, run_dir: Path, metric: str):
+        super().__init__(run_dir, None, Console(quiet=True))
+        self.metric = metric
+        self._newest: dict[str, float] = {}
+        for row in read_metrics(run_dir):  # a scheduler that was started anew has forgotten them
+            self._report(row)
+
+    def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Report figures; those of the end wait until the last checkpoint is written, as Tune stops a trial there."""
+        if not math.isfinite(metrics[self.metric]):
+            raise RuntimeError(f"{self.metric} is {metrics[self.metric]} after {position} images")
+        row = {"position": position, "seconds": round(seconds, 2), **metrics}
+        if position < total:
+            self._report(row)
+        else:
+            self._newest = row
+
+    def conclude(self) -> None:
+        """Report the end.
+
+        Raises:
+            ValueError: the wall clock ended the trial before its first report.
+        """
+        if not self._newest:
+            raise ValueError("schedule.minutes ended a trial before its first report: lower schedule.log_every")
+        self._report(self._newest, complete=True)
+
+    def _report(self, row: dict[str, float], *, complete: bool = False) -> None:
+        from ray import tune
+
+        self._newest = row
+        tune.report({"position": row["position"], self.metric: row[self.metric], "row": row, "complete": complete})

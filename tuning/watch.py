@@ -1,0 +1,113 @@
+"""What the searching process does with what trials tell Tune: figures to a file and MLflow, lines to the terminal."""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from training.journal import RunJournal
+from training.tracking import Tracker
+from tuning.trial import as_settings, trial_folder
+
+_log = logging.getLogger(__name__)
+_TRACKED = "mlflow_run"  # file in a trial's folder, so that a resumed search continues the trial's MLflow run
+
+
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """Tune ends a search when a callback raises: note the trouble instead."""
+
+    @functools.wraps(method)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception:
+            _log.warning("a report of a trial was lost, the search goes on", exc_info=True)
+
+    return guarded
+
+
+class TrialWatch(Callback):
+    """Keeps each report of each trial once, also when a resumed trial repeats it."""
+
+    def __init__(self, run_dir: Path, metric: str, parent_run: str, console: Console | None):
+        self.run_dir = run_dir
+        self.metric = metric
+        self.parent_run = parent_run
+        self.console = console
+        self._journals: dict[str, RunJournal] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks and resumes with what it has pickled: leave out what belongs to this process."""
+        return {**self.__dict__, "console": None, "_journals": {}}
+
+    @_harmless
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Open the trial's MLflow run, or the one it had before an interruption."""
+        self._journals[trial.trial_id] = self._open(trial.trial_id, trial.config)
+        self._say(trial.trial_id, " ".join(as_settings(trial.config)))
+
+    @_harmless
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Write a report down."""
+        metrics = dict(result["row"])
+        position, seconds = int(metrics.pop("position")), metrics.pop("seconds")
+        self._journals[trial.trial_id].log(position, position, metrics, seconds)
+        self._say(trial.trial_id, f"{position} images, {self.metric} {metrics[self.metric]:.4g}")
+
+    @_harmless
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the run of a trial that trained to its end or was stopped because others are better."""
+        stopped_early = not trial.last_result.get("complete")
+        self._close(trial.trial_id, "FINISHED", stopped_early=stopped_early)
+        self._say(trial.trial_id, "stopped early" if stopped_early else "finished")
+
+    @_harmless
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the run of a trial that failed."""
+        self._close(trial.trial_id, "FAILED")
+        self._say(trial.trial_id, "failed")
+
+    @_harmless
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close the runs of trials that the search's own end has interrupted."""
+        for trial_id in list(self._journals):
+            self._close(trial_id, "KILLED")
+
+    def _open(self, trial_id: str, settings: Mapping[str, Any]) -> RunJournal:
+        folder = trial_folder(self.run_dir, trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        tracked = folder / _TRACKED
+        tracker = None
+        try:
+            tags = {"mlflow.parentRunId": self.parent_run, "trial": trial_id}
+            name = f"{self.run_dir.name}-{trial_id}"
+            tracker = Tracker(name, tags, tracked.read_text() if tracked.exists() else None)
+            tracked.write_text(tracker.run_id)
+            tracker.settings(settings)
+        except Exception:
+            _log.warning("trial %s is not tracked by MLflow", trial_id, exc_info=True)
+        return RunJournal(folder, tracker, Console(quiet=True))
+
+    def _close(self, trial_id: str, status: str, *, stopped_early: bool = False) -> None:
+        tracker = self._journals.pop(trial_id).tracker
+        if tracker is not None:
+            tracker.tag("stopped_early", str(stopped_early).lower())
+            tracker.end(status)
+
+    def _say(self, trial_id: str, text: str) -> None:
+        self.console = self.console or Console(stderr=True)
+        self.console.print(f"{self.run_dir.name} {trial_id}: {text}", highlight=False, soft_wrap=True)
+
+
+def close_forgotten(run_dir: Path, known: set[str]) -> None:
+    """Close MLflow runs of trials that began too shortly before the search was killed for Tune to remember them."""
+    for tracked in run_dir.glob(f"trials/*/{_TRACKED}"):
+        if tracked.parent.name not in known:
+            Tracker(tracked.parent.name, {}, tracked.read_text()).end("KILLED")
