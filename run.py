@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -27,6 +28,8 @@ app.command(rich_help_panel="Use")(serve.serve)
 
 def main() -> None:
     """Run a command; a user's mistake ends with exit code 2 and one sentence."""
+    # One store for everything that a command starts, wherever Ray runs it; MLflow's own default depends on the folder.
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     try:
         app()
     except (ValueError, FileNotFoundError) as error:

@@ -21,13 +21,11 @@ def serve(
     import threading
 
     from serving.app import run
-    from serving.registry import resolve
 
-    paths: dict[str, Path] = {}
+    paths: dict[str, str] = {}
     for setting in models:
         name, separator, model = setting.rpartition("=")
-        path = resolve(model)
-        paths[name if separator else path.resolve().name] = path
+        paths[name if separator else _name_of(model)] = model
     url = run(paths, host=host, port=port)
     console.print(f"[bold]{url}/docs[/bold]  (Ctrl-C stops)")
     stop = threading.Event()
@@ -39,3 +37,11 @@ def serve(
 
     ray_serve.shutdown()
     ray.shutdown()
+
+
+def _name_of(model: str) -> str:
+    """`seasons` for models:/seasons@champion, models:/seasons/3, some/seasons and some/seasons/bundle."""
+    if model.startswith(("models:/", "runs:/")):
+        return model.split(":/", 1)[1].strip("/").split("@")[0].split("/")[0]
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "bundle" else path.name

@@ -32,8 +32,9 @@ def _experiment(client: Any) -> str:
     if found is not None:
         return found.experiment_id
     # Without a location an embedded store puts artifacts into whatever directory a process runs in.
-    embedded = not os.environ.get("MLFLOW_TRACKING_URI")
-    return client.create_experiment(EXPERIMENT, Path("mlruns").absolute().as_uri() if embedded else None)
+    store = tracking_uri()
+    beside = Path(store.removeprefix("sqlite:///")).parent / "mlruns" if store.startswith("sqlite:///") else None
+    return client.create_experiment(EXPERIMENT, beside.absolute().as_uri() if beside else None)
 
 
 class Tracker:

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,6 +30,12 @@ RESULTS = "trials.json"
 BEST = "best_settings.txt"
 _RECORD = "search.json"
 _RAY = "ray"  # Tune's own state
+_TUNE = {
+    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # trials that Tune has not saved when it is killed are lost
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the next three: we keep the figures and say what happens
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
 
 
 class Study(Frozen):
@@ -157,7 +164,9 @@ def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) ->
         tuner = tune.Tuner.restore(str(state), trainable)
     else:
         tuner = _tuner(study, run_dir, trainable, watch, concurrent=min(room, study.trials))
-    results = tuner.fit()
+    with warnings.catch_warnings():  # resumed trials repeat their reports, and Optuna need not say that it knows them
+        warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
+        results = tuner.fit()
     rows = [_row(result, study.metric) for result in results]
     if results.num_terminated + results.num_errors < study.trials:
         raise KeyboardInterrupt  # Tune has caught it, and saved its state
@@ -189,9 +198,10 @@ def _tuner(study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, co
 def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
     """Start or join Ray; return a trial's resources and how many trials it has room for."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")  # what Tune has not saved is lost with it
+    for name, value in _TUNE.items():
+        os.environ.setdefault(name, value)
+    for noisy in ("ray.tune", "optuna"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     cluster = ray.cluster_resources()
@@ -244,7 +254,7 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
     differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if differing:
         raise ValueError(
-            f"{run_dir} holds a search with other settings ({', '.join(differing[:5])}): take another --run or delete it"
+            f"{run_dir} holds a search with other settings ({', '.join(differing[:5])}): choose another --run"
         )
     return record
 

@@ -64,7 +64,7 @@ def test_a_search_ranks_trials_tracks_each_and_leaves_the_best_bundle(
     monkeypatch.chdir(tmp_path)
     run_dir = tmp_path / "runs/search"
 
-    found = search(study, run_dir, cpus_per_trial=2)  # four logical cores: two at a time
+    found = search(study, run_dir)
 
     best = found.trials[0]
     assert len(found.trials) == 3

@@ -1,0 +1,81 @@
+"""The import rule: who may know whom, and who may know Ray and MLflow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("run", "commands", "tuning", "serving", "training", "evaluation", "pipelines", "imaging", "vqi2i")
+
+ALLOWED = {
+    "run": {"commands"},
+    "commands": {"tuning", "serving", "training", "evaluation", "pipelines", "imaging", "vqi2i"},
+    "tuning": {"training", "pipelines", "imaging", "vqi2i"},
+    "serving": {"imaging", "vqi2i"},
+    "training": {"pipelines", "evaluation", "imaging", "vqi2i"},
+    "evaluation": {"imaging", "vqi2i"},
+    "pipelines": {"imaging", "vqi2i"},
+    "imaging": set(),
+    "vqi2i": set(),
+}
+THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
+RAY = ("pipelines/images_to_shards.py", "training/worker.py", "training/launch.py", "tuning/", "serving/", "commands/serve.py")
+MLFLOW = ("training/tracking.py", "serving/registry.py")
+
+
+def modules() -> list[Path]:
+    found = [path for package in PACKAGES[1:] for path in sorted((ROOT / package).rglob("*.py"))]
+    return [ROOT / "run.py", *found]
+
+
+def imported(path: Path, *, only_at_import: bool = False) -> set[str]:
+    """Top-level names that a module imports, anywhere in it or only while it is imported itself."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if only_at_import else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the rule"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def owner(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_packages_know_only_what_lies_below_them(path: Path) -> None:
+    own = owner(path)
+    others = imported(path) & set(PACKAGES) - {own}
+    assert others <= ALLOWED[own], f"{path.relative_to(ROOT)} must not import {sorted(others - ALLOWED[own])}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "vqi2i").rglob("*.py")), ids=lambda path: path.name)
+def test_the_method_runs_alone(path: Path) -> None:
+    import sys
+
+    foreign = imported(path) - sys.stdlib_module_names - {"vqi2i"}
+    assert foreign <= THE_METHOD_MAY_USE
+
+
+@pytest.mark.parametrize(("library", "places"), [("ray", RAY), ("mlflow", MLFLOW)])
+def test_platform_libraries_stay_in_their_places(library: str, places: tuple[str, ...]) -> None:
+    users = {str(path.relative_to(ROOT)) for path in modules() if library in imported(path)}
+    assert {user for user in users if not user.startswith(places)} == set()
+
+
+def test_the_command_line_answers_before_heavy_libraries_load() -> None:
+    heavy = {"torch", "ray", "mlflow", "cv2", "numpy", "vqi2i", "training", "pipelines", "serving"}
+    for path in [ROOT / "run.py", *sorted((ROOT / "commands").glob("*.py"))]:
+        assert not imported(path, only_at_import=True) & heavy, path.name
+
+
+def test_every_package_is_listed_for_installation() -> None:
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(PACKAGES[1:])

@@ -1,0 +1,73 @@
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from rich.console import Console
+
+from training.journal import read_metrics
+from tuning.watch import TrialWatch, close_forgotten
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialWatch:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return TrialWatch(tmp_path / "run", "pixel", "parent", Console(quiet=True))
+
+
+def _trial(**last_result: Any) -> Any:
+    return SimpleNamespace(trial_id="one", config={"optim.learning_rate": 0.5}, last_result=last_result)
+
+
+def _report(watch: TrialWatch, *positions: int) -> None:
+    for position in positions:
+        row = {"position": position, "seconds": 1.0, "pixel": 1 / position, "style": 2.0}
+        watch.on_trial_result(iteration=0, trials=[], trial=_trial(), result={"row": row})
+
+
+def _runs() -> list[Run]:
+    client = MlflowClient()
+    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+
+def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: TrialWatch) -> None:
+    watch.on_trial_start(0, [], _trial())
+    _report(watch, 4, 8)
+    resumed = pickle.loads(pickle.dumps(watch))  # what Tune does
+    resumed.on_trial_start(0, [], _trial())
+    _report(resumed, 4, 8, 12)
+    resumed.on_trial_complete(0, [], _trial(complete=True))
+
+    (run,) = _runs()
+    assert [point.step for point in MlflowClient().get_metric_history(run.info.run_id, "style")] == [4, 8, 12]
+    assert [row["position"] for row in read_metrics(watch.run_dir / "trials/one")] == [4, 8, 12]
+    assert (run.info.status, run.data.params) == ("FINISHED", {"optim.learning_rate": "0.5"})
+    assert (run.data.tags["mlflow.parentRunId"], run.data.tags["stopped_early"]) == ("parent", "false")
+
+
+def test_the_run_of_a_trial_says_how_it_ended(watch: TrialWatch) -> None:
+    watch.on_trial_start(0, [], _trial())
+    watch.on_trial_complete(0, [], _trial(complete=False))
+    assert _runs()[0].data.tags["stopped_early"] == "true"
+    watch.on_trial_start(0, [], _trial())
+    watch.on_trial_error(0, [], _trial())
+    assert _runs()[0].info.status == "FAILED"
+    watch.on_trial_start(0, [], _trial())
+    watch.on_experiment_end([])
+    assert _runs()[0].info.status == "KILLED"
+
+
+def test_a_trial_that_tune_forgot_does_not_stay_open(watch: TrialWatch) -> None:
+    watch.on_trial_start(0, [], _trial())
+    close_forgotten(watch.run_dir, known={"one"})
+    assert _runs()[0].info.status == "RUNNING"
+    close_forgotten(watch.run_dir, known=set())
+    assert _runs()[0].info.status == "KILLED"
+
+
+def test_trouble_with_a_report_does_not_reach_tune(watch: TrialWatch, caplog: pytest.LogCaptureFixture) -> None:
+    watch.on_trial_result(0, [], _trial(), result={})
+    assert "the search goes on" in caplog.text

@@ -1,0 +1,83 @@
+"""Bundles: what goes in comes out, and damage is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqi2i import BundleError, Translator
+from vqi2i.bundle import fingerprint, read_config
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
+
+
+def test_a_loaded_model_is_the_saved_one(tiny_bundle: Path, tmp_path: Path) -> None:
+    first = Translator.load(tiny_bundle)
+    first.save(tmp_path / "again")
+    second = Translator.load(tmp_path / "again")
+    image = torch.rand(1, 3, 32, 32)
+    options = {"domain": "summer", "right": 8, "target": "winter"}
+    assert torch.equal(first.extend(image, **options), second.extend(image, **options))  # type: ignore[arg-type]
+    assert fingerprint(tiny_bundle) == fingerprint(tmp_path / "again")
+    assert second.provenance == {"recipe": "untrained"}
+
+
+def test_saving_replaces_an_older_bundle_whole(copy: Path) -> None:
+    (copy / "leftover").write_text("old")
+    Translator.load(copy).save(copy)
+    assert not (copy / "leftover").exists()
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_the_card_says_what_the_model_can_do(tiny_bundle: Path, tiny_bundle_without_prior: Path) -> None:
+    assert "generate" in (tiny_bundle / "MODEL_CARD.md").read_text()
+    assert "generate" not in (tiny_bundle_without_prior / "MODEL_CARD.md").read_text()
+
+
+def test_a_folder_without_configuration_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no config\.json"):
+        Translator.load(tmp_path)
+
+
+def test_a_missing_part_is_named(copy: Path) -> None:
+    (copy / "prior.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"prior\.safetensors is missing"):
+        Translator.load(copy)
+
+
+def test_a_damaged_part_is_named(copy: Path) -> None:
+    file = copy / "autoencoder.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(BundleError, match=r"autoencoder\.safetensors is damaged"):
+        Translator.load(copy)
+
+
+def test_weights_of_another_size_are_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["network"]["codebook_size"] = 17
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError, match="does not fit"):
+        Translator.load(copy)
+
+
+def test_an_unknown_setting_is_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["network"]["basechannels"] = 8
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError, match="basechannels"):
+        read_config(copy)
+
+
+def test_the_fingerprint_follows_the_weights_and_not_the_story(copy: Path, tiny_bundle: Path) -> None:
+    translator = Translator.load(copy)
+    translator.provenance["note"] = "told again"
+    translator.save(copy)
+    assert fingerprint(copy) == fingerprint(tiny_bundle)
+    translator.autoencoder.codebook.vectors[0, 0] += 1
+    translator.save(copy)
+    assert fingerprint(copy) != fingerprint(tiny_bundle)

@@ -1,0 +1,137 @@
+"""The public object: any size in, the same size out, the same seed gives the same pixels."""
+
+import pytest
+import torch
+
+from tests.conftest import untrained
+from vqi2i import Translator
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return untrained()
+
+
+def images(count: int = 2, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width)) * 2 - 1
+
+
+def close(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal up to what kernels for other batch sizes round differently."""
+    return torch.allclose(first, second, atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (5, 70), (1, 1)])
+def test_a_translation_has_the_size_of_its_image(translator: Translator, height: int, width: int) -> None:
+    shown = translator.translate(images(2, height, width), source="summer", target="winter")
+    assert shown.shape == (2, 3, height, width)
+    assert shown.abs().max() <= 1
+
+
+def test_an_exemplars_style_and_a_sampled_one_differ(translator: Translator) -> None:
+    style = translator.encode(images(1, 40, 40), "winter").style
+    batch = images()
+    by_example = translator.translate(batch, source="summer", target="winter", style=style)
+    sampled = translator.translate(batch, source="summer", target="winter", seed=3)
+    assert not close(by_example, sampled)
+    assert not close(sampled, translator.translate(batch, source="summer", target="winter", seed=4))
+    assert close(sampled, translator.translate(batch, source="summer", target="winter", seed=3))
+
+
+def test_a_seed_gives_the_same_pixels_in_any_company(translator: Translator) -> None:
+    batch = images(3)
+    together = translator.translate(batch, source="summer", target="winter", seed=[7, 8, 9])
+    assert close(together[1:2], translator.translate(batch[1:2], source="summer", target="winter", seed=8))
+    made = translator.generate(3, domain="winter", seed=10)
+    assert close(made[2:], translator.generate(1, domain="winter", seed=12))
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 16), (16, 0), (7, 9), (40, 3)])
+@pytest.mark.parametrize("width", [32, 30])
+def test_an_extension_adds_what_was_asked(translator: Translator, left: int, right: int, width: int) -> None:
+    wide = translator.extend(images(2, 32, width), domain="summer", left=left, right=right, seed=1)
+    assert wide.shape == (2, 3, 32, left + width + right)
+
+
+def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> None:
+    batch = images(1)
+    tokens = translator._widen(batch, "summer", 16, 0, None)
+    assert torch.equal(tokens[:, :, :8], translator.encode(batch, "summer").tokens)
+
+
+def test_extending_to_the_left_is_extending_the_mirror_image(translator: Translator) -> None:
+    batch = images(1)
+    style = translator.encode(batch, "summer").style
+    left = translator.extend(batch, domain="summer", left=16, style=style, seed=2)
+    right = translator.extend(batch.flip(3), domain="summer", right=16, style=style, seed=2)
+    assert close(left, right.flip(3))
+
+
+def test_an_extension_can_be_shown_in_another_domain(translator: Translator) -> None:
+    batch = images(1)
+    own = translator.extend(batch, domain="summer", right=16, seed=2)
+    assert not close(own, translator.extend(batch, domain="summer", right=16, target="winter", seed=2))
+
+
+def test_completion_keeps_the_tokens_of_what_is_kept(translator: Translator) -> None:
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[:, :17] = True
+    cells = translator._known_cells(mask, (8, 8))
+    assert cells[:, :4].all()
+    assert not cells[:, 4:].any()
+    whole = translator.complete(images(1), mask=mask, domain="summer")
+    assert whole.shape == (1, 3, 32, 32)
+
+
+def test_completion_does_not_look_at_what_is_masked(translator: Translator) -> None:
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[:16] = True
+    batch = images(1)
+    spoilt = torch.where(mask, batch, torch.rand_like(batch))
+    assert close(
+        translator.complete(batch, mask=mask, domain="summer", seed=1),
+        translator.complete(spoilt, mask=mask, domain="summer", seed=1),
+    )
+
+
+def test_a_mask_must_fit_and_leave_work(translator: Translator) -> None:
+    with pytest.raises(ValueError, match="same size"):
+        translator.complete(images(1), mask=torch.ones(8, 8, dtype=torch.bool), domain="summer")
+    with pytest.raises(ValueError, match="keep a part"):
+        translator.complete(images(1), mask=torch.ones(32, 32, dtype=torch.bool), domain="summer")
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 70), (9, 9)])
+def test_generation_makes_any_size(translator: Translator, height: int, width: int) -> None:
+    assert translator.generate(2, domain="winter", height=height, width=width).shape == (2, 3, height, width)
+
+
+def test_a_transition_between_equal_styles_is_a_translation(translator: Translator) -> None:
+    batch = images(1, 32, 64)
+    style = translator.encode(images(1, 40, 40), "winter").style
+    blended = translator.transition(batch, domain="summer", target="winter", styles=torch.cat([style, style]))
+    assert close(blended, translator.translate(batch, source="summer", target="winter", style=style))
+
+
+@pytest.mark.parametrize("direction", ["horizontal", "vertical"])
+def test_a_transition_changes_along_its_direction(translator: Translator, direction: str) -> None:
+    batch = torch.zeros(1, 3, 32, 32)
+    styles = torch.cat([translator.encode(images(1, 40, 40 + 8 * i), "winter").style * 20 * i for i in range(3)])
+    one, two = (
+        translator.transition(batch, domain="summer", target="winter", styles=order, direction=direction)  # type: ignore[arg-type]
+        for order in (styles, styles.flip(0))
+    )
+    assert not close(one, two)
+
+
+def test_mistakes_are_named(translator: Translator) -> None:
+    with pytest.raises(ValueError, match="unknown domain 'spring'"):
+        translator.translate(images(), source="summer", target="spring")
+    with pytest.raises(ValueError, match="how many pixels"):
+        translator.extend(images(), domain="summer")
+    with pytest.raises(ValueError, match="2 images need 2 seeds"):
+        translator.translate(images(), source="summer", target="winter", seed=[1])
+    with pytest.raises(ValueError, match="at least two styles"):
+        translator.transition(images(), domain="summer", styles=torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="train stage 2"):
+        untrained(prior=False).generate(1, domain="summer")
