@@ -48,7 +48,7 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
     else:
         parameters = F.interpolate(parameters, size=x.shape[2:], mode="bilinear", align_corners=False)
     bias, weight = parameters.chunk(2, dim=1)
-    return normalised * weight + bias
+    return torch.addcmul(bias.to(normalised), normalised, weight.to(normalised))
 
 
 class ResBlock(nn.Module):

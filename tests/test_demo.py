@@ -1,0 +1,63 @@
+"""The demo, made small: every step runs and the report holds what it promises."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.test_readme import SHORT, vqi2i
+
+pytestmark = pytest.mark.slow
+
+
+def small(stage: str) -> str:
+    return SHORT[stage].replace("--set", f"--{stage}")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("demo")
+    done = vqi2i(f"demo --pairs 40 --tests 8 --local --json {small('stage1')} {small('stage2')}", folder)
+    return folder, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_demo_judges_itself_by_every_criterion(demo: tuple[Path, dict[str, object]]) -> None:
+    _, result = demo
+    criteria = result["criteria"]
+    assert isinstance(criteria, list)
+    assert len(criteria) == result["asked"] == 13
+    assert sum(verdict["met"] for verdict in criteria) == result["met"]
+
+
+def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]) -> None:
+    page = (demo[0] / "demo" / "report.html").read_text()
+    for section in ("by example", "sampled styles", "Restyling within", "Generation", "Extension", "Completion", "Transition"):
+        assert section in page
+
+
+def test_the_model_is_published_and_can_be_used_by_its_name(demo: tuple[Path, dict[str, object]]) -> None:
+    folder, result = demo
+    vqi2i(f"generate {result['uri']} --domain winter --count 2 --out made", folder)
+    assert sorted(path.name for path in (folder / "made").iterdir()) == ["winter_00000.png", "winter_00001.png"]
+
+
+def test_a_mistake_ends_with_one_sentence_and_code_2(demo: tuple[Path, dict[str, object]]) -> None:
+    import subprocess
+    import sys
+
+    from tests.test_readme import ROOT
+
+    for arguments, word in (
+        ("translate demo/model demo/report.html --to winter --out x", "not an image"),
+        ("translate demo/nothing picture.png --to winter --out x", "no model"),
+        ("train stage1 --data demo/shards --recipe nosuch", "laptop64"),
+        ("train stage1 --data demo/shards --local --set optim.rate=1", "learning_rate"),
+        ("extend demo/model demo/seasons/train/summer/00000.png --out x", "--from"),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=demo[0], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, done.stderr
+        assert word in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -1,0 +1,150 @@
+"""The README's commands, run as a reader would; only the training is made short."""
+
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import imaging
+from pipelines.synthetic import synthesize
+
+ROOT = Path(__file__).parents[1]
+SHORT = {
+    "stage1": "--set network.base_channels=16 --set network.codebook_size=32 --set schedule.images=40 "
+    "--set schedule.log_every=20 --set codebook.start_at=8 --set discriminator_from=8 --set adversarial_from=16",
+    "stage2": "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set schedule.log_every=20",
+}
+
+
+def blocks() -> list[str]:
+    """Shell lines of the README, in order."""
+    text = (ROOT / "README.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+
+
+def commands() -> list[str]:
+    return [line.removeprefix("vqi2i ") for line in blocks() if line.startswith("vqi2i ")]
+
+
+def environment() -> dict[str, str]:
+    # A token of its own, so that Ray writes none into the home directory.
+    return os.environ | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def vqi2i(arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=folder, env=environment(),
+        capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
+    return done
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands before `serve` have been run."""
+    folder = tmp_path_factory.mktemp("reader")
+    synthesize(folder / "seasons", pairs=40, tests=1, wide=0)
+    for domain in ("summer", "winter"):
+        (folder / "photos" / domain).mkdir(parents=True)
+        for number, file in enumerate(sorted((folder / "seasons" / "train" / domain).iterdir())):
+            imaging.write(folder / "photos" / domain / f"{number}.jpg", imaging.read(file))
+    for command in commands()[:-1]:
+        stage = next((name for name in SHORT if f"train {name}" in command), None)
+        vqi2i(f"{command} {SHORT[stage]}" if stage else command, folder)
+    return folder
+
+
+def test_the_readme_has_its_two_and_five_commands() -> None:
+    assert [line for line in blocks() if line.startswith("make")] == ["make demo", "make test"]
+    verbs = ["data shard", "train stage1", "train stage2", "translate", "serve"]
+    assert [" ".join(command.split()[: 2 if verb.count(" ") else 1]) for command, verb in zip(commands(), verbs, strict=True)] == verbs
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", ["demo", "test", "serve", "check", "clean"])
+def test_make_knows_its_targets(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_the_commands_leave_a_translated_picture(trained: Path) -> None:
+    assert imaging.read(trained / "results" / "1_winter.png").shape == (64, 64, 3)
+
+
+@pytest.mark.slow
+def test_the_same_command_again_finds_its_work_done(trained: Path) -> None:
+    train = next(command for command in commands() if "train stage1" in command)
+    start = time.monotonic()
+    assert "40 images of each domain" in vqi2i(f"{train} {SHORT['stage1']}", trained).stdout
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_python_sees_what_the_readme_shows(trained: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    script = code[1].replace("from vqi2i import Translator\n", "from vqi2i import Translator\nimport torch\nimages = torch.rand(2, 3, 50, 64)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", script + "\nassert winter.shape == images.shape"], cwd=trained, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_served_model_answers_over_http_and_stops(trained: Path) -> None:
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *shlex.split(commands()[-1]), "--port", str(port)],
+        cwd=trained, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+            wait_until_ready(client, server)
+            picture = (trained / "photos" / "summer" / "1.jpg").read_bytes()
+            shown = client.post("/v1/translate", files={"image": picture}, data={"to": "winter", "seed": "1"})
+            assert shown.status_code == 200, shown.text
+            assert imaging.decode(shown.content).shape == (64, 64, 3)
+            wide = client.post("/v1/extend", files={"image": picture}, data={"domain": "summer", "right": "16"})
+            assert imaging.decode(wide.content).shape == (64, 80, 3)
+            assert client.get("/v1/models").json()["models"][0]["name"] == "second"
+            refused = client.post("/v1/translate", files={"image": picture}, data={"to": "spring"})
+            assert refused.status_code == 422
+            assert "summer" in refused.json()["detail"]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) == 0
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def wait_until_ready(client: httpx.Client, server: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert server.poll() is None, server.communicate()[1][-4000:]
+        try:
+            if client.get("/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError("the server did not become ready in two minutes")

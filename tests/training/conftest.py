@@ -1,0 +1,75 @@
+"""Data, configurations and a place to train for the tests of this folder: the real things, very small."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from pipelines.images_to_shards import build_shards
+from pipelines.synthetic import DOMAINS, synthesize
+from training.checkpoint import CheckpointFolder
+from training.journal import RunJournal
+from training.launch import Job, make_job
+from training.worker import LocalWorker
+
+STAGE1 = (
+    "crop=32", "precision=float32", "batch_size=4", "codebook.start_at=0",
+    "network.resolution=32", "network.base_channels=8", "network.z_channels=8", "network.embed_dim=8",
+    "network.style_channels=4", "network.num_style_blocks=1", "network.codebook_size=16",
+    "discriminator.base_channels=4", "discriminator_from=0", "adversarial_from=0", "optim.learning_rate=2e-3",
+    "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+)  # fmt: skip
+STAGE2 = (
+    "precision=float32", "batch_size=4", "optim.learning_rate=1e-2",
+    "prior.num_layers=1", "prior.num_heads=2", "prior.width=16", "prior.window=[8,8]",
+    "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """The same sums on every machine, and no waiting for cores that other tests keep busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty landscapes of each season, 32 px."""
+    root = tmp_path_factory.mktemp("data")
+    synthesize(root / "images", pairs=20, size=32, tests=1, wide=0)
+    build_shards({domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32)
+    return root / "shards"
+
+
+@pytest.fixture(scope="session")
+def stage1_job(shards: Path) -> Job:
+    """Every part of stage 1 from the first step on."""
+    return make_job("stage1", data=shards, model=None, recipe="laptop64", settings=STAGE1)
+
+
+@pytest.fixture(scope="session")
+def stage2_job(shards: Path, tiny_bundle_without_prior: Path) -> Job:
+    """A prior over the 8x8 tokens of an untrained stage 1."""
+    return make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64", settings=STAGE2)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> LocalWorker:
+    """The only process of a run in the test's folder."""
+    return LocalWorker(
+        CheckpointFolder(tmp_path / "checkpoints", keep=2), RunJournal(tmp_path, None, Console(quiet=True))
+    )
+
+
+@pytest.fixture
+def mlflow_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An MLflow store of the test's own."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    return uri

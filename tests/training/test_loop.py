@@ -1,0 +1,117 @@
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from imaging.codec import Pixels
+from training.config import ScheduleConfig
+from training.journal import read_metrics
+from training.loop import Clock, crossed, fit
+from training.worker import LocalWorker
+
+
+class Counting:
+    """A stage that learns nothing but the sum of the batches it has seen; a batch is its own position."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.total = 0
+        self.closed = False
+
+    def batches(self, start: int) -> Generator[int, None, None]:
+        try:
+            while True:
+                yield start
+                start += 4
+        finally:
+            self.closed = True
+
+    def train_step(self, batch: Any) -> dict[str, Tensor]:
+        assert batch == self.position
+        self.total += batch
+        self.position += 4
+        return {"seen": torch.tensor(float(batch))}
+
+    def measure(self) -> dict[str, float]:
+        return {"total": self.total}
+
+    def samples(self) -> dict[str, Pixels]:
+        return {"black": np.zeros((2, 2, 3), np.uint8)}
+
+    def export(self, path: Path) -> None:
+        path.mkdir()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position, "total": self.total}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position, self.total = state["position"], state["total"]
+
+
+def _reported(run_dir: Path) -> list[float]:
+    return [row["position"] for row in read_metrics(run_dir)]
+
+
+def _saved(worker: LocalWorker) -> list[int]:
+    return [int(path.name) for path in worker.checkpoints.all()]
+
+
+def test_reports_pictures_and_checkpoints_come_when_the_schedule_says(worker: LocalWorker, tmp_path: Path) -> None:
+    schedule = ScheduleConfig(images=40, log_every=8, sample_every=20, save_every=16)
+    stage = Counting()
+    outcome = fit(stage, worker, schedule, images_per_position=2)
+    assert (outcome.position, outcome.complete) == (40, True)
+    assert _reported(tmp_path) == [8, 16, 24, 32, 40]
+    assert [int(file.stem[-10:]) for file in sorted((tmp_path / "samples").iterdir())] == [20, 40]
+    assert _saved(worker) == [32, 40]  # the newest two
+    assert stage.closed
+
+
+def test_a_report_is_the_mean_since_the_last_one(worker: LocalWorker, tmp_path: Path) -> None:
+    fit(Counting(), worker, ScheduleConfig(images=16, log_every=8), images_per_position=1)
+    first, second = read_metrics(tmp_path)
+    assert (first["seen"], second["seen"]) == (2, 10)  # of 0 and 4, of 8 and 12
+    assert second["total"] == 24
+    assert second["images_per_second"] > 0
+
+
+def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker, tmp_path: Path) -> None:
+    schedule = ScheduleConfig(images=40, log_every=8, save_every=16)
+    interrupted = Counting()
+
+    def fail(batch: int) -> dict[str, Tensor]:
+        if batch == 24:
+            raise RuntimeError("lights out")
+        return Counting.train_step(interrupted, batch)
+
+    interrupted.train_step = fail  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="lights out"):
+        fit(interrupted, worker, schedule, images_per_position=1)
+    assert _saved(worker) == [16]
+
+    resumed = Counting()
+    assert fit(resumed, worker, schedule, images_per_position=1).complete
+    assert resumed.total == sum(range(0, 40, 4))
+    assert _reported(tmp_path) == [8, 16, 24, 32, 40]
+
+
+def test_the_wall_clock_ends_a_run_with_a_checkpoint(worker: LocalWorker) -> None:
+    outcome = fit(Counting(), worker, ScheduleConfig(images=10**9, minutes=0.05 / 60), images_per_position=1)
+    assert not outcome.complete
+    assert 0 < outcome.position < 10**9
+    assert _saved(worker)[-1] == outcome.position
+
+
+def test_time_of_earlier_attempts_counts(worker: LocalWorker) -> None:
+    assert Clock(elapsed=59.9).is_over(1, worker) is False
+    assert Clock(elapsed=60.1).is_over(1, worker) is True
+    assert Clock(elapsed=1e9).is_over(None, worker) is False
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)])
+def test_a_step_that_jumps_over_a_multiple_has_crossed_it(before: int, after: int, expected: bool) -> None:
+    assert crossed(before, after, 8) is expected

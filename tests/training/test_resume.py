@@ -1,0 +1,54 @@
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+from rich.console import Console
+
+from training.config import override
+from training.journal import read_metrics
+from training.launch import Job, RunRecord, train
+from vqi2i.bundle import fingerprint
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from training.launch import Job, train
+torch.set_num_threads(1)
+train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), local=True)
+"""
+QUIET = Console(quiet=True)
+
+
+def _kill_after_first_checkpoint(job: Job, run_dir: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, job.model_dump_json(), str(run_dir)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not list(run_dir.glob("checkpoints/[0-9]*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
+    config = override(stage1_job.config, ["schedule.images=96"])
+    job = stage1_job.model_copy(update={"config": config})
+    undisturbed = train(job, tmp_path / "undisturbed", local=True, console=QUIET)
+
+    run_dir = tmp_path / "killed"
+    _kill_after_first_checkpoint(job, run_dir)
+    record = RunRecord.model_validate_json((run_dir / "run.json").read_text())
+    assert record.outcome is None
+    resumed = train(job, run_dir, local=True, console=QUIET)
+
+    assert resumed.complete
+    assert fingerprint(resumed.bundle) == fingerprint(undisturbed.bundle)
+    assert [row["position"] for row in read_metrics(run_dir)] == list(range(8, 97, 8))
+    client = MlflowClient(mlflow_store)
+    steps = [point.step for point in client.get_metric_history(record.mlflow_run, "held_out_psnr")]
+    assert steps == list(range(8, 97, 8))
+    assert client.get_run(record.mlflow_run).info.status == "FINISHED"
