@@ -28,7 +28,9 @@ def evaluate(
     result, verdicts = report(load(model), data, out)
     met = sum(verdict.met for verdict in verdicts)
     sentence = f"{met} of {len(verdicts)} criteria met; open {out / 'report.html'}"
-    conclude({"criteria": [v.model_dump() for v in verdicts], **result.model_dump()}, as_json=as_json, sentence=sentence)
+    conclude(
+        {"criteria": [v.model_dump() for v in verdicts], **result.model_dump()}, as_json=as_json, sentence=sentence
+    )
 
 
 def report(

@@ -54,7 +54,9 @@ def stage2(
     """
     from serving.registry import resolve
 
-    _train("stage2", data, resolve(model), recipe, settings or [], run, runs, workers=workers, local=local, as_json=as_json)
+    _train(
+        "stage2", data, resolve(model), recipe, settings or [], run, runs, workers=workers, local=local, as_json=as_json
+    )
 
 
 def _train(

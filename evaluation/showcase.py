@@ -64,7 +64,9 @@ def _restyled(translator: Translator, images: Mapping[str, Images], seed: int) -
             seeds = [seed + 1000 + sample] * len(batch)
             shown = translator.translate(batch, source=source, target=target, seed=seeds)
             rows.append(Row(f"style {sample + 1}", imaging.to_pixels(shown)))
-        title = f"Restyling within {source}" if source == target else f"Translation, {source} to {target}, sampled styles"
+        title = (
+            f"Restyling within {source}" if source == target else f"Translation, {source} to {target}, sampled styles"
+        )
         caption = "Each row below the first has one style, drawn from the style prior: no example image is involved."
         figures.append(Figure(title, caption, rows))
     return figures
@@ -72,7 +74,8 @@ def _restyled(translator: Translator, images: Mapping[str, Images], seed: int) -
 
 def _generated(translator: Translator, seed: int) -> Figure:
     rows = [
-        Row(domain, imaging.to_pixels(translator.generate(SHOWN, domain=domain, seed=seed))) for domain in translator.domains
+        Row(domain, imaging.to_pixels(translator.generate(SHOWN, domain=domain, seed=seed)))
+        for domain in translator.domains
     ]
     return Figure("Generation from nothing", "Tokens and styles are sampled; no image goes in.", rows)
 
@@ -114,4 +117,6 @@ def _blended(translator: Translator, images: Mapping[str, Images]) -> Figure:
             canvas = translator.extend(canvas, domain=domain, right=2 * canvas.shape[3])
         blended = translator.transition(canvas, domain=domain, styles=styles)
         rows += [Row(f"{domain}: styles", list(images[domain][:SAMPLES])), Row("blended", imaging.to_pixels(blended))]
-    return Figure("Transition", "The style changes across the canvas through the styles above it, from left to right.", rows)
+    return Figure(
+        "Transition", "The style changes across the canvas through the styles above it, from left to right.", rows
+    )

@@ -8,7 +8,6 @@ OUT/train/summer/000000.tar WebDataset shards; per sample KEY.tokens.npy (varian
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -83,7 +82,7 @@ def shards_to_tokens(
             writer.close()
     (staging / _MANIFEST).write_text(wanted.model_dump_json(indent=2))
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(staging, out)
+    staging.rename(out)
     return wanted
 
 
@@ -205,7 +204,9 @@ def _load(folder: Path, count: int) -> np.ndarray:
     samples = WebDataset(shards, shardshuffle=False, empty_check=False) if shards else []
     arrays = [np.load(io.BytesIO(sample["tokens.npy"]), allow_pickle=False) for sample in samples]
     if len(arrays) != count:
-        raise ValueError(f"{folder} holds {len(arrays)} samples instead of {count}: delete the tokens to make them anew")
+        raise ValueError(
+            f"{folder} holds {len(arrays)} samples instead of {count}: delete the tokens to make them anew"
+        )
     return np.stack(arrays) if arrays else np.empty((0, 1, 1, 1), np.uint16)
 
 

@@ -38,7 +38,7 @@ class TranslateOptions(_Options):
         default=None, description="the image's domain; the other one if omitted and there are two"
     )
     samples: int = Field(
-        1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ..."
+        default=1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ..."
     )
 
 

@@ -20,7 +20,15 @@ ALLOWED = {
     "vqi2i": set(),
 }
 THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
-RAY = ("pipelines/images_to_shards.py", "training/worker.py", "training/launch.py", "tuning/", "serving/", "commands/serve.py")
+RAY = (
+    "pipelines/images_to_shards.py",
+    "training/worker.py",
+    "training/launch.py",
+    "training/mailbox.py",
+    "tuning/",
+    "serving/",
+    "commands/serve.py",
+)
 MLFLOW = ("training/tracking.py", "serving/registry.py")
 
 

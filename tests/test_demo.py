@@ -32,7 +32,15 @@ def test_the_demo_judges_itself_by_every_criterion(demo: tuple[Path, dict[str, o
 
 def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]) -> None:
     page = (demo[0] / "demo" / "report.html").read_text()
-    for section in ("by example", "sampled styles", "Restyling within", "Generation", "Extension", "Completion", "Transition"):
+    for section in (
+        "by example",
+        "sampled styles",
+        "Restyling within",
+        "Generation",
+        "Extension",
+        "Completion",
+        "Transition",
+    ):
         assert section in page
 
 
@@ -56,7 +64,11 @@ def test_a_mistake_ends_with_one_sentence_and_code_2(demo: tuple[Path, dict[str,
         ("extend demo/model demo/seasons/train/summer/00000.png --out x", "--from"),
     ):
         done = subprocess.run(
-            [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=demo[0], capture_output=True, text=True, check=False
+            [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)],
+            cwd=demo[0],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 2, done.stderr
         assert word in done.stderr

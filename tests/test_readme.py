@@ -75,7 +75,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_readme_has_its_two_and_five_commands() -> None:
     assert [line for line in blocks() if line.startswith("make")] == ["make demo", "make test"]
     verbs = ["data shard", "train stage1", "train stage2", "translate", "serve"]
-    assert [" ".join(command.split()[: 2 if verb.count(" ") else 1]) for command, verb in zip(commands(), verbs, strict=True)] == verbs
+    assert [
+        " ".join(command.split()[: 2 if verb.count(" ") else 1])
+        for command, verb in zip(commands(), verbs, strict=True)
+    ] == verbs
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -102,11 +105,18 @@ def test_python_sees_what_the_readme_shows(trained: Path) -> None:
     text = (ROOT / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
-    script = code[1].replace("from vqi2i import Translator\n", "from vqi2i import Translator\nimport torch\nimages = torch.rand(2, 3, 50, 64)\n")
+    script = code[1].replace(
+        "from vqi2i import Translator\n",
+        "from vqi2i import Translator\nimport torch\nimages = torch.rand(2, 3, 50, 64)\n",
+    )
     done = subprocess.run(
-        [sys.executable, "-c", script + "\nassert winter.shape == images.shape"], cwd=trained, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script + "\nassert winter.shape == images.shape"],
+        cwd=trained,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,5 @@
 """Checkpoints: a bundle and the rest of a stage's state in one directory that appears at once or not at all."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -62,7 +61,7 @@ class CheckpointFolder:
         target = self.root / f"{position:010d}"
         if target.exists():
             shutil.rmtree(target)
-        os.replace(staging, target)
+        staging.rename(target)
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old)
         return target

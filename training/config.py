@@ -14,21 +14,21 @@ from vqi2i.perceptual import PerceptualKind
 class LossWeights(Frozen):
     """Weights of the generators' objective; the names are those of the terms and of the metrics."""
 
-    pixel: float = Field(5.0, ge=0)
-    perceptual: float = Field(0.0, ge=0)
-    commitment: float = Field(5.0, ge=0)
-    adversarial: float = Field(0.5, ge=0)
-    adversarial_reconstruction: float = Field(0.0, ge=0)
-    style: float = Field(1.0, ge=0)
-    content: float = Field(0.5, ge=0)
+    pixel: float = Field(default=5.0, ge=0)
+    perceptual: float = Field(default=0.0, ge=0)
+    commitment: float = Field(default=5.0, ge=0)
+    adversarial: float = Field(default=0.5, ge=0)
+    adversarial_reconstruction: float = Field(default=0.0, ge=0)
+    style: float = Field(default=1.0, ge=0)
+    content: float = Field(default=0.5, ge=0)
 
 
 class PerceptualConfig(Frozen):
     """Which perceptual distance joins the pixel term, and where its weights lie."""
 
     kind: PerceptualKind = "none"
-    vgg: Path | None = Field(None, description="VGG-16 state dictionary, for lpips")
-    heads: Path | None = Field(None, description="LPIPS v0.1 linear heads, for lpips")
+    vgg: Path | None = Field(default=None, description="VGG-16 state dictionary, for lpips")
+    heads: Path | None = Field(default=None, description="LPIPS v0.1 linear heads, for lpips")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -42,21 +42,23 @@ class OptimConfig(Frozen):
 
     learning_rate: float = Field(gt=0)
     betas: tuple[float, float] = (0.5, 0.99)
-    weight_decay: float = Field(0.0, ge=0)
-    clip_norm: float = Field(5.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=5.0, gt=0)
 
 
 class ScheduleConfig(Frozen):
     """Everything that happens at a time, counted in images seen of each domain."""
 
     images: int = Field(gt=0, description="length of the run")
-    minutes: float | None = Field(None, gt=0, description="wall clock after which the run stops early")
-    warmup_images: int = Field(0, ge=0, description="images over which the learning rate rises")
-    constant_until: float = Field(0.6, ge=0, le=1, description="share of the run after which the rate falls to zero")
-    log_every: int = Field(400, gt=0)
-    sample_every: int = Field(2000, gt=0)
-    save_every: int = Field(1000, gt=0)
-    keep_checkpoints: int = Field(2, gt=0)
+    minutes: float | None = Field(default=None, gt=0, description="wall clock after which the run stops early")
+    warmup_images: int = Field(default=0, ge=0, description="images over which the learning rate rises")
+    constant_until: float = Field(
+        default=0.6, ge=0, le=1, description="share of the run after which the rate falls to zero"
+    )
+    log_every: int = Field(default=400, gt=0)
+    sample_every: int = Field(default=2000, gt=0)
+    save_every: int = Field(default=1000, gt=0)
+    keep_checkpoints: int = Field(default=2, gt=0)
 
     def learning_rate_factor(self, position: int) -> float:
         """Linear warm-up, constant, linear fall to zero."""
@@ -69,9 +71,13 @@ class ScheduleConfig(Frozen):
 class CodebookConfig(Frozen):
     """How the codebook follows the content and stays alive."""
 
-    start_at: int = Field(0, ge=0, description="images before the content is quantised; then it starts from a batch")
-    decay: float = Field(0.98, gt=0, lt=1)
-    restart_below: float = Field(0.03, ge=0, lt=1, description="restart codes used less than this share of uniform")
+    start_at: int = Field(
+        default=0, ge=0, description="images before the content is quantised; then it starts from a batch"
+    )
+    decay: float = Field(default=0.98, gt=0, lt=1)
+    restart_below: float = Field(
+        default=0.03, ge=0, lt=1, description="restart codes used less than this share of uniform"
+    )
 
 
 class RunConfig(Frozen):
@@ -93,17 +99,21 @@ class Stage1Config(RunConfig):
     """Autoencoder and discriminators."""
 
     stage: Literal["stage1"] = "stage1"
-    crop: int = Field(64, gt=0, description="side of the training crops in pixels")
+    crop: int = Field(default=64, gt=0, description="side of the training crops in pixels")
     network: NetworkConfig
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_optim: OptimConfig
-    discriminator_reconstruction: float = Field(0.2, ge=0, description="weight of reconstructions in the hinge loss")
-    discriminator_from: int = Field(0, ge=0, description="images before the discriminators learn")
-    adversarial_from: int = Field(0, ge=0, description="images before the generators hear them")
+    discriminator_reconstruction: float = Field(
+        default=0.2, ge=0, description="weight of reconstructions in the hinge loss"
+    )
+    discriminator_from: int = Field(default=0, ge=0, description="images before the discriminators learn")
+    adversarial_from: int = Field(default=0, ge=0, description="images before the generators hear them")
     weights: LossWeights = LossWeights()
     perceptual: PerceptualConfig = PerceptualConfig()
     codebook: CodebookConfig = CodebookConfig()
-    ema_decay: float = Field(0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds")
+    ema_decay: float = Field(
+        default=0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -121,7 +131,9 @@ class Stage2Config(RunConfig):
 
     stage: Literal["stage2"] = "stage2"
     prior: PriorConfig = PriorConfig()
-    variants: int = Field(2, gt=0, description="crops and mirror images of each picture that are turned into tokens")
+    variants: int = Field(
+        default=2, gt=0, description="crops and mirror images of each picture that are turned into tokens"
+    )
 
 
 Config = TypeVar("Config", bound=Frozen)

@@ -3,9 +3,7 @@
 import logging
 import os
 import shutil
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +92,9 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     try:
         prepare(job.config, job.data, job.model)
         with RunJournal(run_dir, tracker, console) as journal:
-            outcome, checkpoint = fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
+            outcome, checkpoint = (
+                fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
+            )
     except BaseException:
         tracker.end("FAILED")
         raise
@@ -115,30 +115,32 @@ def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
 
 def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> tuple[Outcome, Path]:
     import ray
-    import torch
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
+
+    from training.mailbox import mailbox
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    cpus = max(1, int(ray.cluster_resources()["CPU"]) // workers) if not gpus else 1
-    with _mailbox(journal) as mailbox:
-        trainer = TorchTrainer(
+    cpus = 1 if gpus else max(1, int(ray.cluster_resources()["CPU"]) // workers)
+    # A job that cannot be placed would otherwise be retried for ever.
+    failures = FailureConfig(max_failures=3, controller_failure_limit=3)
+    checkpoints = CheckpointConfig(num_to_keep=job.config.schedule.keep_checkpoints)
+    with mailbox(journal) as letters:
+        result = TorchTrainer(
             _train_on_worker,
-            train_loop_config={"job": job.model_dump_json(), "stage": job.config.stage, "mailbox": mailbox, "threads": cpus},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}),
-            run_config=RunConfig(
-                name="ray", storage_path=str(run_dir),
-                checkpoint_config=CheckpointConfig(num_to_keep=job.config.schedule.keep_checkpoints),
-                # A job that cannot be placed would otherwise be retried for ever.
-                failure_config=FailureConfig(max_failures=3, controller_failure_limit=3),
+            train_loop_config={"job": job.model_dump_json(), "mailbox": letters, "threads": cpus},
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}
             ),
-        )  # fmt: skip
-        result = trainer.fit()
-    assert result.checkpoint is not None
-    assert isinstance(result.return_value, list | tuple) or torch.is_tensor(result.return_value)
+            run_config=RunConfig(
+                name="ray", storage_path=str(run_dir), checkpoint_config=checkpoints, failure_config=failures
+            ),
+        ).fit()
+    if result.checkpoint is None:
+        raise RuntimeError(f"{run_dir}: Ray Train ended without a checkpoint; its logs say why")
     return Outcome(*result.return_value), Path(result.checkpoint.path)
 
 
@@ -153,50 +155,6 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int, float, bool]:
     return tuple(fit(stage, worker, job.config.schedule, stage.images_per_position))
 
 
-@contextmanager
-def _mailbox(journal: RunJournal) -> Iterator[Any]:
-    """An actor that workers put reports into; a thread here passes them on to the journal.
-
-    Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a checkpoint.
-    """
-    import ray
-
-    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
-    finished = threading.Event()
-
-    def deliver() -> None:
-        last_round = False
-        while not last_round:
-            last_round = finished.wait(0.5)
-            for kind, content in ray.get(mailbox.empty.remote()):
-                getattr(journal, kind)(*content)
-
-    thread = threading.Thread(target=deliver, daemon=True)
-    thread.start()
-    try:
-        yield mailbox
-    finally:
-        finished.set()
-        thread.join(timeout=10)
-        ray.kill(mailbox)
-
-
-class Mailbox:
-    """Reports on their way from the first worker to the driver."""
-
-    def __init__(self) -> None:
-        self._letters: list[tuple[str, tuple[Any, ...]]] = []
-
-    def put(self, kind: str, content: tuple[Any, ...]) -> None:
-        """Leave a report: `log` or `show` and its arguments."""
-        self._letters.append((kind, content))
-
-    def empty(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Take all reports out."""
-        letters, self._letters = self._letters, []
-        return letters
-
-
 def _claim(job: Job, run_dir: Path) -> RunRecord | None:
     """The record of the run in `run_dir`, if it is this job's."""
     file = run_dir / "run.json"
@@ -207,7 +165,8 @@ def _claim(job: Job, run_dir: Path) -> RunRecord | None:
     differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if differing:
         raise ValueError(
-            f"{run_dir} holds a run with other settings ({', '.join(differing[:5])}): choose another --run, or delete it"
+            f"{run_dir} holds a run with other settings ({', '.join(differing[:5])}): "
+            "choose another --run, or delete it"
         )
     return record
 
@@ -215,7 +174,7 @@ def _claim(job: Job, run_dir: Path) -> RunRecord | None:
 def _write_record(run_dir: Path, record: RunRecord) -> None:
     staging = run_dir / ".run.json"
     staging.write_text(record.model_dump_json(indent=2))
-    os.replace(staging, run_dir / "run.json")
+    staging.replace(run_dir / "run.json")
 
 
 def _take_bundle(source: Path, target: Path) -> None:
@@ -223,9 +182,8 @@ def _take_bundle(source: Path, target: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     shutil.copytree(source, staging)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(staging, target)
+    staging.rename(target)
 
 
 def _bundle_fingerprint(model: Path | None) -> str | None:
     return fingerprint(model) if model is not None else None
-

@@ -79,7 +79,9 @@ def stage2_paper256(domains: Sequence[str]) -> Stage2Config:
         variants=4,
         prior=PriorConfig(num_layers=24, num_heads=16, width=512, dropout=0.1, window=(16, 16)),
         optim=OptimConfig(learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
-        schedule=ScheduleConfig(images=300_000, warmup_images=4000, log_every=4000, sample_every=40_000, save_every=20_000),
+        schedule=ScheduleConfig(
+            images=300_000, warmup_images=4000, log_every=4000, sample_every=40_000, save_every=20_000
+        ),
     )
 
 

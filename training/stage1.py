@@ -24,7 +24,7 @@ from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
 
 
-class Diverged(RuntimeError):
+class DivergenceError(RuntimeError):
     """The objective is no longer a number; the message names the terms and the place."""
 
 
@@ -59,7 +59,7 @@ class Stage1:
             Every term of the objective under its own name, the discriminators' loss, restarted codes.
 
         Raises:
-            Diverged: a term is not finite; weights are as before the step.
+            DivergenceError: a term is not finite; weights are as before the step.
         """
         config = self.config
         draws = self._draws()
@@ -94,7 +94,9 @@ class Stage1:
         objective = weighted_sum(terms, self.config.weights.model_dump())
         if not torch.isfinite(objective):
             bad = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise Diverged(f"{', '.join(bad)} not finite after {self.position} images: lower optim.learning_rate")
+            raise DivergenceError(
+                f"{', '.join(bad)} not finite after {self.position} images: lower optim.learning_rate"
+            )
         self._descend(self.autoencoder, self.generator_adam, objective, self.config.optim)
         self.discriminator.requires_grad_(True)
         return terms
@@ -160,7 +162,8 @@ class Stage1:
         model.eval()
         with torch.no_grad():
             styles = {
-                d: model.encode_style(self.feed.styled(d).to(self.worker.device), d) for d in self.config.network.domains
+                d: model.encode_style(self.feed.styled(d).to(self.worker.device), d)
+                for d in self.config.network.domains
             }
         provenance = {**self.provenance, "images_seen": self.position}
         return Translator(model, StylePrior(styles).to(self.worker.device), provenance=provenance)

@@ -25,8 +25,13 @@ class Stage2:
     """The prior, its optimiser and progress: one object that is checkpointed whole."""
 
     def __init__(
-        self, config: Stage2Config, worker: Worker, tokens: TokenReader, stage1: Translator, provenance: Mapping[str, Any]
-    ):  # fmt: skip
+        self,
+        config: Stage2Config,
+        worker: Worker,
+        tokens: TokenReader,
+        stage1: Translator,
+        provenance: Mapping[str, Any],
+    ):
         self.config = config
         self.worker = worker
         self.tokens = tokens
@@ -35,7 +40,9 @@ class Stage2:
         self.position = 0  # images of each domain seen
         if tokens.manifest.grid != config.prior.window:
             rows, columns = tokens.manifest.grid
-            raise ValueError(f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal")
+            raise ValueError(
+                f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal"
+            )
         torch.manual_seed(config.seed)
         network = stage1.network
         self.prior = CausalPrior(config.prior, codebook_size=network.codebook_size, num_domains=len(network.domains))
@@ -52,10 +59,16 @@ class Stage2:
         """Endless training batches from position `start` on."""
         size = self.config.batch_size
         if size % self.worker.world_size:
-            raise ValueError(f"batch_size {size} cannot be shared by {self.worker.world_size} workers: use a multiple of it")
+            raise ValueError(
+                f"batch_size {size} cannot be shared by {self.worker.world_size} workers: use a multiple of it"
+            )
         while True:
             yield self.tokens.batch(
-                start, global_batch=size, seed=self.config.seed, rank=self.worker.rank, world_size=self.worker.world_size
+                start,
+                global_batch=size,
+                seed=self.config.seed,
+                rank=self.worker.rank,
+                world_size=self.worker.world_size,
             )
             start += size
 
@@ -93,7 +106,9 @@ class Stage2:
             grids = self.tokens.tokens("test", domain)[:HELD_OUT, 0].astype(np.int64)
             for part in torch.from_numpy(grids).split(32):
                 with self._autocast():
-                    nll = self.prior.nll(part.to(self.worker.device), torch.full((len(part),), number, device=self.worker.device))
+                    nll = self.prior.nll(
+                        part.to(self.worker.device), torch.full((len(part),), number, device=self.worker.device)
+                    )
                 values.append((float(nll), len(part)))
         held_out = sum(value * count for value, count in values) / sum(count for _, count in values)
         return {
@@ -113,9 +128,7 @@ class Stage2:
             self.config.prior, codebook_size=self.prior.codebook_size, num_domains=len(self.stage1.domains)
         )
         prior.load_state_dict(self.prior.state_dict())
-        return Translator(
-            self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance
-        )
+        return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance)
 
     def export(self, path: Path) -> None:
         """Write the bundle of stage 1 and the prior."""

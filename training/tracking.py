@@ -46,7 +46,8 @@ class Tracker:
         if run_id is None:
             run = self._client.create_run(_experiment(self._client), run_name=run_name, tags=dict(tags))
             run_id = run.info.run_id
-        self.run_id: str = run_id
+        assert run_id is not None
+        self.run_id = run_id
         self._try(lambda: self._client.update_run(self.run_id, status="RUNNING"))
 
     def config(self, config: RunConfig) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -43,11 +42,11 @@ def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module
     (staging / "MODEL_CARD.md").write_text(card)
     if path.exists():
         retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        os.replace(path, retired / path.name)
-        os.replace(staging, path)
+        path.rename(retired / path.name)
+        staging.rename(path)
         shutil.rmtree(retired)
     else:
-        os.replace(staging, path)
+        staging.rename(path)
 
 
 def read_config(path: Path) -> BundleConfig:

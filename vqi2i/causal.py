@@ -41,7 +41,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, layer: int, cache: KeyValueCache | None) -> Tensor:
         """Map (b, n, width) to the same shape; with a cache, the n positions follow those it holds."""
         y = self.norm1(x)
-        q, k, v = (rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads) for f in (self.query, self.key, self.value))
+        q, k, v = (
+            rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads) for f in (self.query, self.key, self.value)
+        )
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         # Row i of the newest n positions sees everything up to itself.

@@ -18,21 +18,25 @@ class NetworkConfig(Frozen):
     """Content encoder, codebook, style encoders and generators of one model."""
 
     domains: tuple[Domain, ...] = Field(min_length=2)
-    resolution: int = Field(64, gt=0, description="nominal image side in pixels; decides where attention is placed")
-    patch: int = Field(2, gt=0, description="space-to-depth factor of the stem and of the head; 1 in the paper")
-    base_channels: int = Field(48, gt=0)
-    channel_multipliers: tuple[int, ...] = Field((1, 2), min_length=1)
-    num_res_blocks: int = Field(2, gt=0)
+    resolution: int = Field(
+        default=64, gt=0, description="nominal image side in pixels; decides where attention is placed"
+    )
+    patch: int = Field(default=2, gt=0, description="space-to-depth factor of the stem and of the head; 1 in the paper")
+    base_channels: int = Field(default=48, gt=0)
+    channel_multipliers: tuple[int, ...] = Field(default=(1, 2), min_length=1)
+    num_res_blocks: int = Field(default=2, gt=0)
     attention_resolutions: tuple[int, ...] = ()
-    z_channels: int = Field(64, gt=0, description="channels on either side of the bottleneck")
-    embed_dim: int = Field(64, gt=0, description="channels of a codebook vector")
-    codebook_size: int = Field(256, gt=1)
-    style_dim: int = Field(8, gt=0)
-    style_channels: int = Field(32, gt=0, description="channels of the style encoder's first layer")
-    decoder: Literal["shared", "per_domain"] = Field("shared", description="one generator for all domains, or one each")
-    num_style_blocks: int = Field(4, gt=0, description="AdaIN blocks at the smallest scale")
+    z_channels: int = Field(default=64, gt=0, description="channels on either side of the bottleneck")
+    embed_dim: int = Field(default=64, gt=0, description="channels of a codebook vector")
+    codebook_size: int = Field(default=256, gt=1)
+    style_dim: int = Field(default=8, gt=0)
+    style_channels: int = Field(default=32, gt=0, description="channels of the style encoder's first layer")
+    decoder: Literal["shared", "per_domain"] = Field(
+        default="shared", description="one generator for all domains, or one each"
+    )
+    num_style_blocks: int = Field(default=4, gt=0, description="AdaIN blocks at the smallest scale")
     adain: Literal["bottleneck", "every_level"] = Field(
-        "every_level", description="where style enters: the style blocks only (paper), or those and all levels"
+        default="every_level", description="where style enters: the style blocks only (paper), or those and all levels"
     )
 
     @property
@@ -60,20 +64,22 @@ class NetworkConfig(Frozen):
 class DiscriminatorConfig(Frozen):
     """Patch discriminators: one answer per patch, per domain."""
 
-    base_channels: int = Field(32, gt=0)
-    num_layers: int = Field(2, gt=0, description="convolutions of stride 2")
+    base_channels: int = Field(default=32, gt=0)
+    num_layers: int = Field(default=2, gt=0, description="convolutions of stride 2")
     norm: Literal["none", "instance"] = "none"
-    trunk: Literal["shared", "per_domain"] = Field("shared", description="one trunk with a head per domain, or one each")
+    trunk: Literal["shared", "per_domain"] = Field(
+        default="shared", description="one trunk with a head per domain, or one each"
+    )
 
 
 class PriorConfig(Frozen):
     """The causal transformer over content tokens."""
 
-    num_layers: int = Field(4, gt=0)
-    num_heads: int = Field(4, gt=0)
-    width: int = Field(128, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    window: tuple[int, int] = Field((16, 16), description="rows and columns of tokens seen at once")
+    num_layers: int = Field(default=4, gt=0)
+    num_heads: int = Field(default=4, gt=0)
+    width: int = Field(default=128, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    window: tuple[int, int] = Field(default=(16, 16), description="rows and columns of tokens seen at once")
 
     @property
     def num_positions(self) -> int:

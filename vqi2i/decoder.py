@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.layers import AdaINResBlock, Attention, ResBlock, Upsample, adain, GroupNorm
+from vqi2i.layers import AdaINResBlock, Attention, GroupNorm, ResBlock, Upsample, adain
 
 
 class Decoder(nn.Module):

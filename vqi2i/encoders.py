@@ -1,5 +1,7 @@
 """Content encoder (shared by the domains) and style encoder (one per domain)."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -44,7 +46,7 @@ class StyleEncoder(nn.Module):
         width = config.style_channels
         widths = [width, 2 * width, 4 * width, 4 * width, 4 * width]
         layers: list[nn.Module] = [nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect"), nn.ReLU()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, padding_mode="reflect"), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], config.style_dim)

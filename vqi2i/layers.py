@@ -14,9 +14,9 @@ class GroupNorm(nn.GroupNorm):
     def __init__(self, channels: int):
         super().__init__(math.gcd(32, channels), channels, eps=1e-6)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
-        return normalise(x, self.num_groups, self.weight, self.bias, self.eps)
+        return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def normalise(
@@ -110,7 +110,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
         y = self.norm(x)
-        query, key, value = (rearrange(layer(y), "b c h w -> b 1 (h w) c") for layer in (self.query, self.key, self.value))
+        query, key, value = (
+            rearrange(layer(y), "b c h w -> b 1 (h w) c") for layer in (self.query, self.key, self.value)
+        )
         mixed = F.scaled_dot_product_attention(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 

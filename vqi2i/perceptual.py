@@ -47,7 +47,9 @@ class LPIPS(nn.Module):
         self.stages = nn.ModuleList(_vgg_stages())
         features = torch.load(vgg, weights_only=True, map_location="cpu")
         convolutions = [m for stage in self.stages for m in stage.modules() if isinstance(m, nn.Conv2d)]
-        keys = [key.removesuffix(".weight") for key in features if key.startswith("features.") and key.endswith(".weight")]
+        keys = [
+            key.removesuffix(".weight") for key in features if key.startswith("features.") and key.endswith(".weight")
+        ]
         if len(keys) != len(convolutions):
             raise KeyError(f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16")
         for convolution, key in zip(convolutions, keys, strict=True):
@@ -61,7 +63,7 @@ class LPIPS(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Distance of each image to its target (b, 3, h, w) in [-1, 1], averaged to a scalar."""
-        x = (torch.cat([images, targets]) - self.mean) / self.std
+        x = (torch.cat([images, targets]) - self.get_buffer("mean")) / self.get_buffer("std")
         total = images.new_zeros(())
         for index, stage in enumerate(self.stages):
             x = stage(x)

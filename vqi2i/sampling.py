@@ -43,7 +43,9 @@ def draw(probs: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """One token per row of probabilities (b, k), each from its own generator: rows do not disturb each other."""
     uniform = torch.stack([torch.rand((), generator=generator) for generator in generators]).to(probs.device)
     ladder = probs.cumsum(-1)
-    return torch.searchsorted(ladder, uniform[:, None] * ladder[:, -1:], right=True)[:, 0].clamp_max(probs.shape[-1] - 1)
+    return torch.searchsorted(ladder, uniform[:, None] * ladder[:, -1:], right=True)[:, 0].clamp_max(
+        probs.shape[-1] - 1
+    )
 
 
 @torch.no_grad()

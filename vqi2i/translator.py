@@ -204,7 +204,9 @@ class Translator:
         """
         height, width = images.shape[2:]
         if mask.shape != (height, width):
-            raise ValueError(f"the mask is {mask.shape[1]}x{mask.shape[0]} but the image {width}x{height}: same size, please")
+            raise ValueError(
+                f"the mask is {mask.shape[1]}x{mask.shape[0]} but the image {width}x{height}: same size, please"
+            )
         mask = mask.to(images.device)
         if mask.all() or not mask.any():
             raise ValueError("the mask must keep a part of the image and take a part away (white = keep)")
@@ -251,9 +253,7 @@ class Translator:
         padding = (0, width - images.shape[3], 0, height - images.shape[2])
         return F.pad(images.to(self.device), padding, mode="replicate")
 
-    def _fill(
-        self, tokens: Tensor, known: Tensor, domain: str, seed: Seeds, sampling: Sampling | None
-    ) -> Tensor:
+    def _fill(self, tokens: Tensor, known: Tensor, domain: str, seed: Seeds, sampling: Sampling | None) -> Tensor:
         self._check_domain(domain)
         if self.prior is None:
             raise ValueError("this model has no prior and can only translate: train stage 2 and use its bundle")

@@ -13,6 +13,7 @@ QUIET = Console(quiet=True)
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 def test_two_workers_train_a_bundle(stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None) -> None:
     result = train(stage1_job, tmp_path / "run", workers=2, console=QUIET)
     assert (result.position, result.complete) == (48, True)

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 from itertools import islice
 
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from training.config import LossWeights, override
 from training.launch import Job
-from training.stage1 import Diverged, Stage1
+from training.stage1 import DivergenceError, Stage1
 from training.stages import make_stage
 from training.worker import LocalWorker
 
@@ -77,7 +78,7 @@ def test_a_batch_that_is_not_finite_names_the_terms_and_changes_no_weight(stage1
     first, second = _batches(stage, 2)
     stage.train_step(first)
     before = _copy(stage.autoencoder)
-    with pytest.raises(Diverged, match=r"pixel.* not finite after 4 images: lower optim\.learning_rate"):
+    with pytest.raises(DivergenceError, match=r"pixel.* not finite after 4 images: lower optim\.learning_rate"):
         stage.train_step(second * torch.nan)
     assert _same(stage.autoencoder, before)
     assert stage.position == 4
@@ -98,10 +99,10 @@ def test_a_resumed_stage_takes_the_same_steps(stage1_job: Job, worker: LocalWork
     stage, resumed = _stage(stage1_job, worker), _stage(stage1_job, worker)
     for batch in _batches(stage, 2):
         stage.train_step(batch)
-    resumed.load_state_dict(stage.state_dict())
+    resumed.load_state_dict(copy.deepcopy(stage.state_dict()))  # as after a way over the disk
     for each in (stage, resumed):
         for batch in _batches(each, 2):
-            metrics = each.train_step(batch)
+            each.train_step(batch)
     assert _same(resumed.autoencoder, _copy(stage.autoencoder))
     assert _same(resumed.averaged, _copy(stage.averaged))
-    assert metrics["restarted_codes"] >= 0
+    assert _same(resumed.discriminator, _copy(stage.discriminator))

@@ -10,6 +10,11 @@ from training.stage2 import Stage2
 from training.stages import make_stage, prepare
 from training.worker import LocalWorker
 
+# webdataset leaves the shards open that it reads tokens from.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage2:
     config = override(job.config, settings)

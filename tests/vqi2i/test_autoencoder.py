@@ -82,7 +82,9 @@ def test_the_hinge_loss_counts_real_translated_and_reconstructed_patches() -> No
 
     judge = Judge(DiscriminatorConfig(base_channels=4), ("a", "b"))
     views = Autoencoder(TINY)(torch.rand(4, 3, 32, 32))
-    views = views._replace(translations=torch.full((4, 3, 32, 32), 0.5), reconstructions=torch.full((4, 3, 32, 32), -2.0))
+    views = views._replace(
+        translations=torch.full((4, 3, 32, 32), 0.5), reconstructions=torch.full((4, 3, 32, 32), -2.0)
+    )
     loss = discriminator_loss(judge, torch.full((4, 3, 32, 32), 0.25), views, 0.2)
     torch.testing.assert_close(loss, torch.tensor(0.5 * (1.2 * 0.75 + 1.5 + 0.2 * 0.0)))
 

@@ -35,8 +35,13 @@ def test_a_constant_image_stays_finite() -> None:
 
 @pytest.mark.parametrize(
     ("block", "shape"),
-    [(ResBlock(8, 12), (2, 12, 6, 10)), (Attention(8), (2, 8, 6, 10)), (Downsample(8), (2, 8, 3, 5)), (Upsample(8), (2, 8, 12, 20))],
-)  # fmt: skip
+    [
+        (ResBlock(8, 12), (2, 12, 6, 10)),
+        (Attention(8), (2, 8, 6, 10)),
+        (Downsample(8), (2, 8, 3, 5)),
+        (Upsample(8), (2, 8, 12, 20)),
+    ],
+)
 def test_blocks_change_the_shape_as_they_say(block: torch.nn.Module, shape: tuple[int, ...]) -> None:
     assert block(features()).shape == shape
 

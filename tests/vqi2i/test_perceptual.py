@@ -8,8 +8,9 @@ import torch
 from vqi2i.perceptual import LPIPS, MultiScale
 from vqi2i.style_prior import StylePrior
 
-CONVOLUTIONS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256),
-                17: (256, 512), 19: (512, 512), 21: (512, 512), 24: (512, 512), 26: (512, 512), 28: (512, 512)}  # fmt: skip
+PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+WIDTHS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+CONVOLUTIONS = {place: (WIDTHS[i], WIDTHS[i + 1]) for i, place in enumerate(PLACES)}
 
 
 @pytest.fixture(scope="module")

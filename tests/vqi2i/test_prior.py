@@ -44,7 +44,9 @@ def test_no_token_sees_itself_or_what_follows() -> None:
 
 def test_the_domain_matters() -> None:
     model, tokens = prior(), torch.randint(11, (1, 24))
-    assert not torch.allclose(model(model.inputs(tokens, torch.tensor([0]))), model(model.inputs(tokens, torch.tensor([1]))))
+    assert not torch.allclose(
+        model(model.inputs(tokens, torch.tensor([0]))), model(model.inputs(tokens, torch.tensor([1])))
+    )
 
 
 def test_top_k_and_top_p_keep_the_likely_tokens() -> None:
@@ -83,7 +85,9 @@ def test_known_tokens_stay_and_steer_the_rest() -> None:
 def test_sampling_with_a_cache_follows_the_uncached_model() -> None:
     model = prior()
     known = torch.zeros(4, 6, dtype=torch.bool)
-    filled = fill_window(model, torch.zeros(1, 4, 6, dtype=torch.long), known, torch.tensor([1]), Sampling(), generators(5))
+    filled = fill_window(
+        model, torch.zeros(1, 4, 6, dtype=torch.long), known, torch.tensor([1]), Sampling(), generators(5)
+    )
     flat, generator = torch.zeros(1, 24, dtype=torch.long), generators(5)
     for cell in range(24):
         logits = model(model.inputs(flat, torch.tensor([1])))[:, cell]

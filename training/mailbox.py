@@ -1,0 +1,54 @@
+"""Reports on their way from the first worker of a Ray Train run to the driver's journal.
+
+Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a checkpoint.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from training.worker import Journal
+
+_PATIENCE = 10.0  # seconds given to the last reports
+
+
+class Mailbox:
+    """The actor that holds reports until the driver takes them."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[str, tuple[Any, ...]]] = []
+
+    def put(self, kind: str, content: tuple[Any, ...]) -> None:
+        """Leave a report: `log` or `show` and its arguments."""
+        self._letters.append((kind, content))
+
+    def empty(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Take all reports out."""
+        letters, self._letters = self._letters, []
+        return letters
+
+
+@contextmanager
+def mailbox(journal: Journal) -> Iterator[Any]:
+    """A mailbox actor; a thread passes what arrives on to the journal."""
+    actor: Any = ray.remote(num_cpus=0)(Mailbox).remote()
+    finished = threading.Event()
+
+    def deliver() -> None:
+        last_round = False
+        while not last_round:
+            last_round = finished.wait(0.5)
+            for kind, content in ray.get(actor.empty.remote()):
+                getattr(journal, kind)(*content)
+
+    thread = threading.Thread(target=deliver, daemon=True)
+    thread.start()
+    try:
+        yield actor
+    finally:
+        finished.set()
+        thread.join(timeout=_PATIENCE)
+        ray.kill(actor)
