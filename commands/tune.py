@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands.console import JsonOption, conclude, console
 from commands.train import DataOption, RecipeOption, RunOption, RunsOption, SetOption
@@ -83,7 +83,8 @@ def _tune(
     space: str, trials: int, metric: str, mode: Mode | None, cpus_per_trial: int, as_json: bool,
 ) -> None:  # fmt: skip
     from training.launch import make_job
-    from tuning.search import BEST, make_study, search
+    from tuning.search import BEST, search
+    from tuning.study import make_study
 
     job = make_job(stage, data=data, model=model, recipe=recipe, settings=settings)
     better = mode.value if mode is not None else None
@@ -97,10 +98,9 @@ def _tune(
 
 
 def _table(found: "Found", metric: str) -> Table:
-    names = sorted({name for row in found.trials for name in row.settings})
-    table = Table("trial", *names, metric, "images", "status")
+    table = Table("trial", metric, "images", "status", Column("settings", no_wrap=True), show_lines=True)
     for row in found.trials:
-        values = [f"{row.settings[name]:.4g}" for name in names]
         figure = f"{row.metric:.4g}" if row.metric is not None else "-"
-        table.add_row(row.trial, *values, figure, str(row.position), row.status)
+        settings = "\n".join(f"{name}={value:.4g}" for name, value in row.settings.items())
+        table.add_row(row.trial, figure, str(row.position), row.status, settings)
     return table

@@ -96,9 +96,9 @@ class Style(_Truth):
 
 def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
     """Draw a content for a canvas `aspect` times as wide as high; trees grow in number with the width."""
-    far = _draw_ridge(rng, base=(0.34, 0.50), amplitude=0.12, peaked=True)
-    middle = _draw_ridge(rng, base=(0.49, 0.66), amplitude=0.06)
-    near = _draw_ridge(rng, base=(0.65, 0.82), amplitude=0.045)
+    far = _draw_ridge(rng, base=(0.30, 0.52), amplitude=0.13, peaked=True)
+    middle = _draw_ridge(rng, base=(0.48, 0.68), amplitude=0.07)
+    near = _draw_ridge(rng, base=(0.64, 0.84), amplitude=0.05)
     ridges = (far, middle, near)
     lake = Lake(
         x=_uniform(rng, 0.15, aspect - 0.15),
@@ -106,7 +106,9 @@ def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
         width=_uniform(rng, 0.22 * aspect**0.5, 0.38 * aspect**0.5),
         height=_uniform(rng, 0.05, 0.085),
     )
-    trees = [_draw_tree(rng, aspect, ridge) for ridge in (1, 2) for _ in range(round(aspect * rng.integers(3, 6)))]
+    # Few and large: at 64 px a crown then covers several tokens of 4 px.
+    counts = {ridge: round(aspect * rng.integers(ridge, ridge + 2)) for ridge in (1, 2)}
+    trees = [_draw_tree(rng, aspect, ridge) for ridge, count in counts.items() for _ in range(count)]
     trees.sort(key=lambda tree: (tree.ridge, tree.sink))
     return Content(ridges=ridges, trees=tuple(trees), lake=lake, sun=_draw_sun(rng, aspect, ridges))
 
@@ -134,13 +136,13 @@ def _draw_tree(rng: np.random.Generator, aspect: float, ridge: int) -> Tree:
         x=_uniform(rng, 0.02, aspect - 0.02),
         ridge=ridge,
         sink=_uniform(rng, 0.005, 0.05),
-        height=_uniform(rng, 0.08, 0.13) if ridge == 1 else _uniform(rng, 0.13, 0.19),
+        height=_uniform(rng, 0.13, 0.18) if ridge == 1 else _uniform(rng, 0.18, 0.26),
         kind="fir" if rng.random() < 0.6 else "round",
     )
 
 
 def _draw_sun(rng: np.random.Generator, aspect: float, ridges: tuple[Ridge, ...]) -> Sun:
-    x, radius = _uniform(rng, 0.12, aspect - 0.12), _uniform(rng, 0.055, 0.075)
+    x, radius = _uniform(rng, 0.12, aspect - 0.12), _uniform(rng, 0.06, 0.08)
     around = np.linspace(x - radius, x + radius, 9)
     lowest = min(float(ridge.crest(around).min()) for ridge in ridges) - radius - 0.01
     return Sun(x=x, y=_uniform(rng, min(0.1, lowest), min(0.26, lowest)), radius=radius)

@@ -6,6 +6,7 @@ from training.config import (
     CodebookConfig,
     LossWeights,
     OptimConfig,
+    PerceptualConfig,
     ScheduleConfig,
     Stage1Config,
     Stage2Config,
@@ -22,9 +23,15 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         network=NetworkConfig(
             domains=tuple(domains), resolution=64, num_res_blocks=1, num_style_blocks=2, style_channels=16
         ),
-        optim=OptimConfig(learning_rate=5e-4),
-        discriminator_optim=OptimConfig(learning_rate=7.5e-4),
-        schedule=ScheduleConfig(images=6000, warmup_images=200, log_every=400, sample_every=2000, save_every=400),
+        optim=OptimConfig(learning_rate=8e-4),
+        discriminator_optim=OptimConfig(learning_rate=1e-3),
+        schedule=ScheduleConfig(
+            images=6400, minutes=8, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
+        ),
+        weights=LossWeights(
+            pixel=5, perceptual=2.5, commitment=2, adversarial=0.3, adversarial_reconstruction=0, style=1, content=2
+        ),
+        perceptual=PerceptualConfig(kind="multiscale"),
         codebook=CodebookConfig(start_at=240),
         discriminator_from=400,
         adversarial_from=600,
@@ -67,7 +74,9 @@ def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
         batch_size=8,
         prior=PriorConfig(num_layers=4, num_heads=4, width=128, dropout=0.1, window=(16, 16)),
         optim=OptimConfig(learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
-        schedule=ScheduleConfig(images=6400, warmup_images=400, log_every=800, sample_every=6400, save_every=1600),
+        schedule=ScheduleConfig(
+            images=6400, minutes=2, warmup_images=400, log_every=1600, sample_every=6400, save_every=3200
+        ),
     )
 
 

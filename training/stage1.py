@@ -147,19 +147,27 @@ class Stage1:
         return {
             "codes_used": usage.used,
             "perplexity": usage.perplexity,
-            "held_out_psnr": reconstruction_psnr(self.translator(), self.feed.held_out()),
+            "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
             "learning_rate": self.generator_adam.param_groups[0]["lr"],
         }
 
     def samples(self) -> dict[str, Pixels]:
         """Held-out images, reconstructions and translations by the averaged weights."""
-        return {"translations": translation_grid(self.translator(), self.feed.held_out())}
+        return {"translations": translation_grid(self._preview(), self.feed.held_out())}
+
+    @property
+    def model(self) -> Autoencoder:
+        """The averaged weights: what is shown, measured and exported."""
+        assert isinstance(self.averaged.module, Autoencoder)
+        return self.averaged.module
+
+    def _preview(self) -> Translator:
+        """The averaged weights without a style prior, which takes time to fit."""
+        return Translator(self.model, StylePrior({}))
 
     def translator(self) -> Translator:
         """The averaged weights and a style prior fitted on training images."""
-        model = self.averaged.module
-        assert isinstance(model, Autoencoder)
-        model.eval()
+        model = self.model.eval()
         with torch.no_grad():
             styles = {
                 d: model.encode_style(self.feed.styled(d).to(self.worker.device), d)

@@ -7,10 +7,10 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import ray
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -18,10 +18,10 @@ from rich.console import Console
 
 from pipelines.shard_writer import atomic
 from training.checkpoint import BUNDLE, CheckpointFolder
-from training.launch import Job
 from training.stages import prepare
 from training.tracking import Tracker, flat
-from tuning.spaces import Mode, direction, search_space
+from tuning.spaces import search_space
+from tuning.study import Study, TrialRow, ranked
 from tuning.trial import as_settings, run_trial, trial_folder
 from tuning.watch import TrialWatch, close_forgotten
 from vqi2i.config import Frozen
@@ -38,31 +38,6 @@ _TUNE = {
 }
 
 
-class Study(Frozen):
-    """What is searched for; all that decides which trials are run."""
-
-    job: Job  # what all trials have in common
-    space: str
-    trials: int = Field(gt=0)
-    metric: str
-    mode: Mode
-
-    def identity(self) -> dict[str, Any]:
-        """What must not change between a search's first start and its resume."""
-        return {**self.model_dump(mode="json", exclude={"job"}), "job": self.job.identity()}
-
-
-class TrialRow(Frozen):
-    """What came out of one trial."""
-
-    trial: str
-    settings: dict[str, Any]
-    metric: float | None  # the newest reported; None: there was no report
-    position: int  # images of each domain seen
-    status: Literal["finished", "stopped early", "failed"]
-    error: str | None = None
-
-
 class Found(NamedTuple):
     """What a search left behind."""
 
@@ -76,27 +51,6 @@ class SearchRecord(Frozen):
     identity: dict[str, Any]
     mlflow_run: str
     finished: bool = False
-
-
-def make_study(
-    job: Job, *, space: str, trials: int, metric: str, mode: Mode | None = None, fixed: Sequence[str] = ()
-) -> Study:
-    """Trials of `job` with settings from a named space, ranked by `metric`.
-
-    Args:
-        job: what all trials have in common.
-        space: name of a space for the job's stage.
-        trials: how many settings are tried.
-        metric: what trials are ranked by.
-        mode: whether less or more of it is better; None: as usual for the metric.
-        fixed: the settings `name=value` that made `job`; the space must not vary them.
-
-    Raises:
-        ValueError: there is no such space or metric, or the space varies what is fixed.
-    """
-    search_space(job.config.stage, space, fixed=fixed)
-    usual = direction(job.config.stage, metric)
-    return Study(job=job, space=space, trials=trials, metric=metric, mode=mode or usual)
 
 
 def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None) -> Found:
@@ -139,17 +93,6 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     return Found(bundle, rows)
 
 
-def ranked(rows: Sequence[TrialRow], mode: Mode) -> list[TrialRow]:
-    """Best first; only trials that trained to their end compare at equal cost, so they come before all others."""
-    sign = -1 if mode == "max" else 1
-
-    def key(row: TrialRow) -> tuple[int, int, float]:
-        order = ("finished", "stopped early", "failed").index(row.status)
-        return order, 0 if order == 0 else -row.position, sign * row.metric if row.metric is not None else 0.0
-
-    return sorted(rows, key=key)
-
-
 def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) -> list[TrialRow]:
     """Run Tune to its end, from where it was."""
     resources, room = _place(cpus_per_trial)
@@ -161,7 +104,7 @@ def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) ->
     )  # fmt: skip
     state = run_dir / _RAY
     if tune.Tuner.can_restore(state) and any(state.glob("experiment_state*")):
-        tuner = tune.Tuner.restore(str(state), trainable)
+        tuner = tune.Tuner.restore(str(state), trainable, resume_errored=True)
     else:
         tuner = _tuner(study, run_dir, trainable, watch, concurrent=min(room, study.trials))
     with warnings.catch_warnings():  # resumed trials repeat their reports, and Optuna need not say that it knows them

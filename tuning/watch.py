@@ -65,7 +65,10 @@ class TrialWatch(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the run of a trial that trained to its end or was stopped because others are better."""
         stopped_early = not trial.last_result.get("complete")
-        self._close(trial.trial_id, "FINISHED", stopped_early=stopped_early)
+        tracker = self._journals[trial.trial_id].tracker
+        if tracker is not None:
+            tracker.tag("stopped_early", str(stopped_early).lower())
+        self._close(trial.trial_id, "FINISHED")
         self._say(trial.trial_id, "stopped early" if stopped_early else "finished")
 
     @_harmless
@@ -95,10 +98,9 @@ class TrialWatch(Callback):
             _log.warning("trial %s is not tracked by MLflow", trial_id, exc_info=True)
         return RunJournal(folder, tracker, Console(quiet=True))
 
-    def _close(self, trial_id: str, status: str, *, stopped_early: bool = False) -> None:
+    def _close(self, trial_id: str, status: str) -> None:
         tracker = self._journals.pop(trial_id).tracker
         if tracker is not None:
-            tracker.tag("stopped_early", str(stopped_early).lower())
             tracker.end(status)
 
     def _say(self, trial_id: str, text: str) -> None:

@@ -30,7 +30,6 @@ class Block(nn.Module):
         super().__init__()
         width = config.width
         self.num_heads = config.num_heads
-        self.dropout = config.dropout
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.mlp = nn.Sequential(
@@ -46,12 +45,12 @@ class Block(nn.Module):
         )
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        # Row i of the newest n positions sees everything up to itself.
+        # Row i of the newest n positions sees everything up to itself. Dropout stays out of the attention itself, where
+        # it would cost the fused kernel.
         mask = None
         if q.shape[2] != k.shape[2]:
             mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(k.shape[2] - q.shape[2])
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, dropout_p=dropout)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         x = x + self.residual_dropout(self.out(rearrange(mixed, "b h n d -> b n (h d)")))
         return x + self.mlp(self.norm2(x))
 

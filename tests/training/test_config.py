@@ -29,12 +29,12 @@ def test_lists_and_paths_are_settings_too() -> None:
         ("optim.learning_rate=-1", "optim.learning_rate: Input should be greater than 0"),
         ("crop=30", "crop 30 is not a multiple of the network's stride 4"),
         ("adversarial_from=0", "adversarial_from must not come before discriminator_from"),
-        ("weights.perceptual=1", "set perceptual.kind and weights.perceptual together"),
+        ("perceptual.kind=none weights.perceptual=1", "set perceptual.kind and weights.perceptual together"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(setting: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as raised:
-        override(stage1_laptop64(SEASONS), [setting])
+        override(stage1_laptop64(SEASONS), setting.split())
     assert "\n" not in str(raised.value)
 
 

@@ -1,4 +1,5 @@
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,16 @@ from training.journal import read_metrics
 from tuning.watch import TrialWatch, close_forgotten
 
 
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An MLflow store of this module's own: making one takes seconds."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+        yield
+
+
 @pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialWatch:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def watch(tmp_path: Path) -> TrialWatch:
     return TrialWatch(tmp_path / "run", "pixel", "parent", Console(quiet=True))
 
 
@@ -28,9 +36,8 @@ def _report(watch: TrialWatch, *positions: int) -> None:
         watch.on_trial_result(iteration=0, trials=[], trial=_trial(), result={"row": row})
 
 
-def _runs() -> list[Run]:
-    client = MlflowClient()
-    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+def _run(watch: TrialWatch) -> Run:
+    return MlflowClient().get_run((watch.run_dir / "trials/one/mlflow_run").read_text())
 
 
 def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: TrialWatch) -> None:
@@ -41,7 +48,7 @@ def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: Tri
     _report(resumed, 4, 8, 12)
     resumed.on_trial_complete(0, [], _trial(complete=True))
 
-    (run,) = _runs()
+    run = _run(watch)
     assert [point.step for point in MlflowClient().get_metric_history(run.info.run_id, "style")] == [4, 8, 12]
     assert [row["position"] for row in read_metrics(watch.run_dir / "trials/one")] == [4, 8, 12]
     assert (run.info.status, run.data.params) == ("FINISHED", {"optim.learning_rate": "0.5"})
@@ -51,21 +58,21 @@ def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: Tri
 def test_the_run_of_a_trial_says_how_it_ended(watch: TrialWatch) -> None:
     watch.on_trial_start(0, [], _trial())
     watch.on_trial_complete(0, [], _trial(complete=False))
-    assert _runs()[0].data.tags["stopped_early"] == "true"
+    assert _run(watch).data.tags["stopped_early"] == "true"
     watch.on_trial_start(0, [], _trial())
     watch.on_trial_error(0, [], _trial())
-    assert _runs()[0].info.status == "FAILED"
+    assert _run(watch).info.status == "FAILED"
     watch.on_trial_start(0, [], _trial())
     watch.on_experiment_end([])
-    assert _runs()[0].info.status == "KILLED"
+    assert _run(watch).info.status == "KILLED"
 
 
 def test_a_trial_that_tune_forgot_does_not_stay_open(watch: TrialWatch) -> None:
     watch.on_trial_start(0, [], _trial())
     close_forgotten(watch.run_dir, known={"one"})
-    assert _runs()[0].info.status == "RUNNING"
+    assert _run(watch).info.status == "RUNNING"
     close_forgotten(watch.run_dir, known=set())
-    assert _runs()[0].info.status == "KILLED"
+    assert _run(watch).info.status == "KILLED"
 
 
 def test_trouble_with_a_report_does_not_reach_tune(watch: TrialWatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipelines.synthetic import DOMAINS
+from training.config import override
+from training.journal import RunJournal, read_metrics
+from training.launch import Job, fit_here
+from training.recipes import recipe
+from training.stages import prepare
+from tuning.spaces import METRICS
+from tuning.study import TrialRow, make_study, ranked
+
+TINY = {
+    "stage1": ("crop=32", "network.resolution=32", "network.base_channels=8", "precision=float32"),
+    "stage2": ("prior.window=[8,8]", "prior.num_layers=1", "precision=float32"),
+}
+
+
+def _row(trial: str, metric: float | None, position: int, status: str) -> TrialRow:
+    return TrialRow.model_validate(
+        {"trial": trial, "settings": {}, "metric": metric, "position": position, "status": status}
+    )
+
+
+def test_trials_that_trained_to_their_end_are_ranked_before_those_stopped_on_the_way() -> None:
+    rows = [
+        _row("failed", None, 0, "failed"),
+        _row("lucky", 30.0, 12, "stopped early"),
+        _row("worse", 20.0, 48, "finished"),
+        _row("best", 25.0, 48, "finished"),
+    ]
+    assert [row.trial for row in ranked(rows, "max")] == ["best", "worse", "lucky", "failed"]
+    assert [row.trial for row in ranked(rows, "min")] == ["worse", "best", "lucky", "failed"]
+
+
+def test_the_direction_follows_from_the_metric() -> None:
+    job = Job(config=recipe("stage1", "laptop64", DOMAINS), data=Path("shards"))
+    assert make_study(job, space="rates", trials=2, metric="pixel").mode == "min"
+    assert make_study(job, space="rates", trials=2, metric="pixel", mode="max").mode == "max"
+
+
+@pytest.mark.parametrize("stage", list(METRICS))
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
+def test_a_stage_reports_every_metric_that_trials_can_be_ranked_by(
+    stage: str, shards: Path, tiny_bundle_without_prior: Path, tmp_path: Path
+) -> None:
+    config = override(recipe(stage, "laptop64", DOMAINS), [*TINY[stage], "schedule.images=1", "batch_size=1"])
+    job = Job(config=config, data=shards, model=tiny_bundle_without_prior)
+    prepare(job.config, job.data, job.model)
+    fit_here(job, tmp_path, RunJournal(tmp_path, None, Console(quiet=True)))
+    (row,) = read_metrics(tmp_path)
+    assert METRICS[stage].keys() <= row.keys()
