@@ -65,8 +65,8 @@ class DiscriminatorConfig(Frozen):
     """Patch discriminators: one answer per patch, per domain."""
 
     base_channels: int = Field(default=32, gt=0)
-    num_layers: int = Field(default=2, gt=0, description="convolutions of stride 2")
-    norm: Literal["none", "instance"] = "none"
+    num_layers: int = Field(default=3, gt=0, description="convolutions of stride 2")
+    norm: Literal["none", "instance"] = "instance"
     trunk: Literal["shared", "per_domain"] = Field(
         default="shared", description="one trunk with a head per domain, or one each"
     )

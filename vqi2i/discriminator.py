@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vqi2i.config import DiscriminatorConfig
+from vqi2i.layers import InstanceNorm
 
 
 def _trunk(config: DiscriminatorConfig) -> tuple[nn.Sequential, int]:
@@ -16,7 +17,7 @@ def _trunk(config: DiscriminatorConfig) -> tuple[nn.Sequential, int]:
         stride = 1 if index == config.num_layers else 2
         layers.append(nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=not instance))
         if instance:
-            layers.append(nn.InstanceNorm2d(wider, affine=True))
+            layers.append(InstanceNorm(wider))
         layers.append(nn.LeakyReLU(0.2))
         channels = wider
     return nn.Sequential(*layers), channels

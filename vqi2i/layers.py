@@ -19,6 +19,17 @@ class GroupNorm(nn.GroupNorm):
         return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Instance normalisation with a learned scale and shift: one group per channel."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, eps=1e-5)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def normalise(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
