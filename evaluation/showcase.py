@@ -100,8 +100,9 @@ def _completed(translator: Translator, images: Mapping[str, Images], seed: int) 
     rows = []
     for domain in images:
         pixels = images[domain][:SHOWN]
-        mask = np.zeros(pixels.shape[1:3], bool)
-        mask[:, : mask.shape[1] // 2] = True
+        height, width = pixels.shape[1:3]
+        mask = np.zeros((height, width), bool)
+        mask[:, : width // 2] = True
         whole = translator.complete(imaging.to_tensor(pixels), mask=torch.from_numpy(mask), domain=domain, seed=seed)
         rows += [Row(f"{domain}: kept", list(np.where(mask[..., None], pixels, 128).astype(np.uint8)))]
         rows += [Row("completed", imaging.to_pixels(whole)), Row("original", list(pixels))]

@@ -60,7 +60,9 @@ def shards_to_tokens(
         batch: images encoded at once.
     """
     stride = translator.network.stride
-    counts = {split: {d: reader.count(split, d) for d in translator.domains} for split in SPLITS}
+    counts: dict[Split, dict[str, int]] = {
+        split: {d: reader.count(split, d) for d in translator.domains} for split in SPLITS
+    }
     wanted = TokenManifest(
         bundle=bundle, data=reader.manifest.fingerprint, domains=translator.domains, crop=crop, variants=variants,
         grid=(crop // stride, crop // stride), counts=counts,
@@ -139,7 +141,7 @@ class _ShardSeries:
         self._writer: Any = None
 
     def add(self, samples: Iterator[dict[str, Any]]) -> None:
-        from webdataset import TarWriter
+        from webdataset.writer import TarWriter
 
         for sample in samples:
             if self._written % _SHARD_SAMPLES == 0:
@@ -198,7 +200,7 @@ class TokenReader:
 
 
 def _load(folder: Path, count: int) -> np.ndarray:
-    from webdataset import WebDataset
+    from webdataset.compat import WebDataset
 
     shards = [str(path) for path in sorted(folder.glob("*.tar"))]
     samples = WebDataset(shards, shardshuffle=False, empty_check=False) if shards else []

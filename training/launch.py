@@ -141,10 +141,11 @@ def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> t
         ).fit()
     if result.checkpoint is None:
         raise RuntimeError(f"{run_dir}: Ray Train ended without a checkpoint; its logs say why")
+    assert result.return_value is not None
     return Outcome(*result.return_value), Path(result.checkpoint.path)
 
 
-def _train_on_worker(settings: dict[str, Any]) -> tuple[int, float, bool]:
+def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]:
     """What each worker of a Ray Train run does."""
     import torch
 

@@ -23,7 +23,7 @@ class Stage(Protocol):
         """Endless batches from position `start` on."""
         ...
 
-    def train_step(self, batch: Any) -> dict[str, Tensor]:
+    def train_step(self, batch: Any, /) -> dict[str, Tensor]:
         """Learn from one batch, advance `position`, return named scalars."""
         ...
 
