@@ -109,8 +109,7 @@ def _paint_ridge(
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
     surface = ground * shade[..., None]
     if snow is not None:
-        # A rule of what every season shows (how high the crest stands), so that a translation can know it.
-        drift = 0.03 + 0.3 * np.maximum(0.5 - crest, 0)
+        drift = 0.02 + 0.7 * np.maximum(ridge.base - crest, 0) + 0.015 * np.sin(2 * np.pi * 6 * x)
         surface[depth < drift] = snow
     np.copyto(image, surface, where=(depth > 0)[..., None])
 

@@ -60,19 +60,21 @@ def make_plan(domains: Mapping[str, Path], options: BuildOptions) -> Plan:
     """List and hash the images of every domain and deal them to splits and shards.
 
     The split follows from the content's hash, so equal images never lie in both; the order inside is that of the hash.
+    Small folders could leave a domain without a test image by chance: its last image by hash is one then.
 
     Raises:
         ValueError: a folder does not exist or holds no image.
     """
     found = {domain: _hash_all(_list_images(domain, folder), folder) for domain, folder in domains.items()}
+    usable = {domain: _unique(domain, files) for domain, files in found.items()}
+    tested = _tested({domain: unique for domain, (unique, _) in usable.items()}, options.test_fraction)
     rejects: list[Reject] = []
     jobs: list[ShardJob] = []
     planned = 0
-    for domain, files in found.items():
-        unique, unused = _unique(domain, files)
+    for domain, (unique, unused) in usable.items():
         rejects += unused
         for split in SPLITS:
-            part = [file for file in unique if _split_of(file.sha256, options.test_fraction) == split]
+            part = [file for file in unique if (file.sha256 in tested) == (split == "test")]
             entries = [Entry(f"{planned + i:010d}", file.path, file.source) for i, file in enumerate(part)]
             planned += len(entries)
             for number, start in enumerate(range(0, len(entries), options.shard_samples)):
@@ -127,6 +129,11 @@ def _unique(domain: str, files: Iterable[_File]) -> tuple[list[_File], list[Reje
     return [first[digest] for digest in sorted(first)], rejects
 
 
-def _split_of(sha256: str, test_fraction: float) -> Split:
+def _tested(usable: Mapping[str, list[_File]], test_fraction: float) -> set[str]:
+    """Hashes of the images that are held out, of all domains together."""
     # The last digits decide, because the first ones already decide the order.
-    return "test" if int(sha256[-8:], 16) < test_fraction * 16**8 else "train"
+    hashes = {domain: [file.sha256 for file in files] for domain, files in usable.items()}
+    chosen = {h for files in hashes.values() for h in files if int(h[-8:], 16) < test_fraction * 16**8}
+    if test_fraction > 0:
+        chosen |= {files[-1] for files in hashes.values() if len(files) > 1 and chosen.isdisjoint(files)}
+    return chosen

@@ -234,3 +234,15 @@ def test_description_and_contact_sheet_show_every_domain(seasons: dict[str, Path
     sheet = contact_sheet(out, manifest, "train", 4)
     assert sheet.shape == (2 * 34 - 2, 4 * 34 - 2, 3)
     assert np.array_equal(sheet[:32, :32], ShardReader(out).read("train", "summer", 0))
+
+
+def test_small_folders_still_have_a_test_image(tmp_path: Path) -> None:
+    for domain in ("summer", "winter"):
+        for number in range(3):
+            imaging.write(
+                tmp_path / domain / f"{number}.png", np.full((16, 16, 3), 40 * number + len(domain), np.uint8)
+            )
+    folders = {"summer": tmp_path / "summer", "winter": tmp_path / "winter"}
+    manifest = build_shards(folders, out=tmp_path / "shards", size=16, test_fraction=1e-6).manifest
+    assert [manifest.count("test", domain) for domain in folders] == [1, 1]
+    assert build_shards(folders, out=tmp_path / "none", size=16, test_fraction=0).manifest.count("test", "summer") == 0

@@ -10,6 +10,7 @@ from mlflow.entities import Run
 from rich.console import Console
 
 from training.journal import read_metrics
+from training.tracking import tracking_uri
 from tuning.watch import TrialWatch, close_forgotten
 
 
@@ -37,7 +38,7 @@ def _report(watch: TrialWatch, *positions: int) -> None:
 
 
 def _run(watch: TrialWatch) -> Run:
-    return MlflowClient().get_run((watch.run_dir / "trials/one/mlflow_run").read_text())
+    return MlflowClient(tracking_uri()).get_run((watch.run_dir / "trials/one/mlflow_run").read_text())
 
 
 def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: TrialWatch) -> None:
@@ -49,7 +50,11 @@ def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: Tri
     resumed.on_trial_complete(0, [], _trial(complete=True))
 
     run = _run(watch)
-    assert [point.step for point in MlflowClient().get_metric_history(run.info.run_id, "style")] == [4, 8, 12]
+    assert [point.step for point in MlflowClient(tracking_uri()).get_metric_history(run.info.run_id, "style")] == [
+        4,
+        8,
+        12,
+    ]
     assert [row["position"] for row in read_metrics(watch.run_dir / "trials/one")] == [4, 8, 12]
     assert (run.info.status, run.data.params) == ("FINISHED", {"optim.learning_rate": "0.5"})
     assert (run.data.tags["mlflow.parentRunId"], run.data.tags["stopped_early"]) == ("parent", "false")
