@@ -1,5 +1,6 @@
 """vqi2i serve: models behind HTTP."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +27,12 @@ def serve(
     for setting in models:
         name, separator, model = setting.rpartition("=")
         paths[name if separator else _name_of(model)] = model
-    url = run(paths, host=host, port=port)
-    console.print(f"[bold]{url}/docs[/bold]  (Ctrl-C stops)")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    with suppress(KeyboardInterrupt):
+        url = run(paths, host=host, port=port)
+        for number in (signal.SIGINT, signal.SIGTERM):  # Ray has put its own handlers there
+            signal.signal(number, signal.default_int_handler)
+        console.print(f"[bold]{url}/docs[/bold]  (Ctrl-C stops)")
+        threading.Event().wait()
     import ray
     from ray import serve as ray_serve
 

@@ -50,6 +50,8 @@ def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
     """One run for the search and one for each trial, every figure of a position once, everything closed."""
     from mlflow import MlflowClient
 
+    from training.tracking import tracking_uri
+
     client = MlflowClient(tracking_uri())
     record = json.loads((run_dir / "search.json").read_text())
     runs = client.search_runs([client.get_run(record["mlflow_run"]).info.experiment_id])
