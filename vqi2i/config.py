@@ -67,6 +67,9 @@ class DiscriminatorConfig(Frozen):
     base_channels: int = Field(default=32, gt=0)
     num_layers: int = Field(default=3, gt=0, description="convolutions of stride 2")
     norm: Literal["none", "instance"] = "instance"
+    detail: float = Field(
+        default=0.0, ge=0, description="gain of a high-pass copy shown beside the image; 0 in the paper"
+    )
     trunk: Literal["shared", "per_domain"] = Field(
         default="shared", description="one trunk with a head per domain, or one each"
     )

@@ -1,6 +1,7 @@
 """Patch discriminators: real or generated, one logit per patch."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.config import DiscriminatorConfig
@@ -11,7 +12,10 @@ def _trunk(config: DiscriminatorConfig) -> tuple[nn.Sequential, int]:
     """Strided convolutions and the number of channels they end with."""
     instance = config.norm == "instance"
     channels = config.base_channels
-    layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(6 if config.detail else 3, channels, 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+    ]
     for index in range(1, config.num_layers + 1):
         wider = min(2**index, 8) * config.base_channels
         stride = 1 if index == config.num_layers else 2
@@ -29,6 +33,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, domains: tuple[str, ...]):
         super().__init__()
         self.domains = domains
+        self.detail = config.detail
         self.shared = config.trunk == "shared"
         owners = ("shared",) if self.shared else domains
         built = {owner: _trunk(config) for owner in owners}
@@ -38,12 +43,25 @@ class Discriminator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
+        for head in self.heads.values():  # start undecided
+            assert isinstance(head, nn.Conv2d)
+            nn.init.normal_(head.weight, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, 1, h, w) of images (n, 3, H, W); rows ordered domain by domain, equally many of each."""
-        chunks = images.chunk(len(self.domains))
+        shown = torch.cat([images, self.detail * high_pass(images)], dim=1) if self.detail else images
+        chunks = shown.chunk(len(self.domains))
         if self.shared:
-            features = self.trunks["shared"](images).chunk(len(self.domains))
+            features = self.trunks["shared"](shown).chunk(len(self.domains))
         else:
             features = [self.trunks[d](x) for d, x in zip(self.domains, chunks, strict=True)]
         return torch.cat([self.heads[d](f) for d, f in zip(self.domains, features, strict=True)])
+
+
+def high_pass(images: Tensor) -> Tensor:
+    """What an image has beyond its local mean over 3x3 pixels.
+
+    Translations have the right colours long before they have the right edges, and colours carry almost all of an
+    image's energy: without this a small discriminator stays at chance even against generators that stand still.
+    """
+    return images - F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
