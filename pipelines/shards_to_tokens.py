@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,11 +201,13 @@ class TokenReader:
 
 
 def _load(folder: Path, count: int) -> np.ndarray:
-    from webdataset.compat import WebDataset
-
-    shards = [str(path) for path in sorted(folder.glob("*.tar"))]
-    samples = WebDataset(shards, shardshuffle=False, empty_check=False) if shards else []
-    arrays = [np.load(io.BytesIO(sample["tokens.npy"]), allow_pickle=False) for sample in samples]
+    arrays = []
+    for shard in sorted(folder.glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None
+                if stream is not None:
+                    arrays.append(np.load(io.BytesIO(stream.read()), allow_pickle=False))
     if len(arrays) != count:
         raise ValueError(
             f"{folder} holds {len(arrays)} samples instead of {count}: delete the tokens to make them anew"

@@ -69,10 +69,13 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
     clock = Clock(elapsed)
     meter = Meter(stage.position)
     with closing(stage.batches(stage.position)) as batches:
-        while not (done := stage.position >= schedule.images) and not clock.is_over(schedule.minutes, worker):
+        is_over = clock.is_over(schedule.minutes, worker)
+        while stage.position < schedule.images and not is_over:
             before = stage.position
             meter.add(stage.train_step(next(batches)))
-            is_last = stage.position >= schedule.images
+            # The wall clock is asked once per step, so that all workers hear the same answer.
+            is_over = clock.is_over(schedule.minutes, worker)
+            is_last = is_over or stage.position >= schedule.images
             if is_last or crossed(before, stage.position, schedule.log_every):
                 record = meter.read(stage.position, images_per_position) | stage.measure()
                 worker.log(stage.position, schedule.images, record, clock.seconds)
@@ -81,7 +84,7 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
             if not is_last and crossed(before, stage.position, schedule.save_every):
                 worker.save(stage, clock.seconds)
     worker.save(stage, clock.seconds)
-    return Outcome(stage.position, clock.seconds, done)
+    return Outcome(stage.position, clock.seconds, stage.position >= schedule.images)
 
 
 def crossed(before: int, after: int, every: int) -> bool:

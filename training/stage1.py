@@ -83,6 +83,7 @@ class Stage1:
     def _teach_discriminator(self, images: Tensor, views: Views) -> Tensor:
         with self._autocast():
             loss = discriminator_loss(self.discriminator, images, views, self.config.discriminator_reconstruction)
+        self._check_finite({"discriminator": loss})
         self._descend(self.discriminator, self.discriminator_adam, loss, self.config.discriminator_optim)
         return loss
 
@@ -91,15 +92,17 @@ class Stage1:
         self.discriminator.requires_grad_(False)
         with self._autocast():
             terms = generator_terms(views, images, adversary, self.perceptual)
-        objective = weighted_sum(terms, self.config.weights.model_dump())
-        if not torch.isfinite(objective):
-            bad = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise DivergenceError(
-                f"{', '.join(bad)} not finite after {self.position} images: lower optim.learning_rate"
-            )
-        self._descend(self.autoencoder, self.generator_adam, objective, self.config.optim)
         self.discriminator.requires_grad_(True)
+        self._check_finite(terms)
+        objective = weighted_sum(terms, self.config.weights.model_dump())
+        self._descend(self.autoencoder, self.generator_adam, objective, self.config.optim)
         return terms
+
+    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
+        if torch.isfinite(torch.stack([term.float() for term in terms.values()])).all():
+            return
+        bad = ", ".join(name for name, term in terms.items() if not torch.isfinite(term))
+        raise DivergenceError(f"{bad} not finite after {self.position} images: lower optim.learning_rate")
 
     def _descend(self, module: nn.Module, adam: Adam, loss: Tensor, optim: OptimConfig) -> None:
         adam.zero_grad()
