@@ -24,8 +24,8 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
             domains=tuple(domains), resolution=64, num_res_blocks=1, num_style_blocks=2, style_channels=16
         ),
         optim=OptimConfig(learning_rate=8e-4),
-        discriminator=DiscriminatorConfig(num_layers=2, norm="none", detail=4),
-        discriminator_optim=OptimConfig(learning_rate=8e-4),
+        discriminator=DiscriminatorConfig(num_layers=2, norm="none"),
+        discriminator_optim=OptimConfig(learning_rate=1e-3),
         schedule=ScheduleConfig(
             images=6000, minutes=8, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
         ),
