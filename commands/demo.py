@@ -64,12 +64,10 @@ def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: 
 
 
 def _publish(bundle: Path, model: Path) -> str:
-    import shutil
-
+    from training.checkpoint import take_bundle
     from training.tracking import publish
 
-    shutil.rmtree(model, ignore_errors=True)
-    shutil.copytree(bundle, model)
+    take_bundle(bundle, model)
     return publish(model, name=MODEL, alias="champion")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.images_to_shards import build_shards
+from pipelines.synthetic import DOMAINS, synthesize
 from vqi2i import Translator
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig
@@ -53,6 +55,15 @@ def tiny_bundle_without_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "tiny-without-prior"
     untrained(prior=False).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty landscapes of each season, 32 px."""
+    root = tmp_path_factory.mktemp("data")
+    synthesize(root / "images", pairs=20, size=32, tests=1, wide=0)
+    build_shards({domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32)
+    return root / "shards"
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,15 @@ def read(directory: Path, stage: Checkpointed) -> float:
     return state["seconds"]
 
 
+def take_bundle(source: Path, target: Path) -> None:
+    """Copy a bundle out of a checkpoint; one that is at `target` already is replaced once the copy is whole."""
+    staging = target.with_name(f".{target.name}-new")
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(source, staging)
+    shutil.rmtree(target, ignore_errors=True)
+    staging.rename(target)
+
+
 class CheckpointFolder:
     """The checkpoints of one run on a local disk, named by position; only the newest `keep` stay."""
 

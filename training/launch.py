@@ -2,15 +2,15 @@
 
 import logging
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from pipelines.schema import Manifest
-from training.checkpoint import BUNDLE, CheckpointFolder
+from pipelines.shard_writer import atomic
+from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
 from training.config import Stage1Config, Stage2Config, override
 from training.journal import RunJournal
 from training.loop import Outcome, fit
@@ -98,7 +98,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     except BaseException:
         tracker.end("FAILED")
         raise
-    _take_bundle(checkpoint / BUNDLE, bundle)
+    take_bundle(checkpoint / BUNDLE, bundle)
     tracker.end("FINISHED", bundle)
     _write_record(run_dir, record.model_copy(update={"outcome": outcome}))
     return Result(bundle, *outcome)
@@ -162,28 +162,26 @@ def _claim(job: Job, run_dir: Path) -> RunRecord | None:
     if not file.exists():
         return None
     record = RunRecord.model_validate_json(file.read_text())
-    before, now = dict(flat(record.identity)), dict(flat(job.identity()))
-    differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if differing:
-        raise ValueError(
-            f"{run_dir} holds a run with other settings ({', '.join(differing[:5])}): "
-            "choose another --run, or delete it"
-        )
+    refuse_other_settings(run_dir, record.identity, job.identity())
     return record
 
 
 def _write_record(run_dir: Path, record: RunRecord) -> None:
-    staging = run_dir / ".run.json"
-    staging.write_text(record.model_dump_json(indent=2))
-    staging.replace(run_dir / "run.json")
+    with atomic(run_dir / "run.json") as stream:
+        stream.write(record.model_dump_json(indent=2).encode())
 
 
-def _take_bundle(source: Path, target: Path) -> None:
-    staging = target.with_name(f".{target.name}-new")
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(source, staging)
-    shutil.rmtree(target, ignore_errors=True)
-    staging.rename(target)
+def refuse_other_settings(
+    run_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, held: str = "run"
+) -> None:
+    """Raise a ValueError that names the settings if what a folder holds was started with others."""
+    then, wanted = dict(flat(before)), dict(flat(now))
+    differing = sorted(name for name in then.keys() | wanted.keys() if then.get(name) != wanted.get(name))
+    if differing:
+        raise ValueError(
+            f"{run_dir} holds a {held} with other settings ({', '.join(differing[:5])}): "
+            "choose another --run, or delete it"
+        )
 
 
 def _bundle_fingerprint(model: Path | None) -> str | None:

@@ -59,7 +59,7 @@ class Stage1:
             Every term of the objective under its own name, the discriminators' loss, restarted codes.
 
         Raises:
-            DivergenceError: a term is not finite; weights are as before the step.
+            DivergenceError: a term is not finite; the networks that would learn from it are as before.
         """
         config = self.config
         draws = self._draws()

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
 from pipelines.shard_writer import atomic
-from training.checkpoint import BUNDLE, CheckpointFolder
+from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
+from training.launch import refuse_other_settings
 from training.stages import prepare
-from training.tracking import Tracker, flat
+from training.tracking import Tracker
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
 from tuning.trial import as_settings, run_trial, trial_folder
@@ -181,8 +181,7 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
     if best.status == "failed" or not checkpoints:
         raise ValueError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
     bundle = run_dir / BUNDLE
-    shutil.rmtree(bundle, ignore_errors=True)
-    shutil.copytree(checkpoints[-1] / BUNDLE, bundle)
+    take_bundle(checkpoints[-1] / BUNDLE, bundle)
     _write(run_dir / BEST, "".join(f"{setting}\n" for setting in as_settings(best.settings)))
     return bundle
 
@@ -193,12 +192,7 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
     if not file.exists():
         return None
     record = SearchRecord.model_validate_json(file.read_text())
-    before, now = dict(flat(record.identity)), dict(flat(study.identity()))
-    differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if differing:
-        raise ValueError(
-            f"{run_dir} holds a search with other settings ({', '.join(differing[:5])}): choose another --run"
-        )
+    refuse_other_settings(run_dir, record.identity, study.identity(), held="search")
     return record
 
 

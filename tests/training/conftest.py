@@ -7,8 +7,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipelines.images_to_shards import build_shards
-from pipelines.synthetic import DOMAINS, synthesize
 from training.checkpoint import CheckpointFolder
 from training.journal import RunJournal
 from training.launch import Job, make_job
@@ -35,15 +33,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty landscapes of each season, 32 px."""
-    root = tmp_path_factory.mktemp("data")
-    synthesize(root / "images", pairs=20, size=32, tests=1, wide=0)
-    build_shards({domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32)
-    return root / "shards"
 
 
 @pytest.fixture(scope="session")
