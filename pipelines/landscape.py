@@ -52,6 +52,8 @@ LIGHTING = {
     "grey": Light((0.88, 0.89, 0.90), 0.55, "dcdee2", 0.5, "fffef0"),
 }
 FOG = (0.6, 0.35, 0.12)  # how much of full haze lies before the far, the middle and the near ridge
+# Snow covers so much of what lies below it; were it opaque, winter would hide what summer shows.
+SNOW_ON_GROUND, SNOW_ON_TREES = 0.8, 0.5
 
 
 def render(content: Content, style: Style, *, height: int, width: int) -> Pixels:
@@ -102,15 +104,18 @@ def _sky(x: np.ndarray, y: np.ndarray, sun: Sun, top: Color, horizon: Color, sun
 def _paint_ridge(
     image: Canvas, x: np.ndarray, y: np.ndarray, ridge: Ridge, sun: Sun, ground: Color, snow: Color | None
 ) -> None:
-    """Ground from the crest down, brighter where the slope faces the sun; snow lies deeper the higher it is."""
+    """Ground from the crest down, brighter where the slope faces the sun.
+
+    Snow lies in a band along the crest that is broader the higher the crest is: it follows from what summer shows too.
+    """
     crest = ridge.crest(x).astype(np.float32)
     depth = y - crest
     lit = np.tanh(4 * (x - sun.x)) * np.tanh(np.gradient(crest, x[0, 1] - x[0, 0], axis=1))
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
     surface = ground * shade[..., None]
     if snow is not None:
-        drift = 0.02 + 0.7 * np.maximum(ridge.base - crest, 0) + 0.015 * np.sin(2 * np.pi * 6 * x)
-        surface[depth < drift] = snow
+        covered = SNOW_ON_GROUND * (depth < 0.02 + 0.3 * np.maximum(0.45 - crest, 0))
+        surface = _mix(surface, snow, covered)
     np.copyto(image, surface, where=(depth > 0)[..., None])
 
 
@@ -132,7 +137,9 @@ def _paint_tree(image: Canvas, tree: Tree, ridge: Ridge, foliage: Color, snow: C
     else:
         crown = np.stack([0.34 * np.cos(angle), -0.62 + 0.38 * np.sin(angle)], axis=1)
         cap = (crown * 0.8 - (0, 0.12))[crown[:, 1] < -0.66]
-    parts = [(trunk, 0.6 * foliage), (crown, foliage)] + ([] if snow is None else [(cap, snow)])
+    parts = [(trunk, 0.6 * foliage), (crown, foliage)]
+    if snow is not None:
+        parts.append((cap, _mix(foliage, snow, SNOW_ON_TREES)))
     for outline, color in parts:
         points = (np.array([tree.x, foot]) + size * outline) * image.shape[0] * 2**FIXED_POINT
         cv2.fillPoly(image, [points.round().astype(np.int32)], color.tolist(), shift=FIXED_POINT)

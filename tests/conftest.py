@@ -11,7 +11,6 @@ from pipelines.images_to_shards import build_shards
 from pipelines.synthetic import DOMAINS, synthesize
 from vqi2i import Translator
 from vqi2i.autoencoder import Autoencoder
-from vqi2i.bundle import BundleConfig
 from vqi2i.config import NetworkConfig, PriorConfig
 from vqi2i.style_prior import StylePrior
 from vqi2i.translator import build_prior
@@ -37,8 +36,8 @@ def untrained(*, prior: bool = True) -> Translator:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         styles = StylePrior({domain: torch.randn(5, TINY.style_dim) for domain in TINY.domains})
-        config = BundleConfig(network=TINY, prior=TINY_PRIOR)
-        return Translator(Autoencoder(TINY), styles, build_prior(config) if prior else None, {"recipe": "untrained"})
+        model = Autoencoder(TINY)
+        return Translator(model, styles, build_prior(TINY_PRIOR, TINY) if prior else None, {"recipe": "untrained"})
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from pipelines.synthetic import synthesize
 ROOT = Path(__file__).parents[1]
 SHORT = {
     "stage1": "--set network.base_channels=16 --set network.codebook_size=32 --set schedule.images=40 "
-    "--set schedule.log_every=20 --set codebook.start_at=8 --set discriminator_from=8 --set adversarial_from=16",
+    "--set schedule.log_every=20 --set codebook.start_at=8 "
+    "--set game.discriminator_from=8 --set game.generator_from=16",
     "stage2": "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set schedule.log_every=20",
 }
 

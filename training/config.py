@@ -8,6 +8,8 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
+from vqi2i.diff_augment import Augmentation
+from vqi2i.losses import Game
 from vqi2i.perceptual import PerceptualKind
 
 
@@ -16,11 +18,14 @@ class LossWeights(Frozen):
 
     pixel: float = Field(default=5.0, ge=0)
     perceptual: float = Field(default=0.0, ge=0)
-    commitment: float = Field(default=5.0, ge=0)
-    adversarial: float = Field(default=0.5, ge=0)
-    adversarial_reconstruction: float = Field(default=0.0, ge=0)
+    commitment: float = Field(default=1.0, ge=0)
+    codebook: float = Field(default=0.0, ge=0, description="for codebooks that learn by gradients")
+    adversarial: float = Field(default=0.1, ge=0)
+    adversarial_reconstruction: float = Field(default=0.02, ge=0)
     style: float = Field(default=1.0, ge=0)
-    content: float = Field(default=0.5, ge=0)
+    content: float = Field(default=0.2, ge=0)
+    cross_pixel: float = Field(default=0.0, ge=0, description="translations to the truth, for paired images")
+    patch_nce: float = Field(default=0.0, ge=0, description="patches of translations to those of their sources")
 
 
 class PerceptualConfig(Frozen):
@@ -35,6 +40,36 @@ class PerceptualConfig(Frozen):
         if self.kind == "lpips" and (self.vgg is None or self.heads is None):
             raise ValueError("perceptual.kind=lpips needs perceptual.vgg and perceptual.heads, paths of weight files")
         return self
+
+
+class GameConfig(Frozen):
+    """How discriminators and generators play against each other."""
+
+    loss: Game = "hinge"
+    discriminator_from: int = Field(default=0, ge=0, description="images before the discriminators learn")
+    generator_from: int = Field(default=0, ge=0, description="images before the generators hear them")
+    translated: float = Field(default=1.0, ge=0, description="weight of translations in the discriminators' loss")
+    reconstructed: float = Field(default=0.2, ge=0, description="weight of reconstructions in it")
+    r1: float = Field(default=0.0, ge=0, description="weight of the gradient penalty on real images")
+    r1_every: int = Field(default=16, gt=0, description="steps from one penalty to the next, which weighs as many")
+    augment: tuple[Augmentation, ...] = Field(default=(), description="what is done to all that is judged")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.generator_from < self.discriminator_from:
+            raise ValueError(
+                "game.generator_from must not come before game.discriminator_from: untrained answers mislead"
+            )
+        if len(set(self.augment)) != len(self.augment):
+            raise ValueError(f"game.augment names a kind twice: {', '.join(self.augment)}")
+        return self
+
+
+class PatchNCEConfig(Frozen):
+    """How patches are compared, where `weights.patch_nce` is above 0."""
+
+    num_patches: int = Field(default=256, gt=1)
+    temperature: float = Field(default=0.07, gt=0)
 
 
 class OptimConfig(Frozen):
@@ -103,14 +138,17 @@ class Stage1Config(RunConfig):
     network: NetworkConfig
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_optim: OptimConfig
-    discriminator_reconstruction: float = Field(
-        default=0.2, ge=0, description="weight of reconstructions in the hinge loss"
+    game: GameConfig = GameConfig()
+    pairing: Literal["unpaired", "paired"] = Field(
+        default="unpaired", description="paired: the i-th images of all domains show the same thing"
     )
-    discriminator_from: int = Field(default=0, ge=0, description="images before the discriminators learn")
-    adversarial_from: int = Field(default=0, ge=0, description="images before the generators hear them")
     weights: LossWeights = LossWeights()
     perceptual: PerceptualConfig = PerceptualConfig()
+    patch_nce: PatchNCEConfig = PatchNCEConfig()
     codebook: CodebookConfig = CodebookConfig()
+    accumulate: int = Field(default=1, gt=0, description="parts in which a worker takes its share of a batch")
+    recompute: bool = Field(default=False, description="save memory: compute activations again on the way back")
+    compile: bool = Field(default=False, description="torch.compile the autoencoder; pays on GPUs only")
     ema_decay: float = Field(
         default=0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds"
     )
@@ -119,10 +157,18 @@ class Stage1Config(RunConfig):
     def _check(self) -> Self:
         if self.crop % self.network.stride:
             raise ValueError(f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}")
-        if self.adversarial_from < self.discriminator_from:
-            raise ValueError("adversarial_from must not come before discriminator_from: untrained answers mislead")
         if (self.perceptual.kind == "none") != (self.weights.perceptual == 0):
             raise ValueError("set perceptual.kind and weights.perceptual together: one without the other does nothing")
+        for name, value, needed, reason in (
+            ("codebook", self.weights.codebook, self.network.quantizer in ("vq", "l2", "simvq"), "a learned codebook"),
+            ("commitment", self.weights.commitment, self.network.quantizer != "fsq", "a quantizer other than fsq"),
+            ("cross_pixel", self.weights.cross_pixel, self.pairing == "paired", "pairing=paired"),
+            ("style", self.weights.style, self.network.style_dim > 0, "network.style_dim above 0"),
+        ):
+            if value and not needed:
+                raise ValueError(f"weights.{name} does nothing without {reason}: set it to 0")
+        if not self.weights.codebook and self.network.quantizer in ("vq", "l2", "simvq"):
+            raise ValueError(f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it above 0")
         return self
 
 

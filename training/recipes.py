@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from training.config import (
     CodebookConfig,
+    GameConfig,
     LossWeights,
     OptimConfig,
     PerceptualConfig,
@@ -34,26 +35,21 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         ),
         perceptual=PerceptualConfig(kind="multiscale"),
         codebook=CodebookConfig(start_at=240),
-        discriminator_from=400,
-        adversarial_from=600,
+        game=GameConfig(discriminator_from=400, generator_from=600),
     )
 
 
 def stage1_paper256(domains: Sequence[str]) -> Stage1Config:
-    """The published sizes at 256 px with the method's full objective; needs a GPU.
+    """The method as published, at the published sizes, with the release's defects repaired; needs a GPU.
 
-    The release's weights (5 reconstruction, 0.1 and 0.02 adversarial) with both regressions on, which it computes and
-    leaves out; its learning rate and batch of 1 pair.
+    Both regressions count (weights of the authors' history) and beta weighs the commitment, as in the paper. The
+    perceptual term needs no download; `perceptual.kind=lpips` brings the release's.
     """
     return Stage1Config(
         recipe="paper256",
         batch_size=1,
         crop=256,
-        network=NetworkConfig(
-            domains=tuple(domains), resolution=256, patch=1, base_channels=128, channel_multipliers=(1, 1, 2, 2, 4),
-            num_res_blocks=2, attention_resolutions=(16,), z_channels=256, embed_dim=512, codebook_size=512,
-            style_channels=64, num_style_blocks=4, decoder="per_domain", adain="bottleneck",
-        ),
+        network=_paper_network(domains),
         discriminator=DiscriminatorConfig(base_channels=64, num_layers=3, norm="instance", trunk="per_domain"),
         optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
         discriminator_optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
@@ -61,10 +57,58 @@ def stage1_paper256(domains: Sequence[str]) -> Stage1Config:
             images=1_231_000, constant_until=1, log_every=1000, sample_every=20_000, save_every=20_000
         ),
         weights=LossWeights(
-            pixel=5, commitment=1, adversarial=0.1, adversarial_reconstruction=0.02, style=1.0, content=0.2
+            pixel=5, perceptual=5, commitment=0.25, codebook=1, adversarial=0.1, adversarial_reconstruction=0.02,
+            style=1.0, content=0.2,
         ),
-        codebook=CodebookConfig(start_at=0),
+        perceptual=PerceptualConfig(kind="multiscale"),
         ema_decay=0.999,
+    )  # fmt: skip
+
+
+def stage1_reference256(domains: Sequence[str]) -> Stage1Config:
+    """The released code's objective, for comparisons: no regressions, beta on the codebook term, no perceptual term.
+
+    The release's own perceptual term is LPIPS: `--set perceptual.kind=lpips --set weights.perceptual=5` and the files.
+    """
+    published = stage1_paper256(domains)
+    weights = published.weights.model_copy(
+        update={"perceptual": 0.0, "commitment": 1.0, "codebook": 0.25, "style": 0.0, "content": 0.0}
+    )
+    return published.model_copy(
+        update={"recipe": "reference256", "weights": weights, "perceptual": PerceptualConfig(), "precision": "float32"}
+    )
+
+
+def stage1_plus256(domains: Sequence[str]) -> Stage1Config:
+    """What we would train at 256 px: a codebook that stays alive, one generator for all domains, a fair game."""
+    published = stage1_paper256(domains)
+    network = published.network.model_copy(
+        update={"quantizer": "ema_restart", "embed_dim": 64, "decoder": "shared", "adain": "every_level"}
+    )
+    return published.model_copy(
+        update={
+            "recipe": "plus256",
+            "batch_size": 8,
+            "network": network,
+            "discriminator": published.discriminator.model_copy(update={"trunk": "shared"}),
+            "optim": OptimConfig(learning_rate=1e-4),
+            "discriminator_optim": OptimConfig(learning_rate=2e-4),
+            "game": GameConfig(discriminator_from=1000, generator_from=2000, r1=1.0, augment=("translation", "cutout")),
+            "weights": published.weights.model_copy(update={"commitment": 1.0, "codebook": 0.0}),
+            "schedule": published.schedule.model_copy(
+                update={"images": 400_000, "warmup_images": 4000, "constant_until": 0.6}
+            ),
+            "codebook": CodebookConfig(start_at=500),
+        }
+    )
+
+
+def _paper_network(domains: Sequence[str]) -> NetworkConfig:
+    """The networks of the paper for Yosemite; attention where features are 16x16."""
+    return NetworkConfig(
+        domains=tuple(domains), resolution=256, patch=1, base_channels=128, channel_multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2, attention_resolutions=(16,), z_channels=256, embed_dim=512, codebook_size=512,
+        quantizer="vq", style_channels=64, num_style_blocks=4, decoder="per_domain", adain="bottleneck",
     )  # fmt: skip
 
 
@@ -95,7 +139,12 @@ def stage2_paper256(domains: Sequence[str]) -> Stage2Config:
     )
 
 
-STAGE1: dict[str, Callable[[Sequence[str]], Stage1Config]] = {"laptop64": stage1_laptop64, "paper256": stage1_paper256}
+STAGE1: dict[str, Callable[[Sequence[str]], Stage1Config]] = {
+    "laptop64": stage1_laptop64,
+    "paper256": stage1_paper256,
+    "reference256": stage1_reference256,
+    "plus256": stage1_plus256,
+}
 STAGE2: dict[str, Callable[[Sequence[str]], Stage2Config]] = {"laptop64": stage2_laptop64, "paper256": stage2_paper256}
 
 

@@ -16,10 +16,14 @@ from training.feed import ImageFeed
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.worker import Worker
 from vqi2i.autoencoder import Autoencoder, Views
+from vqi2i.codebooks import Codebook
+from vqi2i.diff_augment import NUM_DRAWS, augment
 from vqi2i.discriminator import Discriminator
-from vqi2i.losses import discriminator_loss, generator_terms, weighted_sum
+from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
+from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
-from vqi2i.quantizer import Usage
+from vqi2i.quantizer import Usage, assignments
+from vqi2i.rows import merge, part
 from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
 
@@ -38,19 +42,25 @@ class Stage1:
         self.provenance = provenance
         self.position = 0  # images of each domain seen
         torch.manual_seed(config.seed)
-        self.autoencoder = Autoencoder(config.network).to(worker.device)
-        self.discriminator = Discriminator(config.discriminator, config.network.domains).to(worker.device)
+        layout = {"device": worker.device, "memory_format": torch.channels_last}
+        self.autoencoder = Autoencoder(config.network).to(**layout)
+        self.autoencoder.recompute_activations(config.recompute)
+        self.discriminator = Discriminator(config.discriminator, config.network.domains).to(**layout)
         self.perceptual = _perceptual(config.perceptual, worker.device)
-        average = get_ema_multi_avg_fn(config.ema_decay)
-        self.averaged = AveragedModel(self.autoencoder, multi_avg_fn=average, use_buffers=False)
-        self.generator_adam = _adam(self.autoencoder, config.optim)
+        self.patch_nce = _patch_nce(config, self.autoencoder).to(worker.device)
+        self.averaged = AveragedModel(
+            self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
+        )
+        self.generators = nn.ModuleList([self.autoencoder, self.patch_nce])
+        self.generator_adam = _adam(self.generators, config.optim)
         self.discriminator_adam = _adam(self.discriminator, config.discriminator_optim)
         self.code_counts = torch.zeros(config.network.codebook_size, device=worker.device)  # since the last report
-        codebook = self.autoencoder.codebook
-        codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+        if isinstance(codebook := self.autoencoder.codebook, Codebook):
+            codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+        self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
 
     def train_step(self, images: Tensor) -> dict[str, Tensor]:
-        """Teach the discriminators, then the generators, on one batch (paper, first stage).
+        """Teach both players on one batch: each answers the other as it was before the step.
 
         Args:
             images: (n, 3, h, w) in [-1, 1], rows ordered domain by domain, equally many of each.
@@ -62,41 +72,93 @@ class Stage1:
             DivergenceError: a term is not finite; the networks that would learn from it are as before.
         """
         config = self.config
-        draws = self._draws()
-        quantize = self.position >= config.codebook.start_at
-        if quantize and self.position < config.codebook.start_at + config.batch_size:
-            self._start_codebook(images, draws)
-        shift = int(torch.randint(1, len(config.network.domains), (), generator=draws))
-        with self._autocast():
-            views = self.autoencoder(images, shift, quantize=quantize)
-
-        metrics = {"discriminator": images.new_zeros(()), "restarted_codes": images.new_zeros(())}
-        if self.position >= config.discriminator_from:
-            metrics["discriminator"] = self._teach_discriminator(images, views)
-        metrics |= self._teach_generator(images, views)
-        if quantize:
-            metrics["restarted_codes"] += self._move_codebook(views, draws)
+        if config.codebook.start_at <= self.position < config.codebook.start_at + config.batch_size:
+            self._start_codebook(images)
+        self.generator_adam.zero_grad()
+        self.discriminator_adam.zero_grad()
+        shift = int(torch.randint(1, len(config.network.domains), (), generator=self._draws("shift")))
+        draws = self._augmentation_draws(len(images))
+        metrics: list[dict[str, Tensor]] = []
+        chosen: list[tuple[Tensor, Tensor]] = []
+        for rows in self._parts_of(torch.arange(len(images))):
+            views = self._look(images[rows], shift)
+            metrics.append(self._teach_discriminator(images[rows], views, draws[:, rows]))
+            metrics[-1] |= self._teach_generator(images[rows], views, shift, draws[:, rows])
+            chosen.append((_rows(views.content), views.quantized.tokens.flatten()))
+        self._descend(self.generators, self.generator_adam, config.optim)
+        if self.position >= config.game.discriminator_from:
+            self._descend(self.discriminator, self.discriminator_adam, config.discriminator_optim)
+        restarted = self._move_codebook(*(torch.cat(column) for column in zip(*chosen, strict=True)))
         self.averaged.update_parameters(self.autoencoder)
         self.position += config.batch_size
-        return {name: value.detach().float() for name, value in metrics.items()}
+        means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
+        return means | {"restarted_codes": images.new_tensor(restarted)}
 
-    def _teach_discriminator(self, images: Tensor, views: Views) -> Tensor:
+    @property
+    def _quantize(self) -> bool:
+        return self.position >= self.config.codebook.start_at
+
+    def _look(self, images: Tensor, shift: int) -> Views:
+        """What the autoencoder makes of images; what no weight asks for is not computed."""
+        weights, paired = self.config.weights, self.config.pairing == "paired"
         with self._autocast():
-            loss = discriminator_loss(self.discriminator, images, views, self.config.discriminator_reconstruction)
-        self._check_finite({"discriminator": loss})
-        self._descend(self.discriminator, self.discriminator_adam, loss, self.config.discriminator_optim)
-        return loss
+            return self._pass(
+                images, shift, quantize=self._quantize, style_back=weights.style > 0,
+                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired),
+            )  # fmt: skip
 
-    def _teach_generator(self, images: Tensor, views: Views) -> dict[str, Tensor]:
-        adversary = self.discriminator if self.position >= self.config.adversarial_from else None
+    def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor) -> dict[str, Tensor]:
+        """Add to the discriminators' gradients."""
+        game = self.config.game
+        if self.position < game.discriminator_from:
+            return {name: images.new_zeros(()) for name in ("discriminator", "gradient_penalty")}
+        with self._autocast():
+            logits = self._judge([images, views.translations.detach(), views.reconstructions.detach()], draws[:3])
+            loss = discriminator_loss(
+                logits[0], Judged(*logits[1:]), game=game.loss, translated=game.translated,
+                reconstructed=game.reconstructed,
+            )  # fmt: skip
+        penalty = images.new_zeros(())
+        if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
+            penalty = gradient_penalty(self.discriminator, images)
+        self._check_finite({"discriminator": loss, "gradient_penalty": penalty})
+        ((loss + 0.5 * game.r1 * game.r1_every * penalty) / self.config.accumulate).backward()
+        return {"discriminator": loss.detach().float(), "gradient_penalty": penalty.detach()}
+
+    def _teach_generator(self, images: Tensor, views: Views, shift: int, draws: Tensor) -> dict[str, Tensor]:
+        """Add to the gradients of encoders, codebook and generators."""
+        config = self.config
         self.discriminator.requires_grad_(False)
         with self._autocast():
-            terms = generator_terms(views, images, adversary, self.perceptual)
+            heard = self.position >= config.game.generator_from
+            judged = Judged(*self._judge([views.translations, views.reconstructions], draws[3:])) if heard else None
+            terms = generator_terms(
+                views, images, judged=judged, game=config.game.loss, perceptual=self.perceptual,
+                contrast=self._contrast(views, shift), truth=self._truth(views, shift),
+            )  # fmt: skip
         self.discriminator.requires_grad_(True)
         self._check_finite(terms)
-        objective = weighted_sum(terms, self.config.weights.model_dump())
-        self._descend(self.autoencoder, self.generator_adam, objective, self.config.optim)
-        return terms
+        (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
+        return {name: term.detach().float() for name, term in terms.items()}
+
+    def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
+        """Logits of equally large groups of images in one pass, each image augmented by its own draws."""
+        num_domains = len(self.config.network.domains)
+        shown = augment(merge(groups, num_domains), merge(list(draws), num_domains), self.config.game.augment)
+        return part(self.discriminator(shown), num_domains, len(groups))
+
+    def _contrast(self, views: Views, shift: int) -> Tensor | None:
+        if not self.config.weights.patch_nce:
+            return None
+        sources = [self._partners(features, shift) for features in views.features]
+        return self.patch_nce(views.translated_features, sources, self._draws("patches"))
+
+    def _truth(self, views: Views, shift: int) -> Tensor | None:
+        return self._partners(views.content, shift) if self.config.pairing == "paired" else None
+
+    def _partners(self, rows: Tensor, shift: int) -> Tensor:
+        """For each row that of the domain `shift` places on, as in the autoencoder."""
+        return rows.roll(-shift * (len(rows) // len(self.config.network.domains)), dims=0)
 
     def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
         if torch.isfinite(torch.stack([term.float() for term in terms.values()])).all():
@@ -104,31 +166,44 @@ class Stage1:
         bad = ", ".join(name for name, term in terms.items() if not torch.isfinite(term))
         raise DivergenceError(f"{bad} not finite after {self.position} images: lower optim.learning_rate")
 
-    def _descend(self, module: nn.Module, adam: Adam, loss: Tensor, optim: OptimConfig) -> None:
-        adam.zero_grad()
-        loss.backward()
+    def _descend(self, module: nn.Module, adam: Adam, optim: OptimConfig) -> None:
         self.worker.average_gradients(module)
         nn.utils.clip_grad_norm_(module.parameters(), optim.clip_norm)
         for group in adam.param_groups:
             group["lr"] = optim.learning_rate * self.config.schedule.learning_rate_factor(self.position)
         adam.step()
 
-    def _start_codebook(self, images: Tensor, draws: torch.Generator) -> None:
+    def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
-            content = self.autoencoder.content_encoder(images)
-        self.autoencoder.codebook.start_from(self.worker.gather(_rows(content)), draws)
+            parts = [images[rows] for rows in self._parts_of(torch.arange(len(images)))]
+            content = torch.cat([_rows(self.autoencoder.content_encoder(images)) for images in parts])
+        self.autoencoder.codebook.start_from(self.worker.gather(content), self._draws("codebook"))
 
-    def _move_codebook(self, views: Views, draws: torch.Generator) -> int:
+    def _move_codebook(self, vectors: Tensor, tokens: Tensor) -> int:
+        if not self._quantize:
+            return 0
         codebook = self.autoencoder.codebook
-        vectors = _rows(views.content)
-        counts, sums = codebook.assignments(vectors, views.quantized.tokens)
+        counts, sums = assignments(vectors, tokens, codebook.size)
         self.worker.sum(counts, sums)
         self.code_counts += counts
-        return codebook.update(counts, sums, self.worker.gather(vectors), draws)
+        return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws("codebook"))
 
-    def _draws(self) -> torch.Generator:
-        """This step's random draws: the same on every worker, a function of seed and position alone."""
-        digest = hashlib.blake2b(f"stage1/{self.config.seed}/{self.position}".encode(), digest_size=8).digest()
+    def _parts_of(self, rows: Tensor) -> list[Tensor]:
+        """Rows, ordered domain by domain, in `accumulate` parts of the same order."""
+        by_domain = rows.unflatten(0, (len(self.config.network.domains), -1))
+        return [some.flatten() for some in by_domain.chunk(self.config.accumulate, dim=1)]
+
+    def _augmentation_draws(self, rows: int) -> Tensor:
+        """Uniform numbers (5, rows, NUM_DRAWS) for all that is judged; this worker's part of those of all workers."""
+        domains, worker = len(self.config.network.domains), self.worker
+        shape = (5, domains, worker.world_size, rows // domains, NUM_DRAWS)
+        everyone = torch.rand(shape, generator=self._draws("augmentation"))
+        return everyone[:, :, worker.rank].flatten(1, 2).to(worker.device)
+
+    def _draws(self, purpose: str) -> torch.Generator:
+        """This step's random draws: the same on every worker, a function of seed, position and purpose alone."""
+        name = f"stage1/{self.config.seed}/{self.position}/{purpose}"
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
     def _autocast(self) -> torch.autocast:
@@ -185,18 +260,18 @@ class Stage1:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
-        return {"position": self.position, **{name: part.state_dict() for name, part in self._parts().items()},
+        return {"position": self.position, **{name: changing.state_dict() for name, changing in self._parts().items()},
                 "code_counts": self.code_counts}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""
         self.position = state["position"]
         self.code_counts.copy_(state["code_counts"])
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        for name, changing in self._parts().items():
+            changing.load_state_dict(state[name])
 
     def _parts(self) -> dict[str, nn.Module | Adam]:
-        return {"autoencoder": self.autoencoder, "averaged": self.averaged, "discriminator": self.discriminator,
+        return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam}  # fmt: skip
 
 
@@ -207,6 +282,13 @@ def _adam(module: nn.Module, optim: OptimConfig) -> Adam:
 def _rows(content: Tensor) -> Tensor:
     """Content maps (b, d, h, w) as vectors (b * h * w, d)."""
     return content.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:
+    """Heads for every feature map of the content encoder; without any where the loss has no weight."""
+    channels = autoencoder.content_encoder.feature_channels if config.weights.patch_nce else ()
+    settings = config.patch_nce
+    return PatchNCE(channels, num_patches=settings.num_patches, temperature=settings.temperature)
 
 
 def _perceptual(config: PerceptualConfig, device: torch.device) -> nn.Module | None:

@@ -15,8 +15,7 @@ from pipelines.shards_to_tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
 from training.snapshots import generation_grid
 from training.worker import Worker
-from vqi2i.causal import CausalPrior
-from vqi2i.translator import Translator
+from vqi2i.translator import Translator, build_prior
 
 HELD_OUT = 256  # test grids of each domain that are measured during training
 
@@ -44,9 +43,7 @@ class Stage2:
                 f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal"
             )
         torch.manual_seed(config.seed)
-        network = stage1.network
-        self.prior = CausalPrior(config.prior, codebook_size=network.codebook_size, num_domains=len(network.domains))
-        self.prior.to(worker.device)
+        self.prior = build_prior(config.prior, stage1.network).to(worker.device)
         optim = config.optim
         self.adam = AdamW(self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay)
 
@@ -124,9 +121,7 @@ class Stage2:
     def translator(self) -> Translator:
         """Stage 1 with the prior as it is now."""
         provenance = {**self.stage1.provenance, **self.provenance, "prior_images_seen": self.position}
-        prior = CausalPrior(
-            self.config.prior, codebook_size=self.prior.codebook_size, num_domains=len(self.stage1.domains)
-        )
+        prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self.prior.state_dict())
         return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance)
 

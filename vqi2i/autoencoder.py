@@ -5,10 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vqi2i.codebooks import build_quantizer
 from vqi2i.config import NetworkConfig
 from vqi2i.decoder import Decoder
-from vqi2i.encoders import ContentEncoder, StyleEncoder, StyleMLP
-from vqi2i.quantizer import Codebook, Quantized
+from vqi2i.encoders import ContentEncoder, DomainStyle, StyleEncoder, StyleMLP
+from vqi2i.quantizer import Quantized
 from vqi2i.rows import merge, part
 
 
@@ -16,11 +17,13 @@ class Views(NamedTuple):
     """What one pass over n = domains x batch images gives; rows are ordered domain by domain."""
 
     content: Tensor  # (n, d, h, w) continuous content, before the codebook
+    features: list[Tensor]  # of the content encoder, on the way to `content`
     quantized: Quantized
     reconstructions: Tensor  # (n, 3, H, W) each image from its own content and style
     translations: Tensor  # (n, 3, H, W) row i: another domain's content in the domain and style of image i
-    style_error: Tensor  # scalar, equation (5)
-    content_error: Tensor  # scalar, equation (6)
+    style_error: Tensor  # scalar, equation (5); 0 if not asked for
+    content_error: Tensor  # scalar, equation (6); 0 if not asked for
+    translated_features: list[Tensor]  # as `features`, of the translations; empty if their content was not asked for
 
 
 class Autoencoder(nn.Module):
@@ -30,12 +33,24 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.content_encoder = ContentEncoder(config)
-        self.codebook = Codebook(config.codebook_size, config.embed_dim)
-        self.style_encoders = nn.ModuleDict({domain: StyleEncoder(config) for domain in config.domains})
+        self.codebook = build_quantizer(config)
+        self.from_embedding = nn.Conv2d(config.embed_dim, config.z_channels, 1)
+        self.style_encoders = nn.ModuleDict({d: StyleEncoder(config) for d in config.domains if config.style_dim})
         owners = ("shared",) if config.decoder == "shared" else config.domains
         self.decoders = nn.ModuleDict({owner: Decoder(config) for owner in owners})
         adain_channels = self._decoder(config.domains[0]).adain_channels
-        self.style_mlps = nn.ModuleDict({d: StyleMLP(config.style_dim, adain_channels) for d in config.domains})
+        self.style_mlps = nn.ModuleDict(
+            {
+                d: StyleMLP(config.style_dim, adain_channels) if config.style_dim else DomainStyle(adain_channels)
+                for d in config.domains
+            }
+        )
+
+    def recompute_activations(self, active: bool) -> None:
+        """Whether training keeps activations or, for less memory and more time, computes them twice."""
+        for module in self.modules():
+            if isinstance(module, ContentEncoder | Decoder):
+                module.recompute = active
 
     def _decoder(self, domain: str) -> Decoder:
         decoder = self.decoders["shared" if self.config.decoder == "shared" else domain]
@@ -48,11 +63,11 @@ class Autoencoder(nn.Module):
 
     def encode_style(self, images: Tensor, domain: str) -> Tensor:
         """Styles (b, style_dim) of images of one domain."""
-        return self.style_encoders[domain](images)
+        return self.style_encoders[domain](images) if self.config.style_dim else images.new_zeros(len(images), 0)
 
     def decode(self, codes: Tensor, styles: Tensor, domain: str) -> Tensor:
         """Images (b, 3, H, W) of one domain from codes (b, d, h, w) and styles (b, style_dim[, m, n])."""
-        return self._decoder(domain)(codes, self.style_mlps[domain](styles))
+        return self._decoder(domain)(self.from_embedding(codes), self.style_mlps[domain](styles))
 
     def _styles(self, images: Tensor) -> Tensor:
         """Styles of images ordered domain by domain, each by its own domain's encoder."""
@@ -62,25 +77,35 @@ class Autoencoder(nn.Module):
     def _decode_all(self, codes: Tensor, styles: Tensor) -> Tensor:
         """Decode rows ordered domain by domain; a shared generator takes them in one pass."""
         domains = self.config.domains
+        content = self.from_embedding(codes)
         parameters = [self.style_mlps[d](s) for d, s in zip(domains, styles.chunk(len(domains)), strict=True)]
         if self.config.decoder == "shared":
-            return self._decoder("shared")(codes, torch.cat(parameters))
-        chunks = zip(domains, codes.chunk(len(domains)), parameters, strict=True)
+            return self._decoder("shared")(content, torch.cat(parameters))
+        chunks = zip(domains, content.chunk(len(domains)), parameters, strict=True)
         return torch.cat([self._decoder(d)(c, p) for d, c, p in chunks])
 
-    def forward(self, images: Tensor, shift: int = 1, *, quantize: bool = True) -> Views:
+    def forward(
+        self, images: Tensor, shift: int = 1, *, quantize: bool = True, style_back: bool = True,
+        content_back: bool = True,
+    ) -> Views:  # fmt: skip
         """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain, equally many of each.
+
+        Every network is applied once to all that it has to see: per pair of images 4 content encodes and 4 decodes
+        with both regressions, 2 and 4 without.
 
         Args:
             images: pixels in [-1, 1].
             shift: translations take their content from the domain `shift` places on, 1 <= shift < domains.
             quantize: False passes continuous content to the generators, while the codebook has no vectors yet.
+            style_back: whether to ask translations for their style, equation (5).
+            content_back: whether to ask translations for their content, equation (6).
         """
         num_domains = len(self.config.domains)
-        content = self.content_encoder(images)
+        content, features = self.content_encoder.with_features(images)
         quantized = self.codebook(content)
         if not quantize:
-            quantized = Quantized(content, quantized.tokens, torch.zeros_like(quantized.commitment))
+            zero = torch.zeros_like(quantized.commitment)
+            quantized = Quantized(content, quantized.tokens, zero, zero)
         codes = quantized.codes
         styles = self._styles(images)
 
@@ -88,7 +113,13 @@ class Autoencoder(nn.Module):
         both = self._decode_all(merge([codes, partner], num_domains), merge([styles, styles], num_domains))
         reconstructions, translations = part(both, num_domains, 2)
 
-        # (5): a translated image gives its style back. (6): its content is the codes it was made from.
-        style_error = (self._styles(translations) - styles.detach()).abs().mean()
-        content_error = (self.content_encoder(translations) - partner.detach()).abs().mean()
-        return Views(content, quantized, reconstructions, translations, style_error, content_error)
+        style_error = content_error = torch.zeros_like(quantized.commitment)
+        translated_features: list[Tensor] = []
+        if style_back and self.config.style_dim:
+            style_error = (self._styles(translations) - styles.detach()).abs().mean()
+        if content_back:
+            translated_content, translated_features = self.content_encoder.with_features(translations)
+            content_error = (translated_content - partner.detach()).abs().mean()
+        return Views(
+            content, features, quantized, reconstructions, translations, style_error, content_error, translated_features
+        )

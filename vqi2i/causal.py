@@ -56,14 +56,26 @@ class Block(nn.Module):
 
 
 class CausalPrior(nn.Module):
-    """p(token | tokens before it in raster order, domain) over a window of the token grid."""
+    """p(token | tokens before it in raster order) over a window of the token grid, after a prefix.
 
-    def __init__(self, config: PriorConfig, *, codebook_size: int, num_domains: int):
+    The prefix is the domain, or for checkpoints of the release a grid of coordinates that is the same for every image.
+
+    Args:
+        config: sizes.
+        codebook_size: number of tokens.
+        num_domains: number of domains.
+        stride: image pixels per token; the coordinates are those of pixels.
+    """
+
+    def __init__(self, config: PriorConfig, *, codebook_size: int, num_domains: int, stride: int):
         super().__init__()
         self.config = config
         self.codebook_size = codebook_size
-        # Domains share the table with the tokens: they are the first input of every sequence.
-        self.embedding = nn.Embedding(codebook_size + num_domains, config.width)
+        # The prefix shares the table with the tokens: domains have rows of their own, coordinates are read as tokens.
+        rows = codebook_size + (num_domains if config.condition == "domain" else 0)
+        self.embedding = nn.Embedding(rows, config.width)
+        self.coordinates: Tensor
+        self.register_buffer("coordinates", coordinate_tokens(config.window, stride, codebook_size), persistent=False)
         self.positions = nn.Parameter(torch.zeros(config.num_positions, config.width))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_layers)])
@@ -75,19 +87,22 @@ class CausalPrior(nn.Module):
         nn.init.normal_(self.positions, std=0.02)
 
     def inputs(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """The sequence fed to predict tokens (b, n) of domains (b,): the domain, then all tokens but the last."""
-        return torch.cat([self.codebook_size + domains[:, None], tokens[:, :-1]], dim=1)
+        """The sequence fed to predict tokens (b, n) of domains (b,): the prefix, then all tokens but the last."""
+        if self.config.condition == "coordinates":
+            prefix = self.coordinates.expand(len(tokens), -1)
+        else:
+            prefix = self.codebook_size + domains[:, None]
+        return torch.cat([prefix, tokens[:, :-1]], dim=1)
 
     def forward(self, inputs: Tensor, start: int = 0, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits (b, n, codebook_size) of the tokens at cells start ... start + n - 1 of the window.
+        """Logits (b, n, codebook_size) of what follows each of `inputs`; the first token follows the prefix's last.
 
         Args:
-            inputs: int64 (b, n), for each cell the token before it (the domain for the first cell).
-            start: raster index of the first cell; with a cache, the cells before it have been fed.
-            cache: keys and values of the cells before `start`; extended in place.
+            inputs: int64 (b, n), a part of a sequence made by `inputs`.
+            start: place of the part in the sequence; with a cache, what lies before it has been fed.
+            cache: keys and values of what was fed; extended in place.
         """
-        cells = slice(start, start + inputs.shape[1])
-        x = self.dropout(self.embedding(inputs) + self.positions[cells])
+        x = self.dropout(self.embedding(inputs) + self.positions[start : start + inputs.shape[1]])
         for layer, block in enumerate(self.blocks):
             x = block(x, layer, cache)
         return self.head(self.norm(x))
@@ -95,5 +110,14 @@ class CausalPrior(nn.Module):
     def nll(self, tokens: Tensor, domains: Tensor) -> Tensor:
         """Mean negative log-likelihood in nats per token of grids (b, h, w), the size of the window."""
         flat = tokens.flatten(1)
-        logits = self(self.inputs(flat, domains))
+        logits = self(self.inputs(flat, domains))[:, self.config.prefix_length - 1 :]
         return F.cross_entropy(logits.float().flatten(0, 1), flat.flatten())
+
+
+def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) -> Tensor:
+    """The release's prefix (rows * columns,): raster position of each cell's mean pixel, scaled to the codebook."""
+    rows, columns = window
+    height, width = rows * stride, columns * stride
+    y, x = (torch.arange(side, dtype=torch.float64) * stride + (stride - 1) / 2 for side in window)
+    share = (y[:, None] * width + x[None]) / (height * width)
+    return (codebook_size * share).round().long().flatten()

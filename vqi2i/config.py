@@ -29,7 +29,11 @@ class NetworkConfig(Frozen):
     z_channels: int = Field(default=64, gt=0, description="channels on either side of the bottleneck")
     embed_dim: int = Field(default=64, gt=0, description="channels of a codebook vector")
     codebook_size: int = Field(default=256, gt=1)
-    style_dim: int = Field(default=8, gt=0)
+    quantizer: Literal["vq", "ema_restart", "l2", "simvq", "fsq"] = Field(
+        default="ema_restart", description="vq in the paper; see `vqi2i.codebooks`"
+    )
+    fsq_levels: tuple[int, ...] = Field(default=(), description="levels of each channel, for fsq")
+    style_dim: int = Field(default=8, ge=0, description="0 for uni-VQ-I2I: generators decode content alone")
     style_channels: int = Field(default=32, gt=0, description="channels of the style encoder's first layer")
     decoder: Literal["shared", "per_domain"] = Field(
         default="shared", description="one generator for all domains, or one each"
@@ -58,6 +62,18 @@ class NetworkConfig(Frozen):
             raise ValueError(f"domains must differ from one another, got {', '.join(self.domains)}")
         if self.resolution % self.stride:
             raise ValueError(f"resolution {self.resolution} is not a multiple of the stride {self.stride}")
+        if (self.quantizer == "fsq") != bool(self.fsq_levels):
+            raise ValueError("quantizer=fsq and fsq_levels go together: set both or neither")
+        if self.fsq_levels and (math.prod(self.fsq_levels), len(self.fsq_levels)) != (
+            self.codebook_size,
+            self.embed_dim,
+        ):
+            raise ValueError(
+                f"fsq_levels {self.fsq_levels} make {math.prod(self.fsq_levels)} codes of {len(self.fsq_levels)} "
+                f"channels: set codebook_size and embed_dim to these"
+            )
+        if any(level < 2 for level in self.fsq_levels):
+            raise ValueError("every one of fsq_levels must be at least 2")
         return self
 
 
@@ -83,10 +99,20 @@ class PriorConfig(Frozen):
     width: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     window: tuple[int, int] = Field(default=(16, 16), description="rows and columns of tokens seen at once")
+    condition: Literal["domain", "coordinates"] = Field(
+        default="domain",
+        description="what precedes the tokens: their domain, or the release's constant grid of coordinates",
+    )
+
+    @property
+    def prefix_length(self) -> int:
+        """Inputs before the first token."""
+        return 1 if self.condition == "domain" else math.prod(self.window)
 
     @property
     def num_positions(self) -> int:
-        return math.prod(self.window)
+        """Rows of the table of positions; the last token is never an input, so that the release's last is idle."""
+        return math.prod(self.window) * (1 if self.condition == "domain" else 2)
 
     @model_validator(mode="after")
     def _check(self) -> "PriorConfig":

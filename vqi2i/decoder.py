@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.layers import AdaINResBlock, Attention, GroupNorm, ResBlock, Upsample, adain
+from vqi2i.layers import AdaINResBlock, Attention, GroupNorm, ResBlock, Upsample, adain, run
 
 
 class Decoder(nn.Module):
@@ -14,7 +14,6 @@ class Decoder(nn.Module):
         super().__init__()
         adaptive = config.adain == "every_level"
         channels = config.level_channels[-1]
-        self.from_embedding = nn.Conv2d(config.embed_dim, config.z_channels, 1)
         self.stem = nn.Conv2d(config.z_channels, channels, 3, padding=1)
         blocks: list[nn.Module] = [AdaINResBlock(channels) for _ in range(config.num_style_blocks)]
         blocks += [
@@ -32,24 +31,25 @@ class Decoder(nn.Module):
                 blocks.append(Upsample(width))
         blocks.append(Head(channels, config.patch, adaptive=adaptive))
         self.blocks = nn.ModuleList(blocks)
+        self.recompute = False  # trade time for memory in training
 
     @property
     def adain_channels(self) -> list[int]:
         """Channels of every AdaIN layer, in the order they are met."""
         return [c for block in self.blocks for c in _adain_channels(block)]
 
-    def forward(self, codes: Tensor, adain_parameters: Tensor) -> Tensor:
-        """Decode codes (b, embed_dim, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1] up to overshoot.
+    def forward(self, content: Tensor, adain_parameters: Tensor) -> Tensor:
+        """Decode content (b, z_channels, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1] up to overshoot.
 
         Args:
-            codes: quantised content.
+            content: quantised content, already mapped from the codebook's channels.
             adain_parameters: a style MLP's output, (b, 2 * sum(adain_channels)) or with two canvas axes behind.
         """
         styles = list(adain_parameters.split([2 * channels for channels in self.adain_channels], dim=1))
-        x = self.stem(self.from_embedding(codes))
+        x = self.stem(content)
         for block in self.blocks:
             count = len(_adain_channels(block))
-            x = block(x, styles[:count]) if count else block(x)
+            x = run(block, x, *([styles[:count]] if count else []), recompute=self.recompute)
             styles = styles[count:]
         return x
 

@@ -1,11 +1,13 @@
 """Building blocks of the encoders and generators."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class GroupNorm(nn.GroupNorm):
@@ -28,6 +30,13 @@ class InstanceNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
         return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def run(block: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
+    """Apply a block; with `recompute`, its activations are made again on the way back instead of being kept."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
 
 
 def normalise(

@@ -1,6 +1,7 @@
-"""The objective of stage 1: named terms, and the discriminators' hinge loss."""
+"""The objective of stage 1: named terms, and the two sides of the adversarial game."""
 
 from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,34 +9,47 @@ from torch import Tensor, nn
 
 from vqi2i.autoencoder import Views
 from vqi2i.discriminator import Discriminator
-from vqi2i.rows import merge, part
+
+Game = Literal["hinge", "non_saturating"]
+
+
+class Judged(NamedTuple):
+    """Logits of the discriminators for what the generators made."""
+
+    translated: Tensor
+    reconstructed: Tensor
 
 
 def generator_terms(
-    views: Views, images: Tensor, discriminator: Discriminator | None, perceptual: nn.Module | None
-) -> dict[str, Tensor]:
-    """Every term of the generators' objective, unweighted.
+    views: Views, images: Tensor, *, judged: Judged | None = None, game: Game = "hinge",
+    perceptual: nn.Module | None = None, contrast: Tensor | None = None, truth: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Every term of the generators' objective, unweighted; each a mean over all images and elements.
+
+    The release sums its objective over the domains: for two of them, twice the weighted sum of these.
 
     Args:
         views: what the autoencoder made of `images`.
         images: the real images (n, 3, h, w), rows ordered domain by domain.
-        discriminator: answers per patch, its parameters frozen; None while it is not trained yet.
+        judged: the discriminators' opinion, their parameters frozen; None while they are not heard.
+        game: which loss they play by.
         perceptual: distance of reconstructions to images; None leaves the term at zero.
+        contrast: the PatchNCE loss; None leaves the term at zero.
+        truth: for paired images, the continuous content (n, d, h, w) of each image's partner.
     """
     zero = images.new_zeros(())
-    translated, reconstructed = zero, zero
-    if discriminator is not None:
-        num_domains = len(discriminator.domains)
-        logits = discriminator(merge([views.translations, views.reconstructions], num_domains))
-        translated, reconstructed = part(logits, num_domains, 2)
     return {
         "pixel": F.l1_loss(views.reconstructions, images),  # (7)
         "perceptual": perceptual(views.reconstructions, images) if perceptual is not None else zero,
         "commitment": views.quantized.commitment,  # (2)
-        "adversarial": -translated.mean(),
-        "adversarial_reconstruction": -reconstructed.mean(),
+        "codebook": views.quantized.codebook,  # (2)
+        "adversarial": fooling(judged.translated, game) if judged else zero,
+        "adversarial_reconstruction": fooling(judged.reconstructed, game) if judged else zero,
         "style": views.style_error,  # (5)
-        "content": views.content_error,  # (6)
+        # (6); between the two images of a pair, the same content must be read from both.
+        "content": views.content_error if truth is None else F.l1_loss(views.content, truth),
+        "cross_pixel": zero if truth is None else F.l1_loss(views.translations, images),
+        "patch_nce": contrast if contrast is not None else zero,
     }
 
 
@@ -53,14 +67,29 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()
 
 
+def fooling(logits: Tensor, game: Game) -> Tensor:
+    """What the generators pay for images that the discriminators take for generated."""
+    return -logits.mean() if game == "hinge" else F.softplus(-logits).mean()
+
+
 def discriminator_loss(
-    discriminator: Discriminator, images: Tensor, views: Views, reconstruction_weight: float
+    real: Tensor, judged: Judged, *, game: Game, translated: float = 1.0, reconstructed: float = 0.2
 ) -> Tensor:
-    """Hinge loss: real patches above 1, translated and (weighted) reconstructed ones below -1."""
-    num_domains = len(discriminator.domains)
-    fakes = [views.translations.detach(), views.reconstructions.detach()]
-    real, translated, reconstructed = part(discriminator(merge([images, *fakes], num_domains)), num_domains, 3)
-    on_real = F.relu(1 - real).mean()
-    on_translated, on_reconstructed = (F.relu(1 + fake).mean() for fake in (translated, reconstructed))
-    weight = 1 + reconstruction_weight
-    return 0.5 * (weight * on_real + on_translated + reconstruction_weight * on_reconstructed)
+    """Tell real patches (logits `real`) from translated and from reconstructed ones, each with its weight."""
+    margin = F.relu if game == "hinge" else F.softplus
+    one = 1.0 if game == "hinge" else 0.0
+    on_real, on_translated, on_reconstructed = (
+        margin(one + sign * logits).mean() for sign, logits in ((-1, real), (1, judged[0]), (1, judged[1]))
+    )
+    return 0.5 * (
+        (translated + reconstructed) * on_real + translated * on_translated + reconstructed * on_reconstructed
+    )
+
+
+def gradient_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
+    """R1 (Mescheder et al., 2018): mean squared norm of the gradient of the mean logit at real images (n, 3, h, w)."""
+    images = images.detach().float().requires_grad_(True)
+    with torch.autocast(images.device.type, enabled=False):
+        logits = discriminator(images).mean(dim=(1, 2, 3))
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()

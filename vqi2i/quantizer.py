@@ -1,5 +1,6 @@
-"""The codebook: continuous content to tokens, kept alive by moving averages and restarts."""
+"""What every quantizer answers: continuous content to codes and tokens, and tokens back to codes."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -9,82 +10,84 @@ from torch import Tensor, nn
 
 
 class Quantized(NamedTuple):
-    """Content after the codebook."""
+    """Content after the quantizer."""
 
     codes: Tensor  # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
     tokens: Tensor  # (b, h, w) int64, the chosen indices
-    commitment: Tensor  # scalar, distance of the content to its codes
+    commitment: Tensor  # scalar, pulls the content to its codes: the second term of equation (2)
+    codebook: Tensor  # scalar, pulls the codes to the content: the first term of equation (2)
 
 
-class Codebook(nn.Module):
-    """Nearest-neighbour quantizer whose vectors are moving averages of the content they stand for.
+class Quantizer(nn.Module, ABC):
+    """A finite set of `size` vectors of `dim` channels, one of which stands for each content vector."""
 
-    With few images and small batches a codebook that is trained by gradients collapses to a few per cent of its
-    codes; moving averages (van den Oord et al., 2017, appendix A.1) with restarts of dead codes (Dhariwal et al.,
-    2020) keep it in use.
-    """
-
-    def __init__(self, size: int, dim: int, *, decay: float = 0.98, restart_below: float = 0.03):
+    def __init__(self, size: int, dim: int):
         super().__init__()
-        self.decay = decay
-        self.restart_below = restart_below
-        self.vectors: Tensor
-        self.register_buffer("vectors", torch.randn(size, dim))
-        self.counts: Tensor  # moving average of assignments per step
-        self.register_buffer("counts", torch.ones(size))
-        self.sums: Tensor  # moving average of the assigned content's sum
-        self.register_buffer("sums", self.vectors.clone())
+        self.size = size
+        self.dim = dim
+
+    @abstractmethod
+    def forward(self, content: Tensor) -> Quantized:
+        """Quantise content (b, d, h, w)."""
+
+    @abstractmethod
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
+
+    def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Begin on content vectors (n, d) of a first batch; most quantizers stay as they are."""
+
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
+        """Move after a step without a gradient, by what all workers' content chose; return the codes restarted.
+
+        Args:
+            counts: (size,), how often each code was chosen.
+            sums: (size, d), the sum of the content that chose it.
+            candidates: (n, d), content for codes that nobody chooses.
+            generator: draws the same on every worker.
+        """
+        return 0
+
+
+class VectorQuantizer(Quantizer):
+    """The nearest of a table of vectors by squared distance; subclasses say where the table comes from."""
+
+    @property
+    @abstractmethod
+    def table(self) -> Tensor:
+        """The vectors (size, d)."""
 
     def nearest(self, content: Tensor) -> Tensor:
         """Index of the nearest vector for content (b, d, h, w): int64 (b, h, w)."""
         flat = rearrange(content.float(), "b d h w -> (b h w) d")
+        table = self.table.detach()
         with torch.autocast(content.device.type, enabled=False):  # bfloat16 would confuse near codes
-            distances = self.vectors.pow(2).sum(1) - 2 * flat @ self.vectors.T
+            distances = table.pow(2).sum(1) - 2 * flat @ table.T
         return rearrange(distances.argmin(1), "(b h w) -> b h w", b=content.shape[0], h=content.shape[2])
 
     def lookup(self, tokens: Tensor) -> Tensor:
-        """Vectors of the tokens (b, h, w) as a map (b, d, h, w)."""
-        return rearrange(F.embedding(tokens, self.vectors), "b h w d -> b d h w")
+        """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
+        return rearrange(F.embedding(tokens, self.table), "b h w d -> b d h w")
 
     def forward(self, content: Tensor) -> Quantized:
-        """Quantise content (b, d, h, w); equation (2) of the paper without the codebook term, which EMA replaces."""
+        """Quantise content (b, d, h, w) by equation (2), both terms means over all elements."""
         content = content.float()
         tokens = self.nearest(content)
         codes = self.lookup(tokens)
-        commitment = F.mse_loss(content, codes)
-        return Quantized(content + (codes - content).detach(), tokens, commitment)
+        commitment = F.mse_loss(content, codes.detach())
+        codebook = F.mse_loss(codes, content.detach()) if codes.requires_grad else torch.zeros_like(commitment)
+        return Quantized(straight_through(content, codes), tokens, commitment, codebook)
 
-    @torch.no_grad()
-    def assignments(self, vectors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Count and sum of the vectors (n, d) that chose each code: what workers add up before `update`."""
-        one_hot = F.one_hot(tokens.reshape(-1), self.vectors.shape[0]).to(vectors.dtype)
-        return one_hot.sum(0), one_hot.T @ vectors
 
-    @torch.no_grad()
-    def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Take randomly drawn content vectors (n, d) as the codebook's first vectors."""
-        size = self.vectors.shape[0]
-        rows = torch.randint(len(vectors), (size,), generator=generator) if len(vectors) < size else torch.randperm(
-            len(vectors), generator=generator
-        )[:size]  # fmt: skip
-        self.vectors.copy_(vectors[rows.to(vectors.device)])
-        self.counts.fill_(len(vectors) / size)
-        self.sums.copy_(self.vectors * self.counts[:, None])
+def straight_through(content: Tensor, codes: Tensor) -> Tensor:
+    """`codes` forward, and backward as if nothing lay between them and `content`."""
+    return content + (codes - content).detach()
 
-    @torch.no_grad()
-    def update(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
-        """Move the vectors towards this step's content; restart dead codes on candidates (n, d); return how many."""
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
-        uniform = float(self.counts.sum()) / len(self.counts)
-        dead = self.counts < self.restart_below * uniform
-        restarted = int(dead.sum())
-        if restarted:
-            rows = torch.randint(len(candidates), (restarted,), generator=generator).to(candidates.device)
-            self.counts[dead] = uniform
-            self.sums[dead] = candidates[rows] * uniform
-        self.vectors.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
-        return restarted
+
+def assignments(vectors: Tensor, tokens: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Count (size,) and sum (size, d) of the vectors (n, d) that chose each code: what workers add up."""
+    one_hot = F.one_hot(tokens.reshape(-1), size).to(vectors.dtype)
+    return one_hot.sum(0), one_hot.T @ vectors
 
 
 class Usage(NamedTuple):

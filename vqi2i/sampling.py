@@ -67,10 +67,10 @@ def fill_window(
     cache = KeyValueCache(prior.config.num_layers)
     fed = 0
     for cell in (~known.flatten()).nonzero().flatten().tolist():
-        inputs = prior.inputs(flat[:, : cell + 1], domains)[:, fed:]
-        logits = prior(inputs, fed, cache)[:, -1]
+        inputs = prior.inputs(flat[:, : cell + 1], domains)
+        logits = prior(inputs[:, fed:], fed, cache)[:, -1]
         flat[:, cell] = draw(probabilities(logits, sampling), generators)
-        fed = cell + 1
+        fed = inputs.shape[1]
     return flat.view_as(tokens)
 
 

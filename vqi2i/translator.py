@@ -12,6 +12,7 @@ from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, fill, read_config, read_tensors, write_bundle
 from vqi2i.card import model_card
 from vqi2i.causal import CausalPrior
+from vqi2i.config import NetworkConfig, PriorConfig
 from vqi2i.sampling import Sampling, fill_canvas
 from vqi2i.style_prior import StylePrior
 
@@ -60,7 +61,7 @@ class Translator:
         styles = StylePrior({domain: rows[f"styles_{domain}"] for domain in config.network.domains})
         prior = None
         if config.prior is not None:
-            prior = build_prior(config)
+            prior = build_prior(config.prior, config.network)
             fill(prior, path, "prior")
             prior.to(device)
         return cls(autoencoder.to(device), styles.to(device), prior, config.provenance)
@@ -287,11 +288,11 @@ class Translator:
         return self.autoencoder.encode_style(self._padded(box, domain), domain)
 
 
-def build_prior(config: BundleConfig) -> CausalPrior:
-    """An untrained prior that fits the bundle's network."""
-    assert config.prior is not None
-    network = config.network
-    return CausalPrior(config.prior, codebook_size=network.codebook_size, num_domains=len(network.domains))
+def build_prior(config: PriorConfig, network: NetworkConfig) -> CausalPrior:
+    """An untrained prior over the tokens of a network."""
+    return CausalPrior(
+        config, codebook_size=network.codebook_size, num_domains=len(network.domains), stride=network.stride
+    )
 
 
 def _generators(seed: Seeds, count: int, *, stream: int) -> list[torch.Generator]:

@@ -28,7 +28,7 @@ def test_lists_and_paths_are_settings_too() -> None:
         ("batch_size=many", "batch_size: Input should be a valid integer"),
         ("optim.learning_rate=-1", "optim.learning_rate: Input should be greater than 0"),
         ("crop=30", "crop 30 is not a multiple of the network's stride 4"),
-        ("adversarial_from=0", "adversarial_from must not come before discriminator_from"),
+        ("game.generator_from=0", "game.generator_from must not come before game.discriminator_from"),
         ("perceptual.kind=none weights.perceptual=1", "set perceptual.kind and weights.perceptual together"),
     ],
 )
@@ -39,8 +39,8 @@ def test_a_wrong_setting_is_one_sentence(setting: str, sentence: str) -> None:
 
 
 def test_several_settings_may_be_consistent_only_together() -> None:
-    changed = override(stage1_laptop64(SEASONS), ["discriminator_from=0", "adversarial_from=0"])
-    assert changed.adversarial_from == 0
+    changed = override(stage1_laptop64(SEASONS), ["game.discriminator_from=0", "game.generator_from=0"])
+    assert changed.game.generator_from == 0
 
 
 @pytest.mark.parametrize("domains", [SEASONS, ("spring", "summer", "winter")], ids=["two", "three"])

@@ -41,7 +41,9 @@ def _same(module: nn.Module, before: dict[str, Tensor]) -> bool:
 
 
 def test_reconstructions_come_closer_to_the_images(stage1_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage1_job, worker, "discriminator_from=1000", "adversarial_from=1000", "schedule.images=1000")
+    stage = _stage(
+        stage1_job, worker, "game.discriminator_from=1000", "game.generator_from=1000", "schedule.images=1000"
+    )
     pixel = [float(stage.train_step(batch)["pixel"]) for batch in _batches(stage, 40)]
     assert sum(pixel[-5:]) < 0.8 * sum(pixel[:5])
 
@@ -49,7 +51,7 @@ def test_reconstructions_come_closer_to_the_images(stage1_job: Job, worker: Loca
 def test_each_term_of_the_objective_is_reported_under_the_name_of_its_weight(stage: Stage1) -> None:
     (batch,) = _batches(stage, 1)
     metrics = stage.train_step(batch)
-    assert metrics.keys() == {*LossWeights.model_fields, "discriminator", "restarted_codes"}
+    assert metrics.keys() == {*LossWeights.model_fields, "discriminator", "gradient_penalty", "restarted_codes"}
     assert float(metrics["adversarial"]) != 0
 
 
@@ -64,7 +66,7 @@ def test_every_parameter_learns(stage: Stage1) -> None:
 
 
 def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_teach_discriminator", lambda images, views: images.new_zeros(()))
+    monkeypatch.setattr(stage, "_teach_discriminator", lambda images, views, draws: {})
     before = _copy(stage.discriminator)
     (batch,) = _batches(stage, 1)
     stage.train_step(batch)
@@ -74,7 +76,7 @@ def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monk
 
 
 def test_a_batch_that_is_not_finite_names_the_terms_and_changes_no_weight(stage1_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage1_job, worker, "discriminator_from=1000", "adversarial_from=1000")
+    stage = _stage(stage1_job, worker, "game.discriminator_from=1000", "game.generator_from=1000")
     first, second = _batches(stage, 2)
     stage.train_step(first)
     before = _copy(stage.autoencoder)

@@ -11,7 +11,7 @@ from vqi2i import Translator
 SETTINGS = (
     "crop=32", "precision=float32", "batch_size=4", "codebook.start_at=0",
     "network.resolution=32", "network.base_channels=8", "network.z_channels=8", "network.style_channels=4",
-    "discriminator.base_channels=4", "discriminator_from=16", "adversarial_from=16",
+    "discriminator.base_channels=4", "game.discriminator_from=16", "game.generator_from=16",
     "schedule.images=48", "schedule.log_every=16", "schedule.save_every=16", "schedule.warmup_images=0",
 )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The causal prior and what is sampled from it."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -7,11 +9,14 @@ from vqi2i.causal import CausalPrior, KeyValueCache
 from vqi2i.config import PriorConfig
 from vqi2i.sampling import Sampling, draw, fill_canvas, fill_window, probabilities
 
+Condition = Literal["domain", "coordinates"]
+CONDITIONS: list[Condition] = ["domain", "coordinates"]
 
-def prior() -> CausalPrior:
+
+def prior(condition: Condition = "domain") -> CausalPrior:
     torch.manual_seed(0)
-    config = PriorConfig(num_layers=2, num_heads=2, width=16, window=(4, 6), dropout=0.1)
-    model = CausalPrior(config, codebook_size=11, num_domains=2).eval()
+    config = PriorConfig(num_layers=2, num_heads=2, width=16, window=(4, 6), dropout=0.1, condition=condition)
+    model = CausalPrior(config, codebook_size=11, num_domains=2, stride=4).eval()
     for parameter in model.parameters():  # away from the small initialisation, so that context matters
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -21,12 +26,13 @@ def generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def test_cached_logits_are_the_uncached_ones() -> None:
-    model, tokens = prior(), torch.randint(11, (3, 24))
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_cached_logits_are_the_uncached_ones(condition: Condition) -> None:
+    model, tokens = prior(condition), torch.randint(11, (3, 24))
     inputs = model.inputs(tokens, torch.tensor([0, 1, 1]))
     whole = model(inputs)
     cache, pieces, start = KeyValueCache(2), [], 0
-    for length in (1, 7, 1, 15):
+    for length in (1, 7, 1, inputs.shape[1] - 9):
         pieces.append(model(inputs[:, start : start + length], start, cache))
         start += length
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-4, rtol=1e-4)
@@ -82,15 +88,16 @@ def test_known_tokens_stay_and_steer_the_rest() -> None:
     assert not torch.equal(filled[:, ~known], other[:, ~known])
 
 
-def test_sampling_with_a_cache_follows_the_uncached_model() -> None:
-    model = prior()
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_sampling_with_a_cache_follows_the_uncached_model(condition: Condition) -> None:
+    model = prior(condition)
     known = torch.zeros(4, 6, dtype=torch.bool)
     filled = fill_window(
         model, torch.zeros(1, 4, 6, dtype=torch.long), known, torch.tensor([1]), Sampling(), generators(5)
     )
     flat, generator = torch.zeros(1, 24, dtype=torch.long), generators(5)
     for cell in range(24):
-        logits = model(model.inputs(flat, torch.tensor([1])))[:, cell]
+        logits = model(model.inputs(flat, torch.tensor([1])))[:, model.config.prefix_length - 1 + cell]
         flat[:, cell] = draw(probabilities(logits, Sampling()), generator)
     assert torch.equal(filled.flatten(1), flat)
 

@@ -1,8 +1,85 @@
-"""The codebook: nearest vectors, straight-through gradients, moving averages and restarts."""
+"""Quantizers: what they share, and what keeps each of them alive."""
 
+import pytest
 import torch
 
-from vqi2i.quantizer import Codebook, Usage
+from tests.vqi2i.test_autoencoder import network
+from vqi2i.codebooks import Codebook, LearnedCodebook, ProjectedCodebook, UnitCodebook, build_quantizer
+from vqi2i.quantizer import Quantizer, Usage, assignments
+
+KINDS = ("vq", "ema_restart", "l2", "simvq", "fsq")
+
+
+def quantizer(kind: str) -> Quantizer:
+    torch.manual_seed(0)
+    levels = {"fsq_levels": (4, 3), "codebook_size": 12, "embed_dim": 2} if kind == "fsq" else {}
+    return build_quantizer(network(quantizer=kind, **levels))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_stand_for_the_codes_that_come_out(kind: str) -> None:
+    quantize = quantizer(kind)
+    quantized = quantize(torch.randn(2, quantize.dim, 5, 3))
+    assert quantized.tokens.shape == (2, 5, 3)
+    assert 0 <= int(quantized.tokens.min()) <= int(quantized.tokens.max()) < quantize.size
+    torch.testing.assert_close(quantize.lookup(quantized.tokens), quantized.codes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_code_is_its_own_token(kind: str) -> None:
+    quantize = quantizer(kind)
+    tokens = torch.arange(quantize.size).view(1, 1, -1)
+    codes = quantize.lookup(tokens)
+    if kind == "fsq":
+        codes = (0.999 * codes).atanh()  # content is squashed on its way
+    assert torch.equal(quantize(codes).tokens, tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_content_receives_a_gradient(kind: str) -> None:
+    quantize = quantizer(kind)
+    content = torch.randn(1, quantize.dim, 3, 3, requires_grad=True)
+    quantize(content).codes.square().sum().backward()
+    assert content.grad is not None
+    assert content.grad.any()
+
+
+@pytest.mark.parametrize("kind", ["vq", "l2", "simvq"])
+def test_the_codebook_term_pulls_codes_to_the_content(kind: str) -> None:
+    quantize = quantizer(kind)
+    content = torch.randn(4, quantize.dim, 4, 4)
+    adam = torch.optim.Adam(quantize.parameters(), 0.01)
+    losses = []
+    for _ in range(60):
+        loss = quantize(content).codebook
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_only_chosen_vectors_of_a_learned_codebook_move_but_all_projected_ones() -> None:
+    content = torch.randn(1, 8, 1, 1)
+    learned, projected = LearnedCodebook(6, 8), ProjectedCodebook(6, 8)
+    learned(content).codebook.backward()
+    projected(content).codebook.backward()
+    assert learned.vectors.grad is not None
+    assert int(learned.vectors.grad.any(1).sum()) == 1
+    before = projected.table.detach()
+    with torch.no_grad():
+        projected.projection.weight -= projected.projection.weight.grad
+    assert (projected.table != before).any(1).all()
+
+
+def test_unit_codes_have_length_one_and_ignore_the_contents_length() -> None:
+    quantize, content = UnitCodebook(6, 8), torch.randn(1, 8, 3, 3)
+    torch.testing.assert_close(quantize.table.norm(dim=1), torch.ones(6))
+    assert torch.equal(quantize(content).tokens, quantize(5 * content).tokens)
+
+
+def test_the_release_starts_all_vectors_near_zero() -> None:
+    assert (LearnedCodebook(512, 4).vectors.abs() <= 1 / 512).all()
 
 
 def codebook() -> Codebook:
@@ -45,9 +122,9 @@ def test_vectors_move_to_the_mean_of_what_chooses_them() -> None:
     target = book.vectors[:1] + 0.1
     generator = torch.Generator().manual_seed(0)
     for _ in range(400):
-        counts, sums = book.assignments(target.expand(12, -1), torch.zeros(12, dtype=torch.long))
+        counts, sums = assignments(target.expand(12, -1), torch.zeros(12, dtype=torch.long), book.size)
         book.counts.clamp_min_(1)  # keeps the idle codes from being restarted: another test's business
-        book.update(counts, sums, target, generator)
+        book.follow(counts, sums, target, generator)
     torch.testing.assert_close(book.vectors[0], target[0], atol=1e-2, rtol=0)
 
 
@@ -58,7 +135,7 @@ def test_dead_codes_are_restarted_on_content() -> None:
     restarted = 0
     for _ in range(300):
         tokens = book.nearest(content.T[None, :, :, None]).flatten()
-        restarted += book.update(*book.assignments(content, tokens), content, generator)
+        restarted += book.follow(*assignments(content, tokens, book.size), content, generator)
     tokens = book.nearest(content.T[None, :, :, None])
     assert restarted > 0
     assert len(tokens.unique()) == 6
