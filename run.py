@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from commands import apply, data, demo, evaluate, publish, serve, train, tune
+from commands import apply, data, demo, evaluate, import_authors, publish, serve, train, tune
 
 app = typer.Typer(
     name="vqi2i", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -20,6 +20,7 @@ app.add_typer(train.app, name="train", rich_help_panel="Train")
 app.add_typer(tune.app, name="tune", rich_help_panel="Train")
 app.command(rich_help_panel="Train")(evaluate.evaluate)
 app.command(rich_help_panel="Train")(publish.publish)
+app.command(rich_help_panel="Train")(import_authors.import_authors)
 
 for verb in (apply.translate, apply.extend, apply.complete, apply.generate, apply.transition):
     app.command(rich_help_panel="Use")(verb)

@@ -37,6 +37,8 @@ def shard(
     out: Annotated[Path, typer.Option(help="Folder for the shards.")],
     size: Annotated[int, typer.Option(help="Short side of the stored images in pixels.")] = 256,
     test: Annotated[float, typer.Option(help="Share of images held out for testing.")] = 0.1,
+    paired: Annotated[bool, typer.Option("--paired", help="Images of the same name show the same thing.")] = False,
+    labels: Annotated[list[str] | None, typer.Option(help="A domain whose images are label maps.")] = None,
     max_reject_fraction: Annotated[float, typer.Option(help="Fail if a larger share cannot be used.")] = 0.1,
     workers: Annotated[int, typer.Option(min=0, help="Ray tasks at once; 0 builds in this process.")] = 0,
     as_json: JsonOption = False,
@@ -51,7 +53,7 @@ def shard(
     with progress("building shards") as tell:
         report = build_shards(
             folders, out=out, size=size, test_fraction=test, local=workers == 0, progress=tell,
-            max_reject_fraction=max_reject_fraction,
+            max_reject_fraction=max_reject_fraction, paired=paired, labels=labels or [],
         )  # fmt: skip
     manifest = report.manifest
     counts = {f"{split}/{d}": manifest.count(split, d) for split in ("train", "test") for d in manifest.domains}

@@ -5,14 +5,19 @@ import cv2
 from imaging.codec import Pixels
 
 
-def resize_short_side(pixels: Pixels, size: int) -> Pixels:
-    """Scale so that the shorter side is `size` pixels; the aspect ratio stays."""
+def resize_short_side(pixels: Pixels, size: int, *, nearest: bool = False) -> Pixels:
+    """Scale so that the shorter side is `size` pixels; the aspect ratio stays.
+
+    With `nearest` no colour appears that was not there: for label maps.
+    """
     height, width = pixels.shape[:2]
     scale = size / min(height, width)
     if scale == 1:
         return pixels
     target = (max(size, round(width * scale)), max(size, round(height * scale)))
-    return cv2.resize(pixels, target, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    # The exact variant samples pixel centres; the other one, their upper left corners.
+    return cv2.resize(pixels, target, interpolation=cv2.INTER_NEAREST_EXACT if nearest else smooth)
 
 
 def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:

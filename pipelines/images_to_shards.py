@@ -61,13 +61,16 @@ def build_shards(
     test_fraction: float = 0.1,
     shard_samples: int = 2048,
     local: bool = True,
+    paired: bool = False,
+    labels: Sequence[str] = (),
     progress: Progress | None = None,
     max_reject_fraction: float = 0.1,
 ) -> BuildReport:
     """Build the data set `out` from one folder of images per domain; every image's short side becomes `size` pixels.
 
-    Unusable files are left out and listed in rejects.parquet. With `local=False` every shard is a Ray task. If `out`
-    holds this very data set already, nothing is done.
+    With `paired`, images of the same name in all folders show the same thing and share a key. `labels` names the
+    domains of label maps. Unusable files are left out and listed in rejects.parquet. With `local=False` every shard is
+    a Ray task. If `out` holds this very data set already, nothing is done.
 
     Raises:
         ValueError: a folder is missing or holds no image, a domain keeps no image, `out` holds something else, or more
@@ -75,7 +78,9 @@ def build_shards(
     """
     try:
         TypeAdapter(tuple[DomainName, ...]).validate_python(tuple(domains))
-        options = BuildOptions(size=size, test_fraction=test_fraction, shard_samples=shard_samples)
+        options = BuildOptions(
+            size=size, test_fraction=test_fraction, shard_samples=shard_samples, paired=paired, labels=tuple(labels)
+        )
     except ValidationError as error:
         raise ValueError(f"the data set cannot be built: {first_error(error)}") from error
     plan = make_plan(domains, options)

@@ -60,6 +60,8 @@ class BuildOptions(_Frozen):
     size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
     test_fraction: float = Field(ge=0, lt=1)
     shard_samples: int = Field(ge=1)
+    paired: bool = False  # images of the same name in all domains show the same thing, and share a key
+    labels: tuple[DomainName, ...] = ()  # domains of label maps: no colour may be invented, none be lost
 
 
 class Manifest(_Frozen):

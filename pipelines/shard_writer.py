@@ -33,7 +33,7 @@ class ShardResult(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    data: bytes  # JPEG
+    data: bytes  # JPEG, or PNG for label maps
     width: int
     height: int
     enlarged: bool
@@ -52,11 +52,11 @@ def build_shard(job: ShardJob, out: Path, size: int, advance: Callable[[int], No
     with atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
         for entry in job.entries:
             try:
-                sample = _prepare(entry.path, size)
+                sample = _prepare(entry.path, size, labels=job.labels)
             except _Unusable as unusable:
                 rejects.append(Reject(entry.source, job.domain, *unusable.args))
             else:
-                tar.write({"__key__": entry.key, "jpg": sample.data})
+                tar.write({"__key__": entry.key, _suffix(job): sample.data})
                 made[entry.key] = entry, sample._replace(data=b"")
             if advance:
                 advance(1)
@@ -66,16 +66,20 @@ def build_shard(job: ShardJob, out: Path, size: int, advance: Callable[[int], No
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     shard = Shard(name=job.name, sha256=sha256, bytes=path.stat().st_size, samples=len(made))
-    write_table(out / shard.index_name, list(_index_rows(path, made)), INDEX_SCHEMA)
+    write_table(out / shard.index_name, list(_index_rows(path, _suffix(job), made)), INDEX_SCHEMA)
     enlarged, copied = sum(s.enlarged for _, s in made.values()), sum(s.copied for _, s in made.values())
     return ShardResult(shard, tuple(rejects), enlarged, copied)
 
 
-def _index_rows(path: Path, made: Mapping[str, tuple[Entry, _Sample]]) -> Iterator[tuple[Any, ...]]:
+def _suffix(job: ShardJob) -> str:
+    return "png" if job.labels else "jpg"
+
+
+def _index_rows(path: Path, suffix: str, made: Mapping[str, tuple[Entry, _Sample]]) -> Iterator[tuple[Any, ...]]:
     """One row of INDEX_SCHEMA per member of the tar, read back from what was written."""
     with tarfile.open(path, "r:") as tar:
         members = tar.getmembers()
-        assert [member.name for member in members] == [f"{key}.jpg" for key in made]
+        assert [member.name for member in members] == [f"{key}.{suffix}" for key in made]
         for member, (entry, sample) in zip(members, made.values(), strict=True):
             stored = tar.extractfile(member)
             assert stored is not None
@@ -83,19 +87,19 @@ def _index_rows(path: Path, made: Mapping[str, tuple[Entry, _Sample]]) -> Iterat
             yield entry.key, entry.source, member.offset_data, member.size, crc32, sample.width, sample.height
 
 
-def _prepare(path: Path, size: int) -> _Sample:
-    """Read, check and scale one image."""
+def _prepare(path: Path, size: int, *, labels: bool) -> _Sample:
+    """Read, check and scale one image, or label map."""
     try:
         data = path.read_bytes()
         pixels = imaging.decode(data)
         height, width = pixels.shape[:2]
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise _Unusable("too_elongated", f"{width}x{height} is longer than {MAX_ASPECT}:1")
-        if min(height, width) == size and _is_plain_jpeg(data):
+        if min(height, width) == size and not labels and _is_plain_jpeg(data):
             return _Sample(data, width, height, enlarged=False, copied=True)
-        scaled = imaging.resize_short_side(pixels, size)
-        enlarged = min(height, width) < size
-        return _Sample(imaging.encode(scaled, "jpeg"), scaled.shape[1], scaled.shape[0], enlarged, copied=False)
+        scaled = imaging.resize_short_side(pixels, size, nearest=labels)
+        encoded = imaging.encode(scaled, "png" if labels else "jpeg")
+        return _Sample(encoded, scaled.shape[1], scaled.shape[0], min(height, width) < size, copied=False)
     except _Unusable:
         raise
     except imaging.ImageError as error:

@@ -10,6 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ class _Index(NamedTuple):
     offset: np.ndarray
     size: np.ndarray
     crc32: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
 
 
 class ShardReader:
@@ -85,6 +88,22 @@ class ShardReader:
             )
         return imaging.decode(data)
 
+    def pairs(self, split: Split, domains: Sequence[str]) -> dict[str, np.ndarray]:
+        """Indices of the images that show the same thing in all of these domains, in the same order for each.
+
+        Raises:
+            ValueError: the data set was not built as a paired one, or the images of a pair differ in size.
+        """
+        if not self.manifest.options.paired:
+            raise ValueError(f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`")
+        indexes = {domain: self._index(split, domain) for domain in domains}
+        common = reduce(np.intersect1d, [index.key for index in indexes.values()])
+        rows = {domain: np.searchsorted(index.key, common) for domain, index in indexes.items()}
+        sizes = np.stack([np.stack([index.width, index.height])[:, rows[d]] for d, index in indexes.items()])
+        if (different := (sizes != sizes[0]).any(axis=(0, 1))).any():
+            raise ValueError(f"{self.root}: the images of pair {common[different][0]} differ in size: scale them first")
+        return rows
+
     def _index(self, split: Split, domain: str) -> _Index:
         if (split, domain) not in self._indexes:
             known = ", ".join(self.manifest.domains)
@@ -98,7 +117,7 @@ class ShardReader:
             name: np.concatenate(
                 [np.empty(0, INDEX_SCHEMA.field(name).type.to_pandas_dtype()), *(t[name] for t in tables)]
             )
-            for name in ("key", "offset", "size", "crc32")
+            for name in ("key", "offset", "size", "crc32", "width", "height")
         }
         return _Index(shards, files, np.repeat(np.arange(len(shards)), [shard.samples for shard in shards]), **column)
 
@@ -129,8 +148,9 @@ class ShardReader:
 class Batches:
     """The endless sequence of training batches of one rank, addressed by position.
 
-    Each domain is an independent stream that is permuted anew every epoch. Global batch k covers the positions
-    k * global_batch + [0, global_batch); rank r of W takes the r-th of W equal parts of it.
+    Each domain is an independent stream that is permuted anew every epoch; pairs are one stream, cut and mirrored
+    alike. Global batch k covers the positions k * global_batch + [0, global_batch); rank r of W takes the r-th of W
+    equal parts of it.
 
     Raises:
         ValueError: the options do not fit each other or the data set.
@@ -149,6 +169,7 @@ class Batches:
         world_size: int = 1,
         threads: int = 2,
         flip: bool = True,
+        paired: bool = False,
     ) -> None:
         if global_batch < 1 or global_batch % world_size:
             raise ValueError(
@@ -158,8 +179,10 @@ class Batches:
             raise ValueError(f"threads is {threads}: at least 1 must load data")
         _check_crop(reader, crop)
         assert 0 <= rank < world_size
-        self._counts = {domain: reader.count(split, domain) for domain in domains}
-        if empty := [domain for domain, count in self._counts.items() if count == 0]:
+        alone = {domain: np.arange(reader.count(split, domain)) for domain in domains}
+        self._rows = reader.pairs(split, domains) if paired else alone
+        self._streams = {domain: "+".join(domains) if paired else domain for domain in domains}
+        if empty := [domain for domain, rows in self._rows.items() if len(rows) == 0]:
             raise ValueError(f"{reader.root} has no {split} images of {', '.join(empty)}: build it from more images")
         self._reader = reader
         self._split: Split = split
@@ -175,7 +198,7 @@ class Batches:
         if position < 0 or position % self.global_batch:
             raise ValueError(f"position {position} is no multiple of the global batch {self.global_batch}")
         mine = range(position + self._first, position + self._first + self.local_batch)
-        return Batch({domain: np.stack([self._sample(domain, p) for p in mine]) for domain in self._counts}, position)
+        return Batch({domain: np.stack([self._sample(domain, p) for p in mine]) for domain in self._rows}, position)
 
     def iterate(self, start: int = 0) -> Generator[Batch, None, None]:
         """Endless batches from position `start` on, loaded ahead in threads; closing the generator stops them."""
@@ -192,9 +215,10 @@ class Batches:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _sample(self, domain: str, position: int) -> Pixels:
-        index = sample_at(position, seed=self._seed, domain=domain, count=self._counts[domain])
-        pixels = self._reader.read(self._split, domain, index)
-        return self._augment(pixels, sample_key(self._seed, domain, position))
+        rows, stream = self._rows[domain], self._streams[domain]
+        index = rows[sample_at(position, seed=self._seed, domain=stream, count=len(rows))]
+        pixels = self._reader.read(self._split, domain, int(index))
+        return self._augment(pixels, sample_key(self._seed, stream, position))
 
 
 def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int) -> np.ndarray:

@@ -30,7 +30,7 @@ class ImageFeed:
         self.device = worker.device
         self._batches = Batches(
             reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
-            rank=worker.rank, world_size=worker.world_size,
+            rank=worker.rank, world_size=worker.world_size, paired=config.pairing == "paired",
         )  # fmt: skip
 
     def batches(self, start: int) -> Generator[Tensor, None, None]:
@@ -45,13 +45,18 @@ class ImageFeed:
 
     def styled(self, domain: str) -> Tensor:
         """Centre crops of training images of a domain, evenly spread over it."""
-        count = self.reader.count("train", domain)
-        indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
-        pixels = [self.reader.read("train", domain, int(index)) for index in indices]
-        return imaging.to_tensor([imaging.center_crop(image, self.crop, self.crop) for image in pixels])
+        return styled(self.reader, domain, self.crop)
 
     def _to_device(self, pixels: np.ndarray) -> Tensor:
         # uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is
         # channels-last already, the layout in which convolutions are fastest.
         images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
         return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def styled(reader: ShardReader, domain: str, crop: int) -> Tensor:
+    """Centre crops (n, 3, crop, crop) of training images, evenly spread over a domain, to fit a style prior on."""
+    count = reader.count("train", domain)
+    indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
+    pixels = [reader.read("train", domain, int(index)) for index in indices]
+    return imaging.to_tensor([imaging.center_crop(image, crop, crop) for image in pixels])

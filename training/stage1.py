@@ -245,14 +245,10 @@ class Stage1:
 
     def translator(self) -> Translator:
         """The averaged weights and a style prior fitted on training images."""
-        model = self.model.eval()
-        with torch.no_grad():
-            styles = {
-                d: model.encode_style(self.feed.styled(d).to(self.worker.device), d)
-                for d in self.config.network.domains
-            }
         provenance = {**self.provenance, "images_seen": self.position}
-        return Translator(model, StylePrior(styles).to(self.worker.device), provenance=provenance)
+        translator = Translator(self.model, StylePrior({}), provenance=provenance)
+        translator.fit_styles({domain: self.feed.styled(domain) for domain in self.config.network.domains})
+        return translator
 
     def export(self, path: Path) -> None:
         """Write the bundle of the averaged weights."""

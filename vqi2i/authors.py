@@ -62,6 +62,23 @@ def read_checkpoint(path: Path) -> Weights:
     return {key: value for key, value in weights.items() if not is_unused(key)}
 
 
+def read_pair(stage1: Path, stage2: Path | None) -> tuple[Weights, Weights | None]:
+    """The weights of stage 1 and, if there is a file, of stage 2, which must have been trained on this stage 1.
+
+    Raises:
+        CheckpointError: a file cannot be used, or the two do not belong together.
+    """
+    first = read_checkpoint(stage1)
+    first = first_stage(first) or first
+    if stage2 is None:
+        return first, None
+    second = read_checkpoint(stage2)
+    for key, value in first_stage(second).items():
+        if key in first and not torch.equal(first[key], value):
+            raise CheckpointError(f"{stage2} was trained on another stage 1 than {stage1}: {key} differs")
+    return first, second
+
+
 def is_unused(key: str) -> bool:
     """Whether nothing reads what a checkpoint holds under a key: perceptual networks, idle statistics and masks."""
     return _UNUSED.match(key.removeprefix(_FIRST_STAGE)) is not None
@@ -121,6 +138,8 @@ def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
     side = int((block // 2) ** 0.5)
     if 2 * side * side != block:
         raise CheckpointError(f"{_PRIOR}pos_emb has {block} positions: not a grid of coordinates and one of tokens")
+    if width % num_heads:
+        raise ValueError(f"the transformer is {width} wide, no multiple of {num_heads} heads: give the right number")
     layers = {int(found[1]) for key in weights if (found := re.match(r"transformer\.blocks\.(\d+)\.", key))}
     return PriorConfig(
         num_layers=len(layers), num_heads=num_heads, width=width, dropout=0, window=(side, side),

@@ -1,7 +1,11 @@
 """What styles a domain has: training styles and a kernel around each, so that sampling one needs no image."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+_BUFFER = "styles_"
 
 
 class StylePrior(nn.Module):
@@ -10,16 +14,32 @@ class StylePrior(nn.Module):
     A Gaussian would put most of its mass between the modes (a dusk that is half a noon); kernels keep the modes.
     """
 
-    def __init__(self, styles: dict[str, Tensor]):
+    def __init__(self, styles: Mapping[str, Tensor]):
         super().__init__()
         for domain, rows in styles.items():
             if rows.ndim != 2 or not len(rows):
                 raise ValueError(f"the style prior of {domain} needs styles (n, style_dim), got {tuple(rows.shape)}")
-            self.register_buffer(f"styles_{domain}", rows.detach().float().cpu())
+            self.register_buffer(f"{_BUFFER}{domain}", rows.detach().float().cpu())
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "StylePrior":
+        """The prior whose `state_dict` is `tensors`."""
+        return cls({name.removeprefix(_BUFFER): rows for name, rows in tensors.items()})
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains whose styles are known; none for an imported model without data."""
+        return tuple(name.removeprefix(_BUFFER) for name, _ in self.named_buffers())
 
     def styles(self, domain: str) -> Tensor:
-        """The fitted styles (n, style_dim) of a domain."""
-        return self.get_buffer(f"styles_{domain}")
+        """The fitted styles (n, style_dim) of a domain.
+
+        Raises:
+            ValueError: no styles of the domain were fitted.
+        """
+        if domain not in self.domains:
+            raise ValueError(f"this model has no style prior for {domain}: give an example of the style, or fit one")
+        return self.get_buffer(f"{_BUFFER}{domain}")
 
     def sample(self, domain: str, generators: list[torch.Generator]) -> Tensor:
         """Draw one style per generator: (len(generators), style_dim)."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqi2i.autoencoder import Autoencoder
-from vqi2i.bundle import BundleConfig, fill, read_config, read_tensors, write_bundle
+from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
 from vqi2i.card import model_card
 from vqi2i.causal import CausalPrior
 from vqi2i.config import NetworkConfig, PriorConfig
@@ -57,8 +57,9 @@ class Translator:
         config = read_config(path)
         autoencoder = Autoencoder(config.network)
         fill(autoencoder, path, "autoencoder")
-        rows = read_tensors(path, "styles")
-        styles = StylePrior({domain: rows[f"styles_{domain}"] for domain in config.network.domains})
+        styles = StylePrior.from_tensors(read_tensors(path, "styles"))
+        if styles.domains and set(styles.domains) != set(config.network.domains):
+            raise BundleError(f"{path}/styles.safetensors holds styles of {', '.join(styles.domains)} only")
         prior = None
         if config.prior is not None:
             prior = build_prior(config.prior, config.network)
@@ -103,6 +104,10 @@ class Translator:
         self._check_domain(domain)
         codes = self.autoencoder.codebook.lookup(tokens)
         return self.autoencoder.decode(codes, style.to(codes), domain).clamp(-1, 1)
+
+    def fit_styles(self, images: Mapping[str, Tensor]) -> None:
+        """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles can be sampled."""
+        self.style_prior = StylePrior({d: self.encode(images[d], d).style for d in self.domains}).to(self.device)
 
     def sample_styles(self, domain: str, count: int, seed: Seeds = 0) -> Tensor:
         """Styles (count, style_dim) drawn from the domain's style prior: no image needed."""
