@@ -25,6 +25,7 @@ from serving.engine import Engine, ExtendJob, Outcome, TranslateJob
 from serving.problems import Problem
 from serving.schema import Limits, ModelInfo, Strict, describe
 from vqi2i import Translator
+from vqi2i.calls import CallLimits
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 RETRIES = 2  # of a request whose replica died
@@ -47,7 +48,7 @@ class Settings(Strict):
     num_gpus: float = Field(default=0, ge=0, description="that a replica reserves; above 0 the model runs on it")
     label_selector: dict[str, str] = Field(default={}, description="labels of the nodes that replicas may run on")
     threads: int = Field(default=1, gt=0, description="of PyTorch, per replica")
-    rows_per_call: int = Field(default=4, gt=0, description="pictures per model call; see `Engine`")
+    rows_per_call: int = Field(default=4, gt=0, description="pictures per model call")
     pixels_per_call: int = Field(default=2**18, gt=0, description="pixels per model call; larger pictures run alone")
     limits: Limits = Limits()
 
@@ -73,10 +74,8 @@ class Model:
         # One thread: the event loop stays free for health checks, and batches do not compete for the cores.
         self._thread = ThreadPoolExecutor(1, "model", torch.set_num_threads, (settings.threads,))
         device = "cuda" if settings.num_gpus else "cpu"
-        translator = Translator.load(registry.resolve(model), device)
-        self._engine = Engine(
-            translator, rows_per_call=settings.rows_per_call, pixels_per_call=settings.pixels_per_call
-        )
+        limits = CallLimits(rows=settings.rows_per_call, pixels=settings.pixels_per_call)
+        self._engine = Engine(Translator.load(registry.resolve(model), device, limits))
         batched: Any
         for batched in (self.translate, self.extend):
             batched.set_max_batch_size(settings.max_batch_size)

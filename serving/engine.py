@@ -54,7 +54,7 @@ Outcome = list[Pixels] | Failure
 
 @dataclass(frozen=True)
 class _Key:
-    """Rows with equal keys fit into one model call."""
+    """Rows with equal keys fit into one call of the translator."""
 
     height: int
     width: int
@@ -62,10 +62,6 @@ class _Key:
     target: str
     left: int = 0
     right: int = 0
-
-    @property
-    def area(self) -> int:
-        return self.height * (self.left + self.width + self.right)
 
 
 @dataclass(frozen=True)
@@ -79,17 +75,10 @@ class _Row:
 
 
 class Engine:
-    """Runs jobs on one model, grouped into calls.
+    """Runs jobs on one model: pictures that can be made alike are made together."""
 
-    Arithmetic on a batch of 3 differs from that on a batch of 4 in the last bits, which is enough to flip a token.
-    So a call's shape depends on the picture alone, never on who else is waiting: as many rows as `pixels_per_call`
-    allows, at most `rows_per_call`, and the rows that nobody needs are filled with copies.
-    """
-
-    def __init__(self, translator: Translator, *, rows_per_call: int = 4, pixels_per_call: int = 2**18):
+    def __init__(self, translator: Translator):
         self.translator = translator
-        self._rows_per_call = rows_per_call
-        self._pixels_per_call = pixels_per_call
 
     def translate(self, jobs: Sequence[TranslateJob]) -> list[Outcome]:
         """Pictures of each job, or why there are none; in the jobs' order."""
@@ -140,22 +129,18 @@ class Engine:
             except Exception as error:
                 failures[index] = _failure(error)
         for key, rows in groups.items():
-            size = max(1, min(self._rows_per_call, self._pixels_per_call // key.area))
-            for chunk in (rows[start : start + size] for start in range(0, len(rows), size)):
-                full = [*chunk, *chunk[-1:] * (size - len(chunk))]
-                try:
-                    made = imaging.to_pixels(call(key, imaging.to_tensor([row.image for row in full]), full))
-                    for row, picture in zip(chunk, made, strict=False):  # the copies at the end are dropped
-                        pictures[row.job].append(picture)
-                except Exception as error:
-                    failures.update({row.job: _failure(error) for row in chunk})
+            try:
+                made = imaging.to_pixels(call(key, imaging.to_tensor([row.image for row in rows]), rows))
+                for row, picture in zip(rows, made, strict=True):
+                    pictures[row.job].append(picture)
+            except Exception as error:
+                failures.update({row.job: _failure(error) for row in rows})
         return [failures.get(index) or pictures[index] for index in range(len(jobs))]
 
     def _styles(self, job: TranslateJob) -> list[Tensor]:
-        """The job's styles, each (style_dim,); made one at a time for the reason above."""
+        """The job's styles, each (style_dim,)."""
         if job.style is None:
-            seeds = range(job.seed, job.seed + job.samples)
-            return [self.translator.sample_styles(job.target, 1, [seed])[0] for seed in seeds]
+            return list(self.translator.sample_styles(job.target, job.samples, job.seed))
         if job.samples != 1:
             raise ValueError("a style image gives one picture: leave out either the style image or samples")
         return [self.translator.encode(imaging.to_tensor([job.style]), job.target).style[0]]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
+from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
 from vqi2i.causal import CausalPrior
 from vqi2i.config import NetworkConfig, PriorConfig
@@ -32,14 +33,15 @@ class Translator:
     """A trained VQ-I2I model: translate, generate, extend, complete and blend images.
 
     Images are float tensors (b, 3, h, w) in [-1, 1] of any size; they are padded to the stride inside and cut back.
-    The same seed gives the same pixels whatever else is in the batch: an int `seed` gives image i the seed
-    `seed + i`, a sequence gives each image its own.
+    The same seed gives the same pixels, bit for bit, whatever else is in the batch: an int `seed` gives image i the
+    seed `seed + i`, a sequence gives each image its own.
     """
 
     def __init__(
         self, autoencoder: Autoencoder, styles: StylePrior, prior: CausalPrior | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None, limits: CallLimits | None = None,
     ):  # fmt: skip
+        self.limits = limits or CallLimits()
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.style_prior = styles.eval()
         self.prior = prior.eval().requires_grad_(False) if prior is not None else None
@@ -47,8 +49,15 @@ class Translator:
         self.network = autoencoder.config
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "Translator":
+    def load(
+        cls, path: str | Path, device: str | torch.device = "cpu", limits: CallLimits | None = None
+    ) -> "Translator":
         """Load a bundle directory.
+
+        Args:
+            path: the directory.
+            device: where the weights go.
+            limits: how much a model call may hold.
 
         Raises:
             BundleError: the directory is not a bundle, or a file of it is missing, damaged or does not fit.
@@ -65,7 +74,8 @@ class Translator:
             prior = build_prior(config.prior, config.network)
             fill(prior, path, "prior")
             prior.to(device)
-        return cls(autoencoder.to(device), styles.to(device), prior, config.provenance)
+        autoencoder.to(device).to(memory_format=torch.channels_last)
+        return cls(autoencoder, styles.to(device), prior, config.provenance, limits)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a bundle; an older bundle at `path` is replaced in one step."""
@@ -90,7 +100,11 @@ class Translator:
     def encode(self, images: Tensor, domain: str) -> Encoded:
         """Tokens (content) and style of images of one domain."""
         images = self._padded(images, domain)
-        return Encoded(self.autoencoder.encode_content(images).tokens, self.autoencoder.encode_style(images, domain))
+        rows = self.limits.rows_for(images.shape[2] * images.shape[3])
+        return Encoded(
+            in_calls(lambda part: self.autoencoder.encode_content(part).tokens, rows, images),
+            in_calls(lambda part: self.autoencoder.encode_style(part, domain), rows, images),
+        )
 
     @torch.no_grad()
     def decode(self, tokens: Tensor, style: Tensor, domain: str) -> Tensor:
@@ -102,8 +116,13 @@ class Translator:
             domain: one of `domains`.
         """
         self._check_domain(domain)
-        codes = self.autoencoder.codebook.lookup(tokens)
-        return self.autoencoder.decode(codes, style.to(codes), domain).clamp(-1, 1)
+
+        def call(tokens: Tensor, style: Tensor) -> Tensor:
+            codes = self.autoencoder.codebook.lookup(tokens)
+            return self.autoencoder.decode(codes, style.to(codes), domain).clamp(-1, 1)
+
+        rows = self.limits.rows_for(tokens.shape[1] * tokens.shape[2] * self.network.stride**2)
+        return in_calls(call, rows, tokens, style)
 
     def fit_styles(self, images: Mapping[str, Tensor]) -> None:
         """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles can be sampled."""
@@ -112,7 +131,8 @@ class Translator:
     def sample_styles(self, domain: str, count: int, seed: Seeds = 0) -> Tensor:
         """Styles (count, style_dim) drawn from the domain's style prior: no image needed."""
         self._check_domain(domain)
-        return self.style_prior.sample(domain, _generators(seed, count, stream=1))
+        generators = [torch.Generator().manual_seed(seed) for seed in _seeds(seed, count, stream=1)]
+        return self.style_prior.sample(domain, generators)
 
     @torch.no_grad()
     def translate(
@@ -263,9 +283,14 @@ class Translator:
         self._check_domain(domain)
         if self.prior is None:
             raise ValueError("this model has no prior and can only translate: train stage 2 and use its bundle")
-        domains = torch.full((len(tokens),), self.domains.index(domain), device=self.device)
-        generators = _generators(seed, len(tokens), stream=0)
-        return fill_canvas(self.prior, tokens, known.to(self.device), domains, sampling or Sampling(), generators)
+        prior, index = self.prior, self.domains.index(domain)
+
+        def call(tokens: Tensor, seeds: Sequence[int]) -> Tensor:
+            domains = torch.full((len(tokens),), index, device=self.device)
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            return fill_canvas(prior, tokens, known.to(self.device), domains, sampling or Sampling(), generators)
+
+        return in_calls(call, self.limits.rows, tokens, _seeds(seed, len(tokens), stream=0))
 
     def _widen(self, images: Tensor, domain: str, pixels: int, seed: Seeds, sampling: Sampling | None) -> Tensor:
         """Tokens of images and of enough new columns to their right for `pixels` more."""
@@ -290,7 +315,7 @@ class Translator:
         """Style of the smallest rectangle around what is kept."""
         rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
         box = _without_masked(images, mask)[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return self.autoencoder.encode_style(self._padded(box, domain), domain)
+        return self.encode(box, domain).style
 
 
 def build_prior(config: PriorConfig, network: NetworkConfig) -> CausalPrior:
@@ -300,13 +325,13 @@ def build_prior(config: PriorConfig, network: NetworkConfig) -> CausalPrior:
     )
 
 
-def _generators(seed: Seeds, count: int, *, stream: int) -> list[torch.Generator]:
-    """One generator per image; tokens and styles draw from different streams of the same seed."""
+def _seeds(seed: Seeds, count: int, *, stream: int) -> list[int]:
+    """One seed of a random stream per image; tokens and styles draw from different streams."""
     seeds = [seed + index for index in range(count)] if isinstance(seed, int) else list(seed)
     if len(seeds) != count:
         raise ValueError(f"{count} images need {count} seeds, got {len(seeds)}")
     # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
-    return [torch.Generator().manual_seed(2 * value + stream) for value in seeds]
+    return [2 * value + stream for value in seeds]
 
 
 def _without_masked(images: Tensor, mask: Tensor) -> Tensor:

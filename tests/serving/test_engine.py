@@ -86,11 +86,9 @@ def test_jobs_of_one_kind_share_model_calls(translator, monkeypatch):
         return translate(images, **options)
 
     monkeypatch.setattr(translator, "translate", counted)
-    Engine(translator, rows_per_call=4).translate([to_winter(seed) for seed in range(6)])
-    assert sizes == [4, 4]
-    sizes.clear()
-    Engine(translator, rows_per_call=4, pixels_per_call=24 * 32).translate([to_winter(seed) for seed in range(3)])
-    assert sizes == [1, 1, 1]
+    others = [to_winter(seed, image=picture(seed, 40, 32)) for seed in range(2)]
+    Engine(translator).translate([*(to_winter(seed) for seed in range(6)), *others])
+    assert sizes == [6, 2]
 
 
 def test_a_job_that_cannot_be_done_does_not_stop_the_others(engine):
