@@ -19,6 +19,7 @@ from vqi2i.autoencoder import Autoencoder, Views
 from vqi2i.codebooks import Codebook
 from vqi2i.diff_augment import NUM_DRAWS, augment
 from vqi2i.discriminator import Discriminator
+from vqi2i.layers import channels_last
 from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
@@ -42,10 +43,10 @@ class Stage1:
         self.provenance = provenance
         self.position = 0  # images of each domain seen
         torch.manual_seed(config.seed)
-        layout = {"device": worker.device, "memory_format": torch.channels_last}
-        self.autoencoder = Autoencoder(config.network).to(**layout)
+        self.autoencoder = channels_last(Autoencoder(config.network).to(worker.device))
         self.autoencoder.recompute_activations(config.recompute)
-        self.discriminator = Discriminator(config.discriminator, config.network.domains).to(**layout)
+        self.discriminator = channels_last(Discriminator(config.discriminator, config.network.domains))
+        self.discriminator.to(worker.device)
         self.perceptual = _perceptual(config.perceptual, worker.device)
         self.patch_nce = _patch_nce(config, self.autoencoder).to(worker.device)
         self.averaged = AveragedModel(
@@ -79,16 +80,18 @@ class Stage1:
         shift = int(torch.randint(1, len(config.network.domains), (), generator=self._draws("shift")))
         draws = self._augmentation_draws(len(images))
         metrics: list[dict[str, Tensor]] = []
-        chosen: list[tuple[Tensor, Tensor]] = []
-        for rows in self._parts_of(torch.arange(len(images))):
+        content, tokens = [], []
+        parts = self._parts(len(images))
+        for rows in parts:
             views = self._look(images[rows], shift)
             metrics.append(self._teach_discriminator(images[rows], views, draws[:, rows]))
             metrics[-1] |= self._teach_generator(images[rows], views, shift, draws[:, rows])
-            chosen.append((_rows(views.content), views.quantized.tokens.flatten()))
+            content.append(views.content.detach())
+            tokens.append(views.quantized.tokens)
         self._descend(self.generators, self.generator_adam, config.optim)
         if self.position >= config.game.discriminator_from:
             self._descend(self.discriminator, self.discriminator_adam, config.discriminator_optim)
-        restarted = self._move_codebook(*(torch.cat(column) for column in zip(*chosen, strict=True)))
+        restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
         self.averaged.update_parameters(self.autoencoder)
         self.position += config.batch_size
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
@@ -175,22 +178,22 @@ class Stage1:
 
     def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
-            parts = [images[rows] for rows in self._parts_of(torch.arange(len(images)))]
-            content = torch.cat([_rows(self.autoencoder.content_encoder(images)) for images in parts])
-        self.autoencoder.codebook.start_from(self.worker.gather(content), self._draws("codebook"))
+            parts = self._parts(len(images))
+            content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
+        self.autoencoder.codebook.start_from(self.worker.gather(_rows(content)), self._draws("codebook"))
 
-    def _move_codebook(self, vectors: Tensor, tokens: Tensor) -> int:
+    def _move_codebook(self, content: Tensor, tokens: Tensor) -> int:
         if not self._quantize:
             return 0
-        codebook = self.autoencoder.codebook
+        codebook, vectors = self.autoencoder.codebook, _rows(content)
         counts, sums = assignments(vectors, tokens, codebook.size)
         self.worker.sum(counts, sums)
         self.code_counts += counts
         return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws("codebook"))
 
-    def _parts_of(self, rows: Tensor) -> list[Tensor]:
-        """Rows, ordered domain by domain, in `accumulate` parts of the same order."""
-        by_domain = rows.unflatten(0, (len(self.config.network.domains), -1))
+    def _parts(self, rows: int) -> list[Tensor]:
+        """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
+        by_domain = torch.arange(rows).unflatten(0, (len(self.config.network.domains), -1))
         return [some.flatten() for some in by_domain.chunk(self.config.accumulate, dim=1)]
 
     def _augmentation_draws(self, rows: int) -> Tensor:
@@ -256,23 +259,28 @@ class Stage1:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
-        return {"position": self.position, **{name: changing.state_dict() for name, changing in self._parts().items()},
-                "code_counts": self.code_counts}  # fmt: skip
+        changing = {name: each.state_dict() for name, each in self._changing().items()}
+        return {"position": self.position, "code_counts": self.code_counts, **changing}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""
         self.position = state["position"]
         self.code_counts.copy_(state["code_counts"])
-        for name, changing in self._parts().items():
+        for name, changing in self._changing().items():
             changing.load_state_dict(state[name])
 
-    def _parts(self) -> dict[str, nn.Module | Adam]:
+    def _changing(self) -> dict[str, nn.Module | Adam]:
         return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam}  # fmt: skip
 
 
 def _adam(module: nn.Module, optim: OptimConfig) -> Adam:
     return Adam(module.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True)
+
+
+def _joined(parts: list[Tensor], places: list[Tensor]) -> Tensor:
+    """Rows that were handled in parts, back in the order of the batch."""
+    return torch.cat(parts)[torch.cat(places).argsort().to(parts[0].device)]
 
 
 def _rows(content: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Building blocks of the encoders and generators."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,14 @@ class InstanceNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
         return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def channels_last(network: Network) -> Network:
+    """Lay a network's weights out as its convolutions are fastest: their inputs and gradients follow."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def run(block: nn.Module, *inputs: Any, recompute: bool) -> Tensor:

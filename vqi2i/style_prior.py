@@ -45,6 +45,8 @@ class StylePrior(nn.Module):
         """Draw one style per generator: (len(generators), style_dim)."""
         rows = self.styles(domain)
         count, dim = rows.shape
+        if dim == 0:  # uni-VQ-I2I: one look per domain
+            return rows.new_zeros(len(generators), 0)
         # Half of Scott's rule: the rule assumes one Gaussian and would smear several modes into one.
         bandwidth = 0.5 * count ** (-1 / (dim + 4)) * rows.std(0, correction=0)
         drawn = []

@@ -14,6 +14,7 @@ from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
 from vqi2i.causal import CausalPrior
 from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.layers import channels_last
 from vqi2i.sampling import Sampling, fill_canvas
 from vqi2i.style_prior import StylePrior
 
@@ -74,8 +75,7 @@ class Translator:
             prior = build_prior(config.prior, config.network)
             fill(prior, path, "prior")
             prior.to(device)
-        autoencoder.to(device).to(memory_format=torch.channels_last)
-        return cls(autoencoder, styles.to(device), prior, config.provenance, limits)
+        return cls(channels_last(autoencoder.to(device)), styles.to(device), prior, config.provenance, limits)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a bundle; an older bundle at `path` is replaced in one step."""
