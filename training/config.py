@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
@@ -28,17 +27,40 @@ class LossWeights(Frozen):
     patch_nce: float = Field(default=0.0, ge=0, description="patches of translations to those of their sources")
 
 
+class WeightFile(Frozen):
+    """A file of weights: a path, or a URL whose content has a known sha256."""
+
+    source: str = ""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it has to be fetched."""
+        return self.source.startswith(("http://", "https://"))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.is_remote and not self.sha256:
+            raise ValueError(f"{self.source} needs its sha256: what is fetched is checked before it is read")
+        return self
+
+
 class PerceptualConfig(Frozen):
     """Which perceptual distance joins the pixel term, and where its weights lie."""
 
     kind: PerceptualKind = "none"
-    vgg: Path | None = Field(default=None, description="VGG-16 state dictionary, for lpips")
-    heads: Path | None = Field(default=None, description="LPIPS v0.1 linear heads, for lpips")
+    vgg: WeightFile = Field(default=WeightFile(), description="VGG-16 state dictionary, for lpips")
+    heads: WeightFile = Field(default=WeightFile(), description="LPIPS v0.1 linear heads, for lpips")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.kind == "lpips" and (self.vgg is None or self.heads is None):
-            raise ValueError("perceptual.kind=lpips needs perceptual.vgg and perceptual.heads, paths of weight files")
+        given = bool(self.vgg.source), bool(self.heads.source)
+        if self.kind == "lpips" and not all(given):
+            raise ValueError(
+                "perceptual.kind=lpips needs perceptual.vgg.source and perceptual.heads.source, paths or URLs"
+            )
+        if self.kind != "lpips" and any(given):
+            raise ValueError(f"perceptual.vgg and perceptual.heads do nothing with perceptual.kind={self.kind}")
         return self
 
 

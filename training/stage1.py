@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from imaging.codec import Pixels
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
 from training.feed import ImageFeed
+from training.fetch import fetch
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.worker import Worker
 from vqi2i.autoencoder import Autoencoder, Views
@@ -300,6 +301,4 @@ def _perceptual(config: PerceptualConfig, device: torch.device) -> nn.Module | N
         return None
     if config.kind == "multiscale":
         return MultiScale().to(device)
-    assert config.vgg is not None
-    assert config.heads is not None
-    return LPIPS(config.vgg, config.heads).to(device)
+    return LPIPS(fetch(config.vgg), fetch(config.heads)).to(device)

@@ -27,7 +27,7 @@ class MultiScale(nn.Module):
         return total / self.num_scales + (images - targets).abs().mean()
 
 
-_VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 class LPIPS(nn.Module):
@@ -55,7 +55,7 @@ class LPIPS(nn.Module):
         for convolution, key in zip(convolutions, keys, strict=True):
             convolution.load_state_dict({"weight": features[f"{key}.weight"], "bias": features[f"{key}.bias"]})
         linear = torch.load(heads, weights_only=True, map_location="cpu")
-        for index in range(len(_VGG_WIDTHS)):
+        for index in range(len(VGG_WIDTHS)):
             self.register_buffer(f"head{index}", linear[f"lin{index}.model.1.weight"].flatten())
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1))
@@ -75,7 +75,7 @@ class LPIPS(nn.Module):
 
 def _vgg_stages() -> list[nn.Sequential]:
     stages, channels = [], 3
-    for index, widths in enumerate(_VGG_WIDTHS):
+    for index, widths in enumerate(VGG_WIDTHS):
         layers: list[nn.Module] = [] if index == 0 else [nn.MaxPool2d(2)]
         for width in widths:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
