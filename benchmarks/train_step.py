@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from training.worker import LocalWorker
 from vqi2i.losses import Judged, discriminator_loss, fooling
 from vqi2i.perceptual import VGG_WIDTHS
 
+Network = TypeVar("Network", bound=torch.nn.Module)
 DOMAINS: tuple[str, ...] = ("a", "b")
 
 
@@ -94,8 +95,7 @@ class ReleasedStep:
     """One optimisation step on one pair with the passes that the release makes."""
 
     def __init__(self, stage: Stage1, pair: Tensor):
-        self.model = copy.deepcopy(stage.autoencoder).to(memory_format=torch.contiguous_format)
-        self.judge = copy.deepcopy(stage.discriminator).to(memory_format=torch.contiguous_format)
+        self.model, self.judge = contiguous(stage.autoencoder), contiguous(stage.discriminator)
         self.perceptual = stage.perceptual
         self.adams = [torch.optim.Adam(module.parameters(), 1e-5, (0.5, 0.999)) for module in (self.model, self.judge)]
         self.images = dict(zip(DOMAINS, pair.contiguous().split(1), strict=True))
@@ -158,6 +158,14 @@ class ReleasedStep:
         adam.zero_grad()
         torch.stack(objectives).sum().backward(retain_graph=adam is self.adams[1])
         adam.step()
+
+
+def contiguous(network: Network) -> Network:
+    """A copy with the layout that PyTorch gives by default."""
+    copied = copy.deepcopy(network)
+    for parameter in copied.parameters():
+        parameter.data = parameter.data.contiguous()
+    return copied
 
 
 def seconds(step: Callable[[], Any], steps: int) -> float:

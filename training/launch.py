@@ -17,7 +17,7 @@ from training.loop import Outcome, fit
 from training.recipes import recipe as named_recipe
 from training.stages import make_stage, prepare
 from training.tracking import Tracker, flat
-from training.worker import Journal, LocalWorker, RayWorker
+from training.worker import Journal, LocalWorker, RayWorker, keep_freed_memory
 from vqi2i.bundle import fingerprint
 from vqi2i.config import Frozen
 
@@ -106,6 +106,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
 
 def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
     """Train in this process, with checkpoints in `run_dir`; return the outcome and the last checkpoint."""
+    keep_freed_memory()
     checkpoints = CheckpointFolder(run_dir / "checkpoints", job.config.schedule.keep_checkpoints)
     worker = LocalWorker(checkpoints, journal)
     stage = make_stage(job.config, job.data, job.model, worker)
@@ -150,6 +151,7 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     import torch
 
     torch.set_num_threads(settings["threads"])
+    keep_freed_memory()
     job = Job.model_validate_json(settings["job"])
     worker = RayWorker(settings["mailbox"])
     stage = make_stage(job.config, job.data, job.model, worker)

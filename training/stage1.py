@@ -84,9 +84,10 @@ class Stage1:
         content, tokens = [], []
         parts = self._parts(len(images))
         for rows in parts:
-            views = self._look(images[rows], shift)
-            metrics.append(self._teach_discriminator(images[rows], views, draws[:, rows]))
-            metrics[-1] |= self._teach_generator(images[rows], views, shift, draws[:, rows])
+            some = images[rows].contiguous(memory_format=torch.channels_last)
+            views = self._look(some, shift)
+            metrics.append(self._teach_discriminator(some, views, draws[:, rows]))
+            metrics[-1] |= self._teach_generator(some, views, shift, draws[:, rows])
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
         self._descend(self.generators, self.generator_adam, config.optim)

@@ -1,5 +1,6 @@
 """Where a stage runs: the only training code that knows of ranks, devices and Ray Train."""
 
+import ctypes
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from imaging.codec import Pixels
 from training import checkpoint
 from training.checkpoint import Checkpointed, CheckpointFolder
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
 
 
 class Saved(Checkpointed, Protocol):
@@ -81,6 +84,16 @@ class Worker(ABC):
     @abstractmethod
     def restore(self, stage: Saved) -> float:
         """Continue from the last checkpoint; return the seconds trained before it, 0 without one."""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors give back: returning and fetching it costs about a tenth of a step on CPUs."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that glibc takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):  # not glibc
+        return
 
 
 class LocalWorker(Worker):

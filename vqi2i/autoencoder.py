@@ -1,5 +1,6 @@
 """The stage-1 model: shared content, style per domain, and everything the objective needs from one pass."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from vqi2i.decoder import Decoder
 from vqi2i.encoders import ContentEncoder, DomainStyle, StyleEncoder, StyleMLP
 from vqi2i.quantizer import Quantized
 from vqi2i.rows import merge, part
+from vqi2i.tiling import decode_in_tiles
 
 
 class Views(NamedTuple):
@@ -65,9 +67,17 @@ class Autoencoder(nn.Module):
         """Styles (b, style_dim) of images of one domain."""
         return self.style_encoders[domain](images) if self.config.style_dim else images.new_zeros(len(images), 0)
 
-    def decode(self, codes: Tensor, styles: Tensor, domain: str) -> Tensor:
-        """Images (b, 3, H, W) of one domain from codes (b, d, h, w) and styles (b, style_dim[, m, n])."""
-        return self._decoder(domain)(self.from_embedding(codes), self.style_mlps[domain](styles))
+    def decode(self, codes: Tensor, styles: Tensor, domain: str, *, max_pixels: int | None = None) -> Tensor:
+        """Images (b, 3, H, W) of one domain from codes (b, d, h, w) and styles (b, style_dim[, m, n]).
+
+        Larger canvases than `max_pixels` are decoded in tiles of about that size, overlap included.
+        """
+        decoder, content, stride = self._decoder(domain), self.from_embedding(codes), self.config.stride
+        parameters = self.style_mlps[domain](styles)
+        if max_pixels is None or codes.shape[2] * codes.shape[3] * stride**2 <= max_pixels:
+            return decoder(content, parameters)
+        side = max(math.isqrt(max_pixels) // stride - 2 * decoder.reach, decoder.reach)
+        return decode_in_tiles(decoder, content, parameters, side=side, stride=stride)
 
     def _styles(self, images: Tensor) -> Tensor:
         """Styles of images ordered domain by domain, each by its own domain's encoder."""

@@ -17,10 +17,11 @@ class CallLimits:
 
     rows: int = 4  # pictures per call
     pixels: int = 2**18  # pixels per call; a larger picture runs alone
+    tile_pixels: int = 2**20  # a larger canvas is decoded in tiles of that size
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.pixels < 1:
-            raise ValueError(f"a model call holds at least one row and one pixel, got {self.rows} and {self.pixels}")
+        if min(self.rows, self.pixels, self.tile_pixels) < 1:
+            raise ValueError(f"a model call holds at least one row and one pixel, got {self}")
 
     def rows_for(self, pixels: int) -> int:
         """Rows of a call on pictures of so many pixels each."""

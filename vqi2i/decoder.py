@@ -1,5 +1,8 @@
 """Generator: content codes and a style to an image."""
 
+import math
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,6 +34,7 @@ class Decoder(nn.Module):
                 blocks.append(Upsample(width))
         blocks.append(Head(channels, config.patch, adaptive=adaptive))
         self.blocks = nn.ModuleList(blocks)
+        self.local_from = 1 + max(index for index, block in enumerate(blocks) if isinstance(block, Attention))
         self.recompute = False  # trade time for memory in training
 
     @property
@@ -45,13 +49,34 @@ class Decoder(nn.Module):
             content: quantised content, already mapped from the codebook's channels.
             adain_parameters: a style MLP's output, (b, 2 * sum(adain_channels)) or with two canvas axes behind.
         """
-        styles = list(adain_parameters.split([2 * channels for channels in self.adain_channels], dim=1))
-        x = self.stem(content)
-        for block in self.blocks:
-            count = len(_adain_channels(block))
-            x = run(block, x, *([styles[:count]] if count else []), recompute=self.recompute)
-            styles = styles[count:]
-        return x
+        return self.local_part(*self.global_part(content, adain_parameters))
+
+    def global_part(self, content: Tensor, adain_parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """All blocks up to the last attention, which see the whole canvas: features and what is left of the style."""
+        return self._run(self.blocks[: self.local_from], self.stem(content), adain_parameters)
+
+    def local_part(self, features: Tensor, adain_parameters: Tensor) -> Tensor:
+        """The blocks after it, which see no farther than `reach`, but for their norms: features to images."""
+        return self._run(self.blocks[self.local_from :], features, adain_parameters)[0]
+
+    def _run(self, blocks: Iterable[nn.Module], x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        for block in blocks:
+            channels = _adain_channels(block)
+            own = [2 * count for count in channels]
+            *styles, parameters = parameters.split([*own, parameters.shape[1] - sum(own)], dim=1)
+            x = run(block, x, *([styles] if channels else []), recompute=self.recompute)
+        return x, parameters
+
+    @property
+    def reach(self) -> int:
+        """Positions of the features, to each side, that pixels depend on in the local part, norms aside."""
+        scale, positions = 1, 0.0
+        for block in self.blocks[self.local_from :]:
+            scale *= 2 if isinstance(block, Upsample) else 1
+            for convolution in block.modules():
+                if isinstance(convolution, nn.Conv2d):
+                    positions += (convolution.kernel_size[0] // 2) / scale
+        return math.ceil(positions)
 
 
 def _adain_channels(block: nn.Module) -> list[int]:

@@ -119,7 +119,8 @@ class Translator:
 
         def call(tokens: Tensor, style: Tensor) -> Tensor:
             codes = self.autoencoder.codebook.lookup(tokens)
-            return self.autoencoder.decode(codes, style.to(codes), domain).clamp(-1, 1)
+            decoded = self.autoencoder.decode(codes, style.to(codes), domain, max_pixels=self.limits.tile_pixels)
+            return decoded.clamp(-1, 1)
 
         rows = self.limits.rows_for(tokens.shape[1] * tokens.shape[2] * self.network.stride**2)
         return in_calls(call, rows, tokens, style)

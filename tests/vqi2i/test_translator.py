@@ -51,6 +51,16 @@ def test_a_seed_gives_the_same_pixels_in_any_company(translator: Translator) -> 
     assert torch.equal(wide[4:5], translator.extend(batch[4:5], domain="summer", right=16, seed=7))
 
 
+def test_a_canvas_above_the_limit_is_decoded_in_tiles_without_a_seam(translator: Translator) -> None:
+    small = untrained()
+    small.limits = CallLimits(tile_pixels=96 * 96)
+    batch = images(1, 200, 150)
+    whole = translator.translate(batch, source="summer", target="winter", seed=1)
+    tiled = small.translate(batch, source="summer", target="winter", seed=1)
+    assert not torch.equal(whole, tiled)
+    assert (whole - tiled).abs().mean() < 0.005 * whole.std()
+
+
 def test_large_pictures_run_alone_and_give_the_same_pixels(translator: Translator) -> None:
     sizes: list[int] = []
     small = untrained()
