@@ -117,10 +117,16 @@ class ScheduleConfig(Frozen):
     save_every: int = Field(default=1000, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
 
-    def learning_rate_factor(self, position: int) -> float:
-        """Linear warm-up, constant, linear fall to zero."""
+    def learning_rate_factor(self, position: int, time_gone: float = 0.0) -> float:
+        """Linear warm-up, constant, linear fall to zero.
+
+        Args:
+            position: images seen of each domain.
+            time_gone: share of `minutes` that has passed: where it is ahead of the images, the rate falls by it, so
+                that a run which its clock will end does not end at full speed.
+        """
         rising = min(1.0, (position + 1) / self.warmup_images) if self.warmup_images else 1.0
-        left = 1 - min(position / self.images, 1.0)
+        left = 1 - min(max(position / self.images, time_gone), 1.0)
         falling = min(1.0, left / (1 - self.constant_until)) if self.constant_until < 1 else 1.0
         return rising * falling
 

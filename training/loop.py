@@ -18,6 +18,7 @@ class Stage(Protocol):
     """What the loop asks of a stage."""
 
     position: int  # images of each domain seen
+    time_gone: float  # share of the schedule's minutes, told before every step
 
     def batches(self, start: int) -> Generator[Any, None, None]:
         """Endless batches from position `start` on."""
@@ -69,13 +70,13 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
     clock = Clock(elapsed)
     meter = Meter(stage.position)
     with closing(stage.batches(stage.position)) as batches:
-        is_over = clock.is_over(schedule.minutes, worker)
-        while stage.position < schedule.images and not is_over:
+        stage.time_gone = clock.share_of(schedule.minutes, worker)
+        while stage.position < schedule.images and stage.time_gone < 1:
             before = stage.position
             meter.add(stage.train_step(next(batches)))
             # The wall clock is asked once per step, so that all workers hear the same answer.
-            is_over = clock.is_over(schedule.minutes, worker)
-            is_last = is_over or stage.position >= schedule.images
+            stage.time_gone = clock.share_of(schedule.minutes, worker)
+            is_last = stage.time_gone >= 1 or stage.position >= schedule.images
             if is_last or crossed(before, stage.position, schedule.log_every):
                 record = meter.read(stage.position, images_per_position) | stage.measure()
                 worker.log(stage.position, schedule.images, record, clock.seconds)
@@ -103,13 +104,13 @@ class Clock:
         """Seconds so far."""
         return time.monotonic() - self._start
 
-    def is_over(self, minutes: float | None, worker: Worker) -> bool:
-        """Whether the first worker's clock has passed `minutes`; every worker must ask."""
+    def share_of(self, minutes: float | None, worker: Worker) -> float:
+        """How much of `minutes` the first worker's clock has seen, 0 without a limit; every worker must ask."""
         if minutes is None:
-            return False
-        over = torch.tensor(float(worker.rank == 0 and self.seconds > 60 * minutes), device=worker.device)
-        worker.sum(over)
-        return bool(over)
+            return 0.0
+        share = torch.tensor(self.seconds / (60 * minutes) if worker.rank == 0 else 0.0, device=worker.device)
+        worker.sum(share)
+        return float(share)
 
 
 class Meter:

@@ -28,10 +28,17 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         discriminator=DiscriminatorConfig(num_layers=2, norm="none"),
         discriminator_optim=OptimConfig(learning_rate=1e-3),
         schedule=ScheduleConfig(
-            images=6000, minutes=8, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
+            images=8000, minutes=8.5, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
         ),
         weights=LossWeights(
-            pixel=5, perceptual=2.5, commitment=2, adversarial=0.3, adversarial_reconstruction=0, style=1, content=2
+            pixel=5,
+            perceptual=2.5,
+            commitment=2,
+            adversarial=0.3,
+            adversarial_reconstruction=0,
+            style=1,
+            content=0.5,
+            patch_nce=1,
         ),
         perceptual=PerceptualConfig(kind="multiscale"),
         codebook=CodebookConfig(start_at=240),

@@ -43,6 +43,7 @@ class Stage1:
         self.feed = feed
         self.provenance = provenance
         self.position = 0  # images of each domain seen
+        self.time_gone = 0.0  # share of the schedule's minutes
         torch.manual_seed(config.seed)
         self.autoencoder = channels_last(Autoencoder(config.network).to(worker.device))
         self.autoencoder.recompute_activations(config.recompute)
@@ -175,7 +176,7 @@ class Stage1:
         self.worker.average_gradients(module)
         nn.utils.clip_grad_norm_(module.parameters(), optim.clip_norm)
         for group in adam.param_groups:
-            group["lr"] = optim.learning_rate * self.config.schedule.learning_rate_factor(self.position)
+            group["lr"] = optim.learning_rate * self.config.schedule.learning_rate_factor(self.position, self.time_gone)
         adam.step()
 
     def _start_codebook(self, images: Tensor) -> None:

@@ -36,6 +36,7 @@ class Stage2:
         self.tokens = tokens
         self.stage1 = stage1
         self.provenance = provenance
+        self.time_gone = 0.0  # share of the schedule's minutes
         self.position = 0  # images of each domain seen
         if tokens.manifest.grid != config.prior.window:
             rows, columns = tokens.manifest.grid
@@ -80,7 +81,7 @@ class Stage2:
         nll.backward()
         self.worker.average_gradients(self.prior)
         nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
-        factor = self.config.schedule.learning_rate_factor(self.position)
+        factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
         for group in self.adam.param_groups:
             group["lr"] = self.config.optim.learning_rate * factor
         self.adam.step()

@@ -74,3 +74,10 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
 def test_without_warm_up_and_fall_the_learning_rate_is_constant() -> None:
     schedule = ScheduleConfig(images=100, warmup_images=0, constant_until=1)
     assert {schedule.learning_rate_factor(position) for position in (0, 50, 100)} == {1.0}
+
+
+def test_a_run_that_its_clock_will_end_slows_down_in_time() -> None:
+    schedule = ScheduleConfig(images=100, constant_until=0.5)
+    assert schedule.learning_rate_factor(10, time_gone=0.75) == 0.5
+    assert schedule.learning_rate_factor(10, time_gone=1.1) == 0
+    assert schedule.learning_rate_factor(75, time_gone=0.2) == 0.5
