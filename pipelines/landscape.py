@@ -53,7 +53,7 @@ LIGHTING = {
 }
 FOG = (0.6, 0.35, 0.12)  # how much of full haze lies before the far, the middle and the near ridge
 # Snow covers so much of what lies below it; were it opaque, winter would hide what summer shows.
-SNOW_ON_GROUND, SNOW_ON_TREES = 0.8, 0.5
+SNOW_ON_GROUND, SNOW_ON_TREES = 0.8, 0.4
 
 
 def render(content: Content, style: Style, *, height: int, width: int) -> Pixels:
@@ -114,7 +114,7 @@ def _paint_ridge(
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
     surface = ground * shade[..., None]
     if snow is not None:
-        covered = SNOW_ON_GROUND * (depth < 0.02 + 0.3 * np.maximum(0.45 - crest, 0))
+        covered = SNOW_ON_GROUND * (depth < 0.02 + 0.3 * np.maximum(0.4 - crest, 0))
         surface = _mix(surface, snow, covered)
     np.copyto(image, surface, where=(depth > 0)[..., None])
 

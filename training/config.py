@@ -174,6 +174,9 @@ class Stage1Config(RunConfig):
     perceptual: PerceptualConfig = PerceptualConfig()
     patch_nce: PatchNCEConfig = PatchNCEConfig()
     codebook: CodebookConfig = CodebookConfig()
+    recolor: float = Field(
+        default=0.0, ge=0, le=1, description="how strongly colours are changed in what the content encoder sees"
+    )
     accumulate: int = Field(default=1, gt=0, description="parts in which a worker takes its share of a batch")
     recompute: bool = Field(default=False, description="save memory: compute activations again on the way back")
     compile: bool = Field(default=False, description="torch.compile the autoencoder; pays on GPUs only")

@@ -1,6 +1,5 @@
 """Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the discriminators."""
 
-import hashlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
+from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.worker import Worker
+from vqi2i import diff_augment
 from vqi2i.autoencoder import Autoencoder, Views
 from vqi2i.codebooks import Codebook
-from vqi2i.diff_augment import NUM_DRAWS, augment
+from vqi2i.diff_augment import augment
 from vqi2i.discriminator import Discriminator
 from vqi2i.layers import channels_last
 from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
 from vqi2i.quantizer import Usage, assignments
+from vqi2i.recolor import NUM_DRAWS, recolor
 from vqi2i.rows import merge, part
 from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
@@ -77,18 +79,20 @@ class Stage1:
         config = self.config
         if config.codebook.start_at <= self.position < config.codebook.start_at + config.batch_size:
             self._start_codebook(images)
+        draws = self._draws()
         self.generator_adam.zero_grad()
         self.discriminator_adam.zero_grad()
-        shift = int(torch.randint(1, len(config.network.domains), (), generator=self._draws("shift")))
-        draws = self._augmentation_draws(len(images))
+        shift = draws.integer("shift", 1, len(config.network.domains))
+        augmentation = draws.uniform("augmentation", 5, len(images), diff_augment.NUM_DRAWS)
+        recolored = recolor(images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], config.recolor)
         metrics: list[dict[str, Tensor]] = []
         content, tokens = [], []
         parts = self._parts(len(images))
         for rows in parts:
             some = images[rows].contiguous(memory_format=torch.channels_last)
-            views = self._look(some, shift)
-            metrics.append(self._teach_discriminator(some, views, draws[:, rows]))
-            metrics[-1] |= self._teach_generator(some, views, shift, draws[:, rows])
+            views = self._look(some, shift, recolored[rows] if config.recolor else None)
+            metrics.append(self._teach_discriminator(some, views, augmentation[:, rows]))
+            metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows])
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
         self._descend(self.generators, self.generator_adam, config.optim)
@@ -104,13 +108,13 @@ class Stage1:
     def _quantize(self) -> bool:
         return self.position >= self.config.codebook.start_at
 
-    def _look(self, images: Tensor, shift: int) -> Views:
+    def _look(self, images: Tensor, shift: int, recolored: Tensor | None) -> Views:
         """What the autoencoder makes of images; what no weight asks for is not computed."""
         weights, paired = self.config.weights, self.config.pairing == "paired"
         with self._autocast():
             return self._pass(
                 images, shift, quantize=self._quantize, style_back=weights.style > 0,
-                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired),
+                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
             )  # fmt: skip
 
     def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor) -> dict[str, Tensor]:
@@ -157,7 +161,7 @@ class Stage1:
         if not self.config.weights.patch_nce:
             return None
         sources = [self._partners(features, shift) for features in views.features]
-        return self.patch_nce(views.translated_features, sources, self._draws("patches"))
+        return self.patch_nce(views.translated_features, sources, self._draws().generator("patches"))
 
     def _truth(self, views: Views, shift: int) -> Tensor | None:
         return self._partners(views.content, shift) if self.config.pairing == "paired" else None
@@ -183,7 +187,7 @@ class Stage1:
         with torch.no_grad(), self._autocast():
             parts = self._parts(len(images))
             content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
-        self.autoencoder.codebook.start_from(self.worker.gather(_rows(content)), self._draws("codebook"))
+        self.autoencoder.codebook.start_from(self.worker.gather(_rows(content)), self._draws().generator("codebook"))
 
     def _move_codebook(self, content: Tensor, tokens: Tensor) -> int:
         if not self._quantize:
@@ -192,25 +196,16 @@ class Stage1:
         counts, sums = assignments(vectors, tokens, codebook.size)
         self.worker.sum(counts, sums)
         self.code_counts += counts
-        return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws("codebook"))
+        return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
         by_domain = torch.arange(rows).unflatten(0, (len(self.config.network.domains), -1))
         return [some.flatten() for some in by_domain.chunk(self.config.accumulate, dim=1)]
 
-    def _augmentation_draws(self, rows: int) -> Tensor:
-        """Uniform numbers (5, rows, NUM_DRAWS) for all that is judged; this worker's part of those of all workers."""
-        domains, worker = len(self.config.network.domains), self.worker
-        shape = (5, domains, worker.world_size, rows // domains, NUM_DRAWS)
-        everyone = torch.rand(shape, generator=self._draws("augmentation"))
-        return everyone[:, :, worker.rank].flatten(1, 2).to(worker.device)
-
-    def _draws(self, purpose: str) -> torch.Generator:
-        """This step's random draws: the same on every worker, a function of seed, position and purpose alone."""
-        name = f"stage1/{self.config.seed}/{self.position}/{purpose}"
-        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    def _draws(self) -> Draws:
+        domains = self.config.network.domains
+        return Draws(self.worker, "stage1", self.config.seed, self.position, num_domains=len(domains))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")

@@ -1,6 +1,5 @@
 """Stage 2: teach a causal transformer what grids of content tokens look like."""
 
-import hashlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch.optim import AdamW
 from imaging.codec import Pixels
 from pipelines.shards_to_tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
+from training.draws import seed_of
 from training.snapshots import generation_grid
 from training.worker import Worker
 from vqi2i.translator import Translator, build_prior
@@ -73,7 +73,7 @@ class Stage2:
     def train_step(self, batch: TokenBatch) -> dict[str, Tensor]:
         """Follow the gradient of the negative log-likelihood of one batch (paper, second stage)."""
         self.prior.train()
-        torch.manual_seed(self._dropout_seed())
+        torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
         tokens, domains = (torch.from_numpy(array).to(self.worker.device) for array in batch)
         with self._autocast():
             nll = self.prior.nll(tokens, domains)
@@ -87,10 +87,6 @@ class Stage2:
         self.adam.step()
         self.position += self.config.batch_size
         return {"nll": nll.detach().float()}
-
-    def _dropout_seed(self) -> int:
-        place = f"stage2/{self.config.seed}/{self.position}/{self.worker.rank}"
-        return int.from_bytes(hashlib.blake2b(place.encode(), digest_size=8).digest(), "big") >> 1
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")

@@ -97,6 +97,7 @@ class Autoencoder(nn.Module):
     def forward(
         self, images: Tensor, shift: int = 1, *, quantize: bool = True, style_back: bool = True,
         content_back: bool = True,
+        recolored: Tensor | None = None,
     ) -> Views:  # fmt: skip
         """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain, equally many of each.
 
@@ -109,9 +110,10 @@ class Autoencoder(nn.Module):
             quantize: False passes continuous content to the generators, while the codebook has no vectors yet.
             style_back: whether to ask translations for their style, equation (5).
             content_back: whether to ask translations for their content, equation (6).
+            recolored: the images as the content encoder is to see them; as they are if None.
         """
         num_domains = len(self.config.domains)
-        content, features = self.content_encoder.with_features(images)
+        content, features = self.content_encoder.with_features(images if recolored is None else recolored)
         quantized = self.codebook(content)
         if not quantize:
             zero = torch.zeros_like(quantized.commitment)
