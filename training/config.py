@@ -25,6 +25,7 @@ class LossWeights(Frozen):
     content: float = Field(default=0.2, ge=0)
     cross_pixel: float = Field(default=0.0, ge=0, description="translations to the truth, for paired images")
     patch_nce: float = Field(default=0.0, ge=0, description="patches of translations to those of their sources")
+    total_variation: float = Field(default=0.0, ge=0, description="of translations: against fine noise")
 
 
 class WeightFile(Frozen):

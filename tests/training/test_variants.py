@@ -1,11 +1,13 @@
 """Every variant of the method is an option that trains: the same step, a falling loss, a gradient for every weight."""
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import imaging
 from pipelines.images_to_shards import build_shards
@@ -179,3 +181,19 @@ def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker
     for _ in range(3):
         metrics = stage.train_step(batch * 0 + 1)
     assert all(np.isfinite(float(value)) for value in metrics.values())
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced by the real compiler front end; its code generator would take a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, compiled = (
+        stage_of(
+            make_job("stage1", data=shards, model=None, recipe="laptop64", settings=[*TINY, f"compile={flag}"]), worker
+        )
+        for flag in ("false", "true")
+    )
+    batch = next(plain.batches(0))
+    first, second = plain.train_step(batch), compiled.train_step(batch)
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-4, rtol=1e-4)

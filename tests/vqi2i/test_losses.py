@@ -19,6 +19,7 @@ from vqi2i.losses import (
     fooling,
     generator_terms,
     gradient_penalty,
+    total_variation,
     weighted_sum,
 )
 from vqi2i.patch_nce import PatchNCE
@@ -65,6 +66,14 @@ def test_paired_images_are_compared_with_their_truth() -> None:
     terms = generator_terms(views, images, truth=partners)
     torch.testing.assert_close(terms["cross_pixel"], (views.translations - images).abs().mean())
     torch.testing.assert_close(terms["content"], (views.content - partners).abs().mean())
+
+
+def test_total_variation_counts_steps_between_neighbours() -> None:
+    images = torch.zeros(1, 3, 4, 4)
+    images[..., 2:] = 1.0  # one step in each row of three differences
+    torch.testing.assert_close(total_variation(images), torch.tensor(1 / 3))
+    terms = generator_terms(Autoencoder(TINY)(torch.rand(4, 3, 32, 32)), torch.rand(4, 3, 32, 32))
+    assert terms["total_variation"] > 0
 
 
 @pytest.mark.parametrize("game", ["hinge", "non_saturating"])
