@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -70,8 +71,9 @@ def build_stage(perceptual: PerceptualConfig, resolution: int, batch: int) -> St
     config: Stage1Config = stage1_paper256(DOMAINS).model_copy(
         update={"perceptual": perceptual, "crop": resolution, "batch_size": batch}
     )
-    nothing: Any = None  # a step reads no data, writes no checkpoint and reports to nobody
-    return Stage1(config, LocalWorker(nothing, nothing), nothing, {})
+    nothing: Any = None  # a step writes no checkpoint and reports to nobody
+    feed: Any = SimpleNamespace(epoch=1)  # and reads no data
+    return Stage1(config, LocalWorker(nothing, nothing), feed, {})
 
 
 def random_lpips(folder: Path) -> PerceptualConfig:

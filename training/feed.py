@@ -28,6 +28,7 @@ class ImageFeed:
         self.domains = domains
         self.crop = config.crop
         self.device = worker.device
+        self.epoch = max(reader.count("train", domain) for domain in domains)  # images of each domain
         self._batches = Batches(
             reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
             rank=worker.rank, world_size=worker.world_size, paired=config.pairing == "paired",

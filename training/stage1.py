@@ -15,6 +15,7 @@ from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
 from training.snapshots import reconstruction_psnr, translation_grid
+from training.usage import RollingUsage
 from training.worker import Worker
 from vqi2i import diff_augment
 from vqi2i.autoencoder import Autoencoder, Views
@@ -25,7 +26,7 @@ from vqi2i.layers import channels_last
 from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
-from vqi2i.quantizer import Usage, assignments
+from vqi2i.quantizer import assignments
 from vqi2i.recolor import NUM_DRAWS, recolor
 from vqi2i.rows import merge, part
 from vqi2i.style_prior import StylePrior
@@ -59,7 +60,7 @@ class Stage1:
         self.generators = nn.ModuleList([self.autoencoder, self.patch_nce])
         self.generator_adam = _adam(self.generators, config.optim)
         self.discriminator_adam = _adam(self.discriminator, config.discriminator_optim)
-        self.code_counts = torch.zeros(config.network.codebook_size, device=worker.device)  # since the last report
+        self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
@@ -195,7 +196,7 @@ class Stage1:
         codebook, vectors = self.autoencoder.codebook, _rows(content)
         counts, sums = assignments(vectors, tokens, codebook.size)
         self.worker.sum(counts, sums)
-        self.code_counts += counts
+        self.usage.add(counts, self.position)
         return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
@@ -220,12 +221,9 @@ class Stage1:
         return self.feed.batches(start)
 
     def measure(self) -> dict[str, float]:
-        """Codes used since the last call; held-out reconstruction with the averaged weights."""
-        usage = Usage.of(self.code_counts)
-        self.code_counts.zero_()
+        """Codes used over the last epoch; held-out reconstruction with the averaged weights."""
         return {
-            "codes_used": usage.used,
-            "perplexity": usage.perplexity,
+            **self.usage.figures(),
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
             "learning_rate": self.generator_adam.param_groups[0]["lr"],
         }
@@ -258,18 +256,18 @@ class Stage1:
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
         changing = {name: each.state_dict() for name, each in self._changing().items()}
-        return {"position": self.position, "code_counts": self.code_counts, **changing}
+        return {"position": self.position, **changing}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""
         self.position = state["position"]
-        self.code_counts.copy_(state["code_counts"])
         for name, changing in self._changing().items():
             changing.load_state_dict(state[name])
 
-    def _changing(self) -> dict[str, nn.Module | Adam]:
+    def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage]:
         return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
-                "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam}  # fmt: skip
+                "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam,
+                "usage": self.usage}  # fmt: skip
 
 
 def _adam(module: nn.Module, optim: OptimConfig) -> Adam:
