@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -184,9 +185,11 @@ def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # its tracer looks
 def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the real compiler front end; its code generator would take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it cannot trace the checks of shapes
     plain, compiled = (
         stage_of(
             make_job("stage1", data=shards, model=None, recipe="laptop64", settings=[*TINY, f"compile={flag}"]), worker
