@@ -47,6 +47,8 @@ class Shard(_Frozen):
     sha256: Sha256
     bytes: int = Field(gt=0)
     samples: int = Field(gt=0)
+    index_sha256: Sha256
+    index_bytes: int = Field(gt=0)
 
     @property
     def index_name(self) -> str:

@@ -63,12 +63,19 @@ def build_shard(job: ShardJob, out: Path, size: int, advance: Callable[[int], No
     if not made:
         path.unlink()
         return ShardResult(None, tuple(rejects), 0, 0)
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    shard = Shard(name=job.name, sha256=sha256, bytes=path.stat().st_size, samples=len(made))
-    write_table(out / shard.index_name, list(_index_rows(path, _suffix(job), made)), INDEX_SCHEMA)
+    index = (out / job.name).with_suffix(".parquet")
+    write_table(index, list(_index_rows(path, _suffix(job), made)), INDEX_SCHEMA)
+    shard = Shard(
+        name=job.name, sha256=_sha256(path), bytes=path.stat().st_size, samples=len(made),
+        index_sha256=_sha256(index), index_bytes=index.stat().st_size,
+    )  # fmt: skip
     enlarged, copied = sum(s.enlarged for _, s in made.values()), sum(s.copied for _, s in made.values())
     return ShardResult(shard, tuple(rejects), enlarged, copied)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _suffix(job: ShardJob) -> str:
