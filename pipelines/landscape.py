@@ -52,8 +52,6 @@ LIGHTING = {
     "grey": Light((0.88, 0.89, 0.90), 0.55, "dcdee2", 0.5, "fffef0"),
 }
 FOG = (0.6, 0.35, 0.12)  # how much of full haze lies before the far, the middle and the near ridge
-# Snow covers so much of what lies below it; were it opaque, winter would hide what summer shows.
-SNOW_ON_GROUND, SNOW_ON_TREES = 0.8, 0.4
 
 
 def render(content: Content, style: Style, *, height: int, width: int) -> Pixels:
@@ -77,7 +75,7 @@ def render(content: Content, style: Style, *, height: int, width: int) -> Pixels
             _paint_lake(image, x, y, content.lake, ridge, _mix(_rgb(palette.water), air, fog))
         for tree in content.trees:
             if tree.ridge == number:
-                _paint_tree(image, tree, ridge, _mix(_rgb(palette.trees), air, fog), snow)
+                _paint_tree(image, tree, ridge, _mix(_rgb(palette.trees), air, fog))
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     _paint_snowfall(image, style)
     return _grade(image, light)
@@ -112,11 +110,10 @@ def _paint_ridge(
     depth = y - crest
     lit = np.tanh(4 * (x - sun.x)) * np.tanh(np.gradient(crest, x[0, 1] - x[0, 0], axis=1))
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
-    surface = ground * shade[..., None]
+    cover = ground
     if snow is not None:
-        covered = SNOW_ON_GROUND * (depth < 0.02 + 0.3 * np.maximum(0.4 - crest, 0))
-        surface = _mix(surface, snow, covered)
-    np.copyto(image, surface, where=(depth > 0)[..., None])
+        cover = np.where((depth < 0.03 + 0.4 * np.maximum(0.42 - crest, 0))[..., None], snow, ground)
+    np.copyto(image, cover * shade[..., None], where=(depth > 0)[..., None])
 
 
 def _paint_lake(image: Canvas, x: np.ndarray, y: np.ndarray, lake: Lake, ridge: Ridge, water: Color) -> None:
@@ -126,21 +123,16 @@ def _paint_lake(image: Canvas, x: np.ndarray, y: np.ndarray, lake: Lake, ridge: 
     np.copyto(image, surface, where=(inside & (y > ridge.crest(x)))[..., None])
 
 
-def _paint_tree(image: Canvas, tree: Tree, ridge: Ridge, foliage: Color, snow: Color | None) -> None:
-    """A triangle or an ellipse on a trunk; snow lies within the crown, so that its outline stays."""
+def _paint_tree(image: Canvas, tree: Tree, ridge: Ridge, foliage: Color) -> None:
+    """A triangle or an ellipse on a trunk."""
     size, foot = tree.height, float(ridge.crest(tree.x)) + tree.sink
     trunk = np.array([(-0.06, -0.3), (0.06, -0.3), (0.06, 0), (-0.06, 0)])
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     if tree.kind == "fir":
         crown = np.array([(0, -1), (0.3, -0.12), (-0.3, -0.12)])
-        cap = np.array([(0, -0.9), (0.13, -0.5), (-0.13, -0.5)])
     else:
         crown = np.stack([0.34 * np.cos(angle), -0.62 + 0.38 * np.sin(angle)], axis=1)
-        cap = (crown * 0.8 - (0, 0.12))[crown[:, 1] < -0.66]
-    parts = [(trunk, 0.6 * foliage), (crown, foliage)]
-    if snow is not None:
-        parts.append((cap, _mix(foliage, snow, SNOW_ON_TREES)))
-    for outline, color in parts:
+    for outline, color in ((trunk, 0.6 * foliage), (crown, foliage)):
         points = (np.array([tree.x, foot]) + size * outline) * image.shape[0] * 2**FIXED_POINT
         cv2.fillPoly(image, [points.round().astype(np.int32)], color.tolist(), shift=FIXED_POINT)
 

@@ -24,11 +24,11 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         network=NetworkConfig(
             domains=tuple(domains), resolution=64, num_res_blocks=1, num_style_blocks=2, style_channels=16
         ),
-        optim=OptimConfig(learning_rate=8e-4),
+        optim=OptimConfig(learning_rate=1e-3),
         discriminator=DiscriminatorConfig(num_layers=2, norm="none"),
         discriminator_optim=OptimConfig(learning_rate=1e-3),
         schedule=ScheduleConfig(
-            images=8000, minutes=8.5, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
+            images=9000, minutes=8.5, warmup_images=200, log_every=900, sample_every=3600, save_every=1800
         ),
         weights=LossWeights(
             pixel=5,
@@ -39,7 +39,9 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
             style=1,
             content=0.5,
             patch_nce=1,
+            total_variation=1,
         ),
+        recolor=1,
         perceptual=PerceptualConfig(kind="multiscale"),
         codebook=CodebookConfig(start_at=240),
         game=GameConfig(discriminator_from=400, generator_from=600),
