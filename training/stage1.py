@@ -188,7 +188,7 @@ class Stage1:
         with torch.no_grad(), self._autocast():
             parts = self._parts(len(images))
             content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
-        self.autoencoder.codebook.start_from(self.worker.gather(_rows(content)), self._draws().generator("codebook"))
+        self.autoencoder.codebook.start_from(self._everyones(_rows(content)), self._draws().generator("codebook"))
 
     def _move_codebook(self, content: Tensor, tokens: Tensor) -> int:
         if not self._quantize:
@@ -197,7 +197,12 @@ class Stage1:
         counts, sums = assignments(vectors, tokens, codebook.size)
         self.worker.sum(counts, sums)
         self.usage.add(counts, self.position)
-        return codebook.follow(counts, sums, self.worker.gather(vectors), self._draws().generator("codebook"))
+        return codebook.follow(counts, sums, self._everyones(vectors), self._draws().generator("codebook"))
+
+    def _everyones(self, rows: Tensor) -> Tensor:
+        """Rows of all workers, domain by domain, as one worker with the whole batch would have them."""
+        shares = self.worker.gather(rows).unflatten(0, (self.worker.world_size, len(self.config.network.domains), -1))
+        return shares.transpose(0, 1).flatten(0, 2)
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
