@@ -104,7 +104,8 @@ def _paint_ridge(
 ) -> None:
     """Ground from the crest down, brighter where the slope faces the sun.
 
-    Snow lies in a band along the crest that is broader the higher the crest is: it follows from what summer shows too.
+    Snow lies along the crest and thins out downhill, further down the higher the crest is: it follows from what summer
+    shows too.
     """
     crest = ridge.crest(x).astype(np.float32)
     depth = y - crest
@@ -112,7 +113,7 @@ def _paint_ridge(
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
     cover = ground
     if snow is not None:
-        cover = np.where((depth < 0.03 + 0.4 * np.maximum(0.42 - crest, 0))[..., None], snow, ground)
+        cover = _mix(ground, snow, np.clip(1 - depth / (0.03 + 0.5 * np.maximum(0.4 - crest, 0)), 0, 1))
     np.copyto(image, cover * shade[..., None], where=(depth > 0)[..., None])
 
 

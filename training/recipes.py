@@ -28,7 +28,7 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         discriminator=DiscriminatorConfig(num_layers=2, norm="none"),
         discriminator_optim=OptimConfig(learning_rate=1e-3),
         schedule=ScheduleConfig(
-            images=9000, minutes=8.5, warmup_images=200, log_every=900, sample_every=3600, save_every=1800
+            images=8000, minutes=8, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
         ),
         weights=LossWeights(
             pixel=5,
