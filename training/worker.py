@@ -15,7 +15,7 @@ from imaging.codec import Pixels
 from training import checkpoint
 from training.checkpoint import Checkpointed, CheckpointFolder
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 
 
 class Saved(Checkpointed, Protocol):
@@ -87,11 +87,11 @@ class Worker(ABC):
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors give back: returning and fetching it costs about a tenth of a step on CPUs."""
+    """Let glibc keep what tensors give back: returning and fetching it costs a tenth to half of a step on CPUs."""
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that glibc takes
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_MMAP_MAX, 0)  # mappings of their own go back at once
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never
     except (OSError, AttributeError):  # not glibc
         return
 
