@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -76,9 +76,21 @@ def normalise(
     if shared is not None:
         return shared(x, num_groups, weight, bias, eps)
     if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
-        y = F.group_norm(x.contiguous(), num_groups, weight, bias, eps)
+        y = F.group_norm(cast(Tensor, _Contiguous.apply(x)), num_groups, weight, bias, eps)
         return y.contiguous(memory_format=torch.channels_last)
     return F.group_norm(x, num_groups, weight, bias, eps)
+
+
+class _Contiguous(torch.autograd.Function):
+    """A contiguous copy of a channels-last tensor; its gradient is channels-last again, as convolutions want it."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Tensor) -> Tensor:
+        return args[0].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0].contiguous(memory_format=torch.channels_last)
 
 
 def adain(x: Tensor, parameters: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Perceptual distances for the reconstruction term, one that needs no download and LPIPS from files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -62,15 +63,20 @@ class LPIPS(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Distance of each image to its target (b, 3, h, w) in [-1, 1], averaged to a scalar."""
-        x = (torch.cat([images, targets]) - self.get_buffer("mean")) / self.get_buffer("std")
+        """Distance of each image to its target (b, 3, h, w) in [-1, 1], a constant, averaged to a scalar."""
+        with torch.no_grad():  # half of the way back
+            wanted = list(self._features(targets))
         total = images.new_zeros(())
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            a, b = F.normalize(x, dim=1, eps=1e-10).chunk(2)
+        for index, (found, sought) in enumerate(zip(self._features(images), wanted, strict=True)):
             head = self.get_buffer(f"head{index}")
-            total = total + torch.einsum("bchw,c->bhw", (a - b).pow(2), head).mean()
+            total = total + torch.einsum("bchw,c->bhw", (found - sought).pow(2), head).mean()
         return total
+
+    def _features(self, images: Tensor) -> Iterator[Tensor]:
+        x = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        for stage in self.stages:
+            x = stage(x)
+            yield F.normalize(x, dim=1, eps=1e-10)
 
 
 def _vgg_stages() -> list[nn.Sequential]:

@@ -185,7 +185,10 @@ def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # its tracer looks
+@pytest.mark.filterwarnings(  # its tracer looks at gradients and makes an instance of what has none
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+    "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning",
+)
 def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the real compiler front end; its code generator would take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
