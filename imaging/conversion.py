@@ -37,13 +37,8 @@ def to_rgb(data: bytes, background: Color) -> np.ndarray:
     """
     header = read_header(data)
     try:
-        image = _load(data)
-        if header.deep:
-            del image  # it was read to find damage; its 8 bits may be the wrong ones
-            image = _load_deep(data)
-        if header.orientation in _UPRIGHT:
-            image = image.transpose(_UPRIGHT[header.orientation])
-        return _flatten(*_colors(image, header), background)
+        # Nested, so that no step's result outlives the next: 50 megapixels are 200 MB in each of them.
+        return _flatten(*_colors(_upright(data, header), header), background)
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
@@ -80,6 +75,14 @@ def _load(data: bytes) -> Image.Image:
         return image
 
 
+def _upright(data: bytes, header: Header) -> Image.Image:
+    image = _load(data)
+    if header.deep:
+        del image  # it was read to find damage; its 8 bits may be the wrong ones
+        image = _load_deep(data)
+    return image.transpose(_UPRIGHT[header.orientation]) if header.orientation in _UPRIGHT else image
+
+
 def _load_deep(data: bytes) -> Image.Image:
     """Scale 16 bits to 8: the full range stays the full range, unlike where Pillow clips."""
     deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -100,16 +103,20 @@ def _colors(image: Image.Image, header: Header) -> tuple[Image.Image, Image.Imag
     if image.mode in {"La", "RGBa"}:
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])  # alpha had been multiplied in
     if header.alpha:
-        image = image.convert("RGBA")
+        image = _as(image, "RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
     if not header.profile:
-        return image.convert("RGB"), alpha
-    image = image.convert({"GRAY": "L", "CMYK": "CMYK"}.get(color_space(header.profile), "RGB"))
+        return _as(image, "RGB"), alpha
+    image = _as(image, {"GRAY": "L", "CMYK": "CMYK"}.get(color_space(header.profile), "RGB"))
     profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(header.profile)), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     assert converted is not None
     return converted, alpha
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _flatten(image: Image.Image, alpha: Image.Image | None, background: Color) -> np.ndarray:

@@ -3,13 +3,14 @@
 import io
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
-_NOT_CMYK = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
+_GRAY = frozenset({"1", "I;16", "I;16B", "L", "LA", "La"})
+_NOT_CMYK = _GRAY | {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 
 
 class ImageError(ValueError):
@@ -73,6 +74,8 @@ def read_header(data: bytes) -> Header:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"the image is larger than {MAX_PIXELS // 10**6} megapixels", "too_large") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"the header is damaged, or of a kind of {kind} that cannot be read") from error
     except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
         raise ImageError(f"the header is damaged ({error})") from error
 
@@ -149,4 +152,4 @@ def _fits(profile: bytes, mode: str) -> bool:
     except (OSError, ImageCms.PyCMSError):
         return False
     # Gray pixels and palettes may be given an RGB profile, for they are RGB of a kind.
-    return mode in {"RGB": _NOT_CMYK, "GRAY": {"1", "L", "LA", "La"}, "CMYK": {"CMYK"}}.get(space, ())
+    return mode in {"RGB": _NOT_CMYK, "GRAY": _GRAY, "CMYK": {"CMYK"}}.get(space, ())

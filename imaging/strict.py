@@ -11,7 +11,8 @@ from imaging.header import Header, ImageError, read_header
 
 # What the C libraries write when they go on after damage; libjpeg has no other way to tell.
 _COMPLAINT = re.compile(
-    rb"^(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS|libpng |tempfile\.tif).*\n?",
+    rb"^(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS"
+    rb"|libpng error|libpng warning: IDAT|tempfile\.tif).*\n?",
     re.MULTILINE,
 )
 

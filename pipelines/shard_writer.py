@@ -1,5 +1,6 @@
 """One shard: check and scale its images, write the tar, then the index whose mark makes it count."""
 
+import re
 import tarfile
 import warnings
 import zlib
@@ -14,6 +15,8 @@ from pipelines.mark import Mark, Tally, Tar, marked, read_mark
 from pipelines.plan import Entry, Reject, ShardJob
 from pipelines.sample import Sample, Unusable, prepare
 from pipelines.schema import BuildOptions, Shard
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory, different in every run
 
 
 class ShardResult(NamedTuple):
@@ -59,7 +62,7 @@ def build_shard(
                 sample = prepare(entry, job, options)
             except Unusable as unusable:
                 reason, detail = unusable.args
-                rejects.append((entry.source, reason, detail))
+                rejects.append((entry.source, reason, _ADDRESS.sub("", detail)))
             else:
                 tar.write({"__key__": entry.key, suffix(job): sample.data})
                 stored[entry.key] = _Stored.of(entry, sample)
