@@ -164,7 +164,7 @@ def _finalize(
         domains=domains,
         options=options,
         plan=plan.sha256,
-        splits=_splits(domains, plan, results),
+        splits=_splits(domains, plan, results, rejects),
         rejects=dict(sorted(Counter(reject.reason for reject in rejects).items())),
         rejects_sha256=sha256_of(out / REJECTS_NAME),
         statistics={domain: tally.statistics() for domain, tally in tallies.items()},
@@ -186,7 +186,7 @@ def _check_rejects(out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_
 
 
 def _splits(
-    domains: tuple[str, ...], plan: Plan, results: Sequence[ShardResult]
+    domains: tuple[str, ...], plan: Plan, results: Sequence[ShardResult], rejects: Sequence[Reject]
 ) -> dict[Split, dict[str, tuple[Shard, ...]]]:
     made = [(job, result.shard) for job, result in zip(plan.jobs, results, strict=True) if result.shard]
     splits: dict[Split, dict[str, tuple[Shard, ...]]] = {
@@ -194,7 +194,9 @@ def _splits(
         for split in SPLITS
     }
     if empty := [domain for domain, shards in splits["train"].items() if not shards]:
+        reasons = Counter(reject.reason for reject in rejects if reject.domain == empty[0]).most_common()
+        because = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
         raise ValueError(
-            f"no image of domain {empty[0]} is left for training: give more images or a lower test fraction"
+            f"no image of domain {empty[0]} is left for training{because}: give more images or a lower test fraction"
         )
     return splits
