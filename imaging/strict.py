@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,16 +54,16 @@ def _check_png(data: bytes) -> None:
 @contextmanager
 def _listening(complaints: list[str]) -> Iterator[None]:
     """Collect the lines of _COMPLAINT that anything in this process writes to standard error."""
-    stderr = os.dup(2)
-    heard = os.memfd_create("stderr")
-    os.dup2(heard, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        text = os.pread(heard, os.fstat(heard).st_size, 0)
-        complaints += [line.decode(errors="replace").strip() for line in _COMPLAINT.findall(text)]
-        if others := _COMPLAINT.sub(b"", text):
-            os.write(stderr, others)
-        os.close(heard)
-        os.close(stderr)
+    with tempfile.TemporaryFile() as heard:
+        stderr = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            heard.seek(0)
+            text = heard.read()
+            complaints += [line.decode(errors="replace").strip() for line in _COMPLAINT.findall(text)]
+            if others := _COMPLAINT.sub(b"", text):
+                os.write(2, others)

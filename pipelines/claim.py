@@ -12,7 +12,7 @@ from pipelines.plan import Plan
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
 
 _PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
-_HASHES_NAME = "hashes"  # so does this folder, which is there while the inputs are read
+_HASHES_NAME = "hashes.partial"  # so does this folder, if nothing else is there yet
 
 
 def hashes_folder(out: Path) -> Path:
@@ -35,6 +35,13 @@ def check_folders(domains: Mapping[str, Path], out: Path) -> None:
     for domain, folder in domains.items():
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
+
+
+def _may_be_ours(out: Path) -> bool:
+    if not out.is_dir():
+        return False
+    names = {path.name for path in out.iterdir()}
+    return bool(names & {_PLAN_NAME, MANIFEST_NAME}) or names <= {_HASHES_NAME}
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class _Seen(NamedTuple):
 
 def list_files(folder: Path) -> list[Path | InputFile]:
     """Everything below `folder`, by name; what need not be opened is judged. Links to folders are followed once."""
-    return list(_walk(folder, folder, set()))
+    return list(_walk(folder))
 
 
 def read_files(
@@ -89,24 +89,27 @@ def read_files(
                 advance(1)
 
 
-def _walk(directory: Path, folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path | InputFile]:
-    try:
-        facts = directory.stat()
-        if (facts.st_dev, facts.st_ino) in entered:
-            yield _unusable(directory, folder, "unreadable", "a link to a folder that is read already")
-            return
-        entered.add((facts.st_dev, facts.st_ino))
-        entries = sorted(directory.iterdir(), key=lambda path: os.fsencode(path.name))
-    except OSError as error:
-        yield _unusable(directory, folder, "unreadable", error.strerror or str(error))
-        return
-    for path in entries:
-        if path.name.startswith("."):
+def _walk(folder: Path) -> Iterator[Path | InputFile]:
+    entered: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        path = waiting.pop()
+        if path != folder and path.name.startswith("."):
             yield _unusable(path, folder, "hidden", "its name begins with a dot")
-        elif os.path.isdir(path):  # noqa: PTH112 -- Path.is_dir raises on a link that leads to itself
-            yield from _walk(path, folder, entered)
-        else:
+        elif not os.path.isdir(path):  # noqa: PTH112 -- Path.is_dir raises on a link that leads to itself
             yield path
+        else:
+            try:
+                facts = path.stat()
+                known = (facts.st_dev, facts.st_ino) in entered
+                entered.add((facts.st_dev, facts.st_ino))
+                inside = [] if known else sorted(path.iterdir(), key=lambda p: os.fsencode(p.name), reverse=True)
+            except OSError as error:
+                yield _unusable(path, folder, "unreadable", error.strerror or str(error))
+                continue
+            waiting += inside
+            if known:
+                yield _unusable(path, folder, "unreadable", "a link to a folder that is read already")
 
 
 def _look(path: Path | InputFile, folder: Path, cache: HashCache) -> _Seen:

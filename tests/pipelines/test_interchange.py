@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 
@@ -30,9 +31,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def shown(reader: ShardReader) -> dict[str, np.ndarray]:
     """Pixels of all training images by key, as our reader shows them."""
     found: dict[str, np.ndarray] = {}
-    for domain in reader.manifest.domains:
-        table = reader._index("train", domain)
-        found |= {str(key): reader.read("train", domain, number) for number, key in enumerate(table.key)}
+    for domain, shards in reader.manifest.splits["train"].items():
+        keys = [key for shard in shards for key in pq.read_table(reader.root / shard.index_name)["key"].to_pylist()]
+        found |= {key: reader.read("train", domain, number) for number, key in enumerate(keys)}
     return found
 
 

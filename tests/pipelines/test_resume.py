@@ -88,7 +88,7 @@ def test_killed_at_ten_moments_it_ends_with_the_same_bytes_and_keeps_what_was_do
         time.sleep((attempt + random_moments.random()) / 10 * duration)
         process.kill()
         process.communicate()
-        marks = [path for path in sorted(out.rglob("[0-9]*.parquet")) if path.parent.name != "hashes"]
+        marks = [path for path in sorted(out.rglob("[0-9]*.parquet")) if path.parent.name != "hashes.partial"]
         finished = [*marks, *(tar for mark in marks if (tar := mark.with_suffix(".tar")).exists())]
         before = identities(finished)
         report = build_shards({d: folders / d for d in ("a", "b")}, out=out, **SETTINGS)
@@ -143,7 +143,7 @@ def test_hashes_survive_an_interruption_and_a_changed_file_is_named(
 
     with pytest.raises(KeyboardInterrupt):
         build_shards({"a": folder}, out=out, reading=interrupt, **SETTINGS)
-    assert {path.name for path in out.iterdir()} == {"hashes"}
+    assert {path.name for path in out.iterdir()} == {"hashes.partial"}
     changed = folder / "0003.png"
     facts = changed.stat()
     data = bytearray(changed.read_bytes())
