@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -24,10 +25,59 @@ def conclude(result: dict[str, Any], *, as_json: bool, sentence: str) -> None:
         sys.stdout.write(sentence + "\n")
 
 
+Tell = Callable[[int, int], None]  # told (things done, things in all)
+
+_LINE_EVERY = 30.0  # seconds
+
+
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with a count and the time left; yields a function that takes (done, total)."""
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def progress(title: str) -> Iterator[Tell]:
+    """A bar with a count, the rate and the time left; yields a function that takes (done, total)."""
+    with stages(title) as (tell,):
+        yield tell
+
+
+@contextmanager
+def stages(*titles: str) -> Iterator[tuple[Tell, ...]]:
+    """A bar for each of several stages, shown once it is told of; a line now and then where there is no terminal."""
+    if not console.is_terminal:
+        yield tuple(_Lines(title).tell for title in titles)
+        return
+    columns = (
+        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield tuple(_Bar(bar, title).tell for title in titles)
+
+
+class _Bar:
+    """One line of a display."""
+
+    def __init__(self, bar: Progress, title: str):
+        self._bar = bar
+        self._task = bar.add_task(title, total=None, visible=False, rate="")
+
+    def tell(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total, visible=True)
+        if speed := self._bar.tasks[self._task].speed:
+            self._bar.update(self._task, rate=f"{speed:,.0f}/s")
+
+
+class _Lines:
+    """Progress for log files."""
+
+    def __init__(self, title: str):
+        self._title = title
+        self._start = self._said = time.monotonic()
+        self._first: int | None = None
+
+    def tell(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._start, self._said = done, now, now
+        if now - self._said < _LINE_EVERY or done == self._first:
+            return
+        rate = (done - self._first) / (now - self._start)
+        console.print(f"{self._title}: {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:,.0f} s left")
+        self._said = now

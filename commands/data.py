@@ -1,13 +1,14 @@
-"""vqi2i data: make, shard and look at images."""
+"""vqi2i data: make, shard, look at and verify images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.console import JsonOption, conclude, console, progress
+from commands.console import JsonOption, conclude, console, progress, stages
 
-app = typer.Typer(no_args_is_help=True, help="Make, shard and look at image data.")
+app = typer.Typer(no_args_is_help=True, help="Make, shard, look at and verify image data.")
 
 
 @app.command()
@@ -33,33 +34,50 @@ def synthesize(
 
 @app.command()
 def shard(
-    domain: Annotated[list[str], typer.Option(help="NAME=FOLDER of one domain's images; give it twice or more.")],
     out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    domain: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of one domain's images; repeat it.")] = None,
+    split_halves: Annotated[
+        str | None,
+        typer.Option(metavar="LEFT,RIGHT=FOLDER", help="Side-by-side images: their halves are two paired domains."),
+    ] = None,
     size: Annotated[int, typer.Option(help="Short side of the stored images in pixels.")] = 256,
     test: Annotated[float, typer.Option(help="Share of images held out for testing.")] = 0.1,
     paired: Annotated[bool, typer.Option("--paired", help="Images of the same name show the same thing.")] = False,
-    labels: Annotated[list[str] | None, typer.Option(help="A domain whose images are label maps.")] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="A domain whose images are label maps; repeat it.")] = None,
+    background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "#ffffff",
+    min_side: Annotated[int, typer.Option(help="Leave out images with a shorter side than this.")] = 16,
+    max_aspect: Annotated[float, typer.Option(help="Leave out images that are longer than this many to 1.")] = 8,
+    shard_samples: Annotated[int, typer.Option(help="Images in a shard.")] = 2048,
     max_reject_fraction: Annotated[float, typer.Option(help="Fail if a larger share cannot be used.")] = 0.1,
     workers: Annotated[int, typer.Option(min=0, help="Ray tasks at once; 0 builds in this process.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Turn folders of images into WebDataset shards with a manifest and an index.
 
+    Every file is looked at: what cannot be used is listed in OUT/rejects.parquet with the reason. The same command
+    again continues an interrupted build, to the same bytes.
+
     Example: vqi2i data shard --domain summer=photos/summer --domain winter=photos/winter --out shards --size 64
+
+    Example: vqi2i data shard --split-halves photo,label=facades --labels label --out shards
     """
     from pipelines.images_to_shards import build_shards
 
-    folders = parse_domains(domain)
-    with progress("building shards") as tell:
+    if (split_halves is None) == (not domain):
+        raise ValueError("give either --domain NAME=FOLDER for each domain, or --split-halves LEFT,RIGHT=FOLDER")
+    folders = parse_halves(split_halves) if split_halves else parse_domains(domain or [])
+    with stages("reading files", "building shards") as (reading, tell):
         report = build_shards(
-            folders, out=out, size=size, test_fraction=test, local=workers == 0, progress=tell,
-            max_reject_fraction=max_reject_fraction, paired=paired, labels=labels or [],
+            folders, out=out, workers=workers, reading=reading, progress=tell, max_reject_fraction=max_reject_fraction,
+            size=size, test_fraction=test, shard_samples=shard_samples, paired=paired,
+            split_halves=split_halves is not None, labels=labels or [], background=background.lower(),
+            min_side=min_side, max_aspect=max_aspect,
         )  # fmt: skip
     manifest = report.manifest
     counts = {f"{split}/{d}": manifest.count(split, d) for split in ("train", "test") for d in manifest.domains}
     result = {"out": out, "fingerprint": manifest.fingerprint, "images": counts, "rejects": manifest.rejects}
     held = ", ".join(f"{count} {name}" for name, count in counts.items())
-    rejected = f"; not used: {dict(manifest.rejects)}, see rejects.parquet" if manifest.rejects else ""
+    rejected = f"; not used: {_counts(manifest.rejects)}, see rejects.parquet" if manifest.rejects else ""
     conclude(result, as_json=as_json, sentence=f"{out}: {held}{rejected}")
 
 
@@ -76,7 +94,7 @@ def inspect(
     from rich.table import Table
 
     import imaging
-    from pipelines.images_to_shards import contact_sheet, describe
+    from pipelines.describe import contact_sheet, describe
     from pipelines.schema import Manifest
 
     manifest = Manifest.load(data)
@@ -87,8 +105,67 @@ def inspect(
     for row in rows:
         table.add_row(row.split, row.domain, str(row.images), str(row.shards), f"{row.bytes / 1e6:.2f}")
     console.print(table)
-    result = {"fingerprint": manifest.fingerprint, "rows": [row._asdict() for row in rows], "sheet": sheet}
+    pixels = Table("domain", "mean RGB", "std RGB", "sources by short side", "what was done")
+    for name, found in manifest.statistics.items():
+        mean, std = (" ".join(f"{value:.0f}" for value in values) for values in (found.mean, found.std))
+        sides = {f"{low}-{2 * low - 1} px": count for low, count in found.short_sides.items()}
+        pixels.add_row(name, mean, std, _counts(sides), _counts(found.changes))
+    console.print(pixels)
+    console.print(f"not used: {_counts(manifest.rejects) or 'nothing'}")
+    options = manifest.options.model_dump(exclude_defaults=True)
+    console.print(f"options: {', '.join(f'{name} {value}' for name, value in options.items())}")
+    console.print(f"versions: {', '.join(f'{name} {value}' for name, value in manifest.versions.items())}")
+    result = {
+        "fingerprint": manifest.fingerprint, "rows": [row._asdict() for row in rows], "rejects": manifest.rejects,
+        "statistics": {name: found.model_dump() for name, found in manifest.statistics.items()}, "sheet": sheet,
+    }  # fmt: skip
     conclude(result, as_json=as_json, sentence=f"contact sheet: {sheet}")
+
+
+@app.command()
+def verify(data: Annotated[Path, typer.Argument(help="Folder of shards.")], as_json: JsonOption = False) -> None:
+    """Read every byte of a data set again and compare it with what was written; exit code 2 names what is damaged.
+
+    Example: vqi2i data verify shards
+    """
+    from pipelines.schema import Manifest
+    from pipelines.verify import verify as check
+
+    with progress("verifying") as tell:
+        damages = check(data, tell)
+    if damages:
+        for damage in damages[1:]:
+            console.print(str(damage), markup=False)
+        more = f", and {len(damages) - 1} more damages, listed above" if len(damages) > 1 else ""
+        raise ValueError(
+            f"{data} is damaged: {damages[0]}{more}; restore these files from a copy, or delete them and run "
+            "`vqi2i data shard` again"
+        )
+    manifest = Manifest.load(data)
+    shards = list(manifest.shards())
+    result = {
+        "fingerprint": manifest.fingerprint, "images": sum(shard.samples for shard in shards), "shards": len(shards),
+        "bytes": sum(shard.bytes + shard.index_bytes for shard in shards),
+    }  # fmt: skip
+    sentence = f"{data}: {result['images']} images in {result['shards']} shards are as they were written"
+    conclude(result, as_json=as_json, sentence=sentence)
+
+
+def parse_halves(setting: str) -> dict[str, Path]:
+    """A LEFT,RIGHT=FOLDER setting as a mapping of two domains to one folder.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    names, _, folder = setting.partition("=")
+    left, _, right = names.partition(",")
+    if not (left and right and folder) or left == right:
+        raise ValueError(f"--split-halves {setting!r} is not of the form LEFT,RIGHT=FOLDER")
+    return {left: Path(folder), right: Path(folder)}
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in numbers.items())
 
 
 def parse_domains(settings: list[str]) -> dict[str, Path]:

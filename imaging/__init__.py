@@ -1,8 +1,9 @@
 """Bytes, pixels and tensors: the one place where an image is decoded, resized or encoded."""
 
-from imaging.codec import SUFFIXES, ImageError, decode, encode, read, write
+from imaging.codec import SUFFIXES, decode, encode, read, write
 from imaging.geometry import center_crop, fit, resize_short_side
 from imaging.grid import grid
+from imaging.header import ImageError
 from imaging.tensors import to_pixels, to_tensor
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Encoded bytes to uint8 RGB pixels and back.
 
 Building, training, evaluation and serving share this decoder: OpenCV and Pillow disagree on EXIF orientation,
-16-bit depth and truncated files, so two decoders would mean two data sets.
+16-bit depth and truncated files, so two decoders would mean two data sets. OpenCV decodes what it shows as it is
+meant, `imaging.conversion` the rest.
 """
 
 import os
@@ -9,33 +10,40 @@ from pathlib import Path
 
 import numpy as np
 
+from imaging.header import MAX_PIXELS, ImageError
+
 # Read once by OpenCV when it is loaded: a header that promises more is refused before memory is taken.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(50_000_000))
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
 
+from imaging.conversion import Color, shown_by_opencv, to_rgb
+
 Pixels = np.ndarray  # uint8, (height, width, 3), RGB
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+WHITE: Color = (255, 255, 255)
 _FORMATS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 
-class ImageError(ValueError):
-    """The bytes are not an image that can be used; the message says why in one sentence."""
+def decode(data: bytes, background: Color = WHITE) -> Pixels:
+    """Decode an image file's bytes to uint8 RGB pixels (height, width, 3).
 
-
-def decode(data: bytes) -> Pixels:
-    """Decode an image file's bytes to uint8 RGB pixels (height, width, 3), EXIF orientation applied.
+    EXIF orientation is applied, alpha flattened on `background`, colour profiles and CMYK become sRGB, and 16 bits
+    are scaled to 8.
 
     Raises:
-        ImageError: the bytes are empty, truncated, too large (above 50 megapixels) or no image at all.
+        ImageError: the bytes are empty, cut short, too large (above 50 megapixels), several pictures in one or no
+            image at all; `reason` says which.
     """
     if not data:
-        raise ImageError("the file is empty")
+        raise ImageError("the file is empty", "empty")
+    if not shown_by_opencv(data):
+        return to_rgb(data, background)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise ImageError("the image is larger than 50 megapixels or its header is damaged") from error
+        raise ImageError("the image is larger than 50 megapixels or its header is damaged", "too_large") from error
     if pixels is None:
         raise ImageError("the file is not an image or is cut short")
     return pixels
@@ -65,7 +73,7 @@ def read(path: Path) -> Pixels:
     try:
         return decode(Path(path).read_bytes())
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+        raise ImageError(f"{path}: {error}", error.reason) from error
 
 
 def write(path: Path, pixels: Pixels) -> None:

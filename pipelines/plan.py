@@ -1,16 +1,15 @@
 """The plan of a data set: which image goes into which shard, decided by the content of the files alone."""
 
-import hashlib
-import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
 
-from imaging.codec import SUFFIXES
+from pipelines.inputs import IGNORED, HashCache, InputFile, list_files, read_files
+from pipelines.progress import Progress, counter
 from pipelines.schema import SPLITS, BuildOptions, Split, canonical_sha256
 
-_log = logging.getLogger(__name__)
+Half = Literal["left", "right"]
 
 
 class Reject(NamedTuple):
@@ -28,6 +27,7 @@ class Entry(NamedTuple):
     key: str
     path: Path
     source: str
+    sha256: str  # of the file
 
 
 class ShardJob(NamedTuple):
@@ -38,6 +38,12 @@ class ShardJob(NamedTuple):
     domain: str
     entries: tuple[Entry, ...]
     labels: bool = False  # stored without loss and scaled without mixing colours
+    half: Half | None = None  # of the file that is the image; None: all of it
+
+    @property
+    def index_name(self) -> str:
+        """Path of the shard's index below the data set's root."""
+        return self.name.removesuffix(".tar") + ".parquet"
 
 
 class Plan(NamedTuple):
@@ -45,31 +51,40 @@ class Plan(NamedTuple):
 
     jobs: tuple[ShardJob, ...]
     rejects: tuple[Reject, ...]
-    files: int
-    sha256: str  # of the options and of every file's domain, name and content
+    files: int  # that were meant as images, once for each domain
+    sha256: str  # of the options and of every such file's domain, name and content
 
 
-class _File(NamedTuple):
-    path: Path
-    source: str
-    sha256: str  # empty if the file is unusable
-    reason: str
-    detail: str
+class _Subject(NamedTuple):
+    """What gets one key: an image, or the images of a pair by domain."""
+
+    sha256: str
+    files: dict[str, InputFile]
 
 
-def make_plan(domains: Mapping[str, Path], options: BuildOptions) -> Plan:
-    """List and hash the images of every domain and deal them to splits and shards.
+def make_plan(
+    domains: Mapping[str, Path], options: BuildOptions, cache: HashCache, reading: Progress | None = None
+) -> Plan:
+    """List and hash the files of every domain and deal the images to splits and shards.
 
     The split follows from the content's hash, so equal images never lie in both; the order inside is that of the hash.
     Small folders could leave a domain without a test image by chance: its last image by hash is one then.
 
+    Args:
+        domains: existing folders by name; with `split_halves` the same one for both.
+        options: of the build.
+        cache: of the files' hashes.
+        reading: told (files hashed, files in all).
+
     Raises:
-        ValueError: a folder does not exist or holds no image, or no two images of paired folders have the same name.
+        ValueError: a folder holds no image, or no two images of paired folders have the same name.
     """
-    if unknown := set(options.labels) - set(domains):
-        raise ValueError(f"labels name no domain: {', '.join(sorted(unknown))}; the domains are {', '.join(domains)}")
-    found = {domain: _hash_all(_list_images(domain, folder), folder) for domain, folder in domains.items()}
-    streams, rejects = _pair(found) if options.paired else _alone(found)
+    found = _read(domains, cache, reading)
+    deal = _halve if options.split_halves else _pair if options.paired else _alone
+    streams, rejects = deal({domain: [f for f in files if not f.reason] for domain, files in found.items()})
+    rejects += [
+        Reject(f.source, domain, f.reason, f.detail) for domain, files in found.items() for f in files if f.reason
+    ]
     tested = _tested(streams, options.test_fraction)
     jobs: list[ShardJob] = []
     planned = 0
@@ -80,107 +95,96 @@ def make_plan(domains: Mapping[str, Path], options: BuildOptions) -> Plan:
             planned += len(part)
             for domain in subjects[0].files if subjects else ():
                 files = [subject.files[domain] for subject in part]
-                entries = [Entry(key, file.path, file.source) for key, file in zip(keys, files, strict=True)]
-                jobs += _jobs(split, domain, entries, options)
-    identity = {domain: [(f.source, f.sha256) for f in files] for domain, files in found.items()}
+                entries = [Entry(key, f.path, f.source, f.sha256) for key, f in zip(keys, files, strict=True)]
+                jobs += _jobs(split, domain, entries, options, _half(domain, domains, options))
+    meant = {domain: [file for file in files if file.reason not in IGNORED] for domain, files in found.items()}
+    identity = {domain: [(file.source, file.sha256) for file in files] for domain, files in meant.items()}
     sha256 = canonical_sha256([options.model_dump(), list(domains), identity])
-    return Plan(tuple(jobs), tuple(rejects), sum(map(len, found.values())), sha256)
+    return Plan(tuple(jobs), tuple(rejects), sum(map(len, meant.values())), sha256)
 
 
-def _jobs(split: Split, domain: str, entries: list[Entry], options: BuildOptions) -> list[ShardJob]:
+def _read(domains: Mapping[str, Path], cache: HashCache, reading: Progress | None) -> dict[str, list[InputFile]]:
+    """The files of every domain; each folder is read once."""
+    listed = {folder: list_files(folder) for folder in domains.values()}
+    advance = counter(reading, total=sum(map(len, listed.values())))
+    found = {folder: list(read_files(paths, folder, cache, advance)) for folder, paths in listed.items()}
+    for domain, folder in domains.items():
+        if all(file.reason for file in found[folder]):
+            counts = Counter(file.reason for file in found[folder]).most_common()
+            other = f", but {', '.join(f'{count} {reason}' for reason, count in counts)}" if counts else ""
+            raise ValueError(f"the folder of domain {domain}, {folder}, holds no image{other}: give a folder of images")
+    return {domain: found[folder] for domain, folder in domains.items()}
+
+
+def _half(domain: str, domains: Mapping[str, Path], options: BuildOptions) -> Half | None:
+    if not options.split_halves:
+        return None
+    return "left" if domain == next(iter(domains)) else "right"
+
+
+def _jobs(split: Split, domain: str, entries: list[Entry], options: BuildOptions, half: Half | None) -> list[ShardJob]:
     return [
         ShardJob(
             f"{split}/{domain}/{number:06d}.tar", split, domain,
-            tuple(entries[start : start + options.shard_samples]), domain in options.labels,
+            tuple(entries[start : start + options.shard_samples]), domain in options.labels, half,
         )
         for number, start in enumerate(range(0, len(entries), options.shard_samples))
     ]  # fmt: skip
 
 
-def _list_images(domain: str, folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
-    visible = [p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    files = [path for path in visible if path.is_file() or (path.is_symlink() and not path.is_dir())]
-    images = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise ValueError(f"the folder of domain {domain}, {folder}, holds no image ({', '.join(sorted(SUFFIXES))})")
-    if len(files) > len(images):
-        _log.info("%s: %d files without an image's suffix are ignored", folder, len(files) - len(images))
-    return images
-
-
-def _hash_all(paths: list[Path], folder: Path) -> list[_File]:
-    with ThreadPoolExecutor(4, "hash") as pool:
-        return list(pool.map(lambda path: _hash(path, folder), paths))
-
-
-def _hash(path: Path, folder: Path) -> _File:
-    # File names are bytes: what is no UTF-8 is escaped, for the reports and indexes hold text.
-    source = path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
-    try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            empty = stream.tell() == 0
-    except OSError as error:
-        return _File(path, source, "", "unreadable", error.strerror or str(error))
-    return _File(path, source, "", "empty", "the file has 0 bytes") if empty else _File(path, source, digest, "", "")
-
-
-class _Subject(NamedTuple):
-    """What gets one key: an image, or the images of a pair by domain."""
-
-    sha256: str
-    files: dict[str, _File]
-
-
-def _alone(found: Mapping[str, list[_File]]) -> tuple[list[list[_Subject]], list[Reject]]:
-    """Each domain's usable files on their own, and the rest."""
-    streams: list[list[_Subject]] = []
+def _alone(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], list[Reject]]:
+    """Each domain's files on their own, and the copies; an image that lies in two domains stays in the first."""
     rejects: list[Reject] = []
-    for domain, files in found.items():
-        usable = [_Subject(file.sha256, {domain: file}) for file in files if not file.reason]
-        rejects += [Reject(f.source, domain, f.reason, f.detail) for f in files if f.reason]
-        streams.append(_unique(usable, rejects))
+    first: dict[str, _Subject] = {}
+    streams = [
+        _unique([_Subject(file.sha256, {domain: file}) for file in files], first, rejects)
+        for domain, files in usable.items()
+    ]
     return streams, rejects
 
 
-def _pair(found: Mapping[str, list[_File]]) -> tuple[list[list[_Subject]], list[Reject]]:
-    """Files of the same name in all domains as one stream, and the rest."""
-    usable = {d: {_stem(f.source): f for f in files if not f.reason} for d, files in found.items()}
-    common = set.intersection(*(set(files) for files in usable.values()))
-    if not common:
-        raise ValueError(f"no image of {' and '.join(found)} has the same name: pairs are found by name")
+def _halve(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], list[Reject]]:
+    """Files that show both domains side by side as one stream, and the copies."""
     rejects: list[Reject] = []
-    for domain, files in found.items():
+    files = next(iter(usable.values()))
+    return [_unique([_Subject(file.sha256, dict.fromkeys(usable, file)) for file in files], {}, rejects)], rejects
+
+
+def _pair(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], list[Reject]]:
+    """Files of the same name in all domains as one stream, and the rest."""
+    named = {domain: {_stem(file.source): file for file in files} for domain, files in usable.items()}
+    common = set.intersection(*(set(files) for files in named.values()))
+    if not common:
+        raise ValueError(f"no image of {' and '.join(usable)} has the same name: pairs are found by name")
+    rejects: list[Reject] = []
+    for domain, files in usable.items():
         for file in files:
-            if file.reason:
-                rejects.append(Reject(file.source, domain, file.reason, file.detail))
-            elif usable[domain].get(_stem(file.source)) is not file:
+            if named[domain][_stem(file.source)] is not file:
                 rejects.append(Reject(file.source, domain, "ambiguous_pair", "another file has the same name"))
             elif _stem(file.source) not in common:
-                others = ", ".join(other for other in found if _stem(file.source) not in usable[other])
+                others = ", ".join(other for other in usable if _stem(file.source) not in named[other])
                 rejects.append(Reject(file.source, domain, "unpaired", f"no usable image of this name in {others}"))
-    pairs = [{domain: files[stem] for domain, files in usable.items()} for stem in sorted(common)]
+    pairs = [{domain: files[stem] for domain, files in named.items()} for stem in sorted(common)]
     subjects = [_Subject(canonical_sha256([file.sha256 for file in pair.values()]), pair) for pair in pairs]
-    return [_unique(subjects, rejects)], rejects
+    return [_unique(subjects, {}, rejects)], rejects
 
 
 def _stem(source: str) -> str:
-    return source.rpartition(".")[0]
+    return PurePosixPath(source).with_suffix("").as_posix()
 
 
-def _unique(subjects: Iterable[_Subject], rejects: list[Reject]) -> list[_Subject]:
-    """The subjects without exact copies, in order of their hash; copies join the rejects."""
-    first: dict[str, _Subject] = {}
+def _unique(subjects: Iterable[_Subject], first: dict[str, _Subject], rejects: list[Reject]) -> list[_Subject]:
+    """The subjects that are no exact copies of one in `first`, in order of their hash; copies join the rejects."""
+    new: dict[str, _Subject] = {}
     for subject in subjects:
-        kept = first.setdefault(subject.sha256, subject)
-        if kept is not subject:
-            rejects += [
-                Reject(file.source, domain, "duplicate", f"same bytes as {kept.files[domain].source}")
-                for domain, file in subject.files.items()
-            ]
-    return [first[digest] for digest in sorted(first)]
+        if (kept := first.setdefault(subject.sha256, subject)) is subject:
+            new[subject.sha256] = subject
+            continue
+        for domain, file in subject.files.items():
+            owner, original = (domain, kept.files[domain]) if domain in kept.files else next(iter(kept.files.items()))
+            place = original.source if owner == domain else f"{original.source} of domain {owner}"
+            rejects.append(Reject(file.source, domain, "duplicate", f"same bytes as {place}"))
+    return [new[digest] for digest in sorted(new)]
 
 
 def _tested(streams: Iterable[list[_Subject]], test_fraction: float) -> set[str]:

@@ -3,14 +3,15 @@
 OUT/manifest.json              this module's `Manifest`; written last, so a data set without it is unfinished
 OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
 OUT/train/summer/000000.tar    a WebDataset shard
-OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEMA
+OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEMA; written after the shard, and with
+                               the builder's mark in its metadata: see pipelines/mark.py
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -27,6 +28,8 @@ INDEX_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("source", pa.string()),  # path inside the domain's folder
+        ("sha256", pa.string()),  # of the source file
+        ("changes", pa.string()),  # what was done to it, words separated by spaces: see pipelines/sample.py
         ("offset", pa.int64()),  # of the encoded image inside the tar, in bytes
         ("size", pa.int64()),
         ("crc32", pa.uint32()),
@@ -36,11 +39,13 @@ INDEX_SCHEMA = pa.schema(
 )
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of what is read from files: complete, known fields only, never changed."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Shard(_Frozen):
+class Shard(Frozen):
     """One tar file; `name` is its path below the root of the data set."""
 
     name: str
@@ -56,27 +61,61 @@ class Shard(_Frozen):
         return self.name.removesuffix(".tar") + ".parquet"
 
 
-class BuildOptions(_Frozen):
+class BuildOptions(Frozen):
     """What, beside the images, decides the bytes of a data set."""
 
     size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
-    test_fraction: float = Field(ge=0, lt=1)
-    shard_samples: int = Field(ge=1)
+    test_fraction: float = Field(default=0.1, ge=0, lt=1)  # of the images, held out by the hash of their content
+    shard_samples: int = Field(default=2048, ge=1)
     paired: bool = False  # images of the same name in all domains show the same thing, and share a key
+    split_halves: bool = False  # the two domains are the left and the right halves of the same files
     labels: tuple[DomainName, ...] = ()  # domains of label maps: no colour may be invented, none be lost
+    background: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")] = "#ffffff"  # under transparent pixels
+    min_side: int = Field(default=16, ge=1)  # of a source, unless it has `size` already
+    max_aspect: float = Field(default=8, ge=1)  # a longer image would give crops of almost nothing
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The background as red, green and blue, 0 to 255."""
+        red, green, blue = bytes.fromhex(self.background[1:])
+        return red, green, blue
 
 
-class Manifest(_Frozen):
+class BuildSettings(TypedDict, total=False):
+    """BuildOptions as keyword arguments."""
+
+    size: Required[int]
+    test_fraction: float
+    shard_samples: int
+    paired: bool
+    split_halves: bool
+    labels: Sequence[str]
+    background: str
+    min_side: int
+    max_aspect: float
+
+
+class Statistics(Frozen):
+    """What the images of a domain are like, training and test images together."""
+
+    mean: tuple[float, float, float]  # of red, green and blue, 0 to 255, over all stored pixels
+    std: tuple[float, float, float]
+    short_sides: dict[int, int]  # source images by short side: 128 counts those of 128 to 255 pixels, and so on
+    changes: dict[str, int]  # images by what was done to them: see pipelines/sample.py
+
+
+class Manifest(Frozen):
     """Everything about a data set except its pixels."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     domains: tuple[DomainName, ...] = Field(min_length=1)
     options: BuildOptions
     plan: Sha256  # of the options and of every input file's domain, name and content
     splits: dict[Split, dict[DomainName, tuple[Shard, ...]]]
     rejects: dict[str, int]  # unused files by reason
-    enlarged: int = Field(ge=0)  # images that were smaller than `size`
-    copied: int = Field(ge=0)  # images stored byte for byte as they came
+    rejects_sha256: Sha256  # of rejects.parquet
+    statistics: dict[DomainName, Statistics]
+    versions: dict[str, str]  # of what decides bytes beside the options
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,26 +1,22 @@
-"""One shard: check and scale its images, write the tar, then the index that makes it count."""
+"""One shard: check and scale its images, write the tar, then the index whose mark makes it count."""
 
-import hashlib
-import io
-import os
+import re
 import tarfile
+import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
 from webdataset.writer import TarWriter
 
-import imaging
+from pipelines.files import atomic, sha256_of, write_table
+from pipelines.mark import Mark, Tally, Tar, marked, read_mark
 from pipelines.plan import Entry, Reject, ShardJob
-from pipelines.schema import INDEX_SCHEMA, Shard
+from pipelines.sample import Sample, Unusable, prepare
+from pipelines.schema import BuildOptions, Shard
 
-MAX_ASPECT = 8  # a longer image would give crops of almost nothing
-_EXIF_ORIENTATION = 0x0112
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory, different in every run
 
 
 class ShardResult(NamedTuple):
@@ -28,116 +24,99 @@ class ShardResult(NamedTuple):
 
     shard: Shard | None
     rejects: tuple[Reject, ...]
-    enlarged: int
-    copied: int
+    tally: Tally
 
 
-class _Sample(NamedTuple):
-    data: bytes  # JPEG, or PNG for label maps
+class _Stored(NamedTuple):
+    entry: Entry
+    changes: str
     width: int
     height: int
-    enlarged: bool
-    copied: bool
+
+    @classmethod
+    def of(cls, entry: Entry, sample: Sample) -> "_Stored":
+        height, width = sample.pixels.shape[:2]
+        return cls(entry, " ".join(sample.changes), width, height)
 
 
-class _Unusable(Exception):  # noqa: N818
-    """Raised with (reason, detail)."""
+def build_shard(
+    job: ShardJob, out: Path, options: BuildOptions, build: str, advance: Callable[[int], None] | None = None
+) -> ShardResult:
+    """Build one shard and its index below `out`; unusable images are left out, never fatal.
 
-
-def build_shard(job: ShardJob, out: Path, size: int, advance: Callable[[int], None] | None = None) -> ShardResult:
-    """Build one shard and its index below `out`; unusable images are left out, never fatal."""
-    rejects: list[Reject] = []
-    made: dict[str, tuple[Entry, _Sample]] = {}
+    Args:
+        job: the images.
+        out: the data set's folder.
+        options: of the build.
+        build: its name, for the mark.
+        advance: told the number of images done since the last call.
+    """
+    rejects: list[tuple[str, str, str]] = []
+    stored: dict[str, _Stored] = {}
+    tally = Tally()
     path = out / job.name
-    with atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
+    with warnings.catch_warnings(), atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
+        warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters is raised
         for entry in job.entries:
             try:
-                sample = _prepare(entry.path, size, labels=job.labels)
-            except _Unusable as unusable:
-                rejects.append(Reject(entry.source, job.domain, *unusable.args))
+                sample = prepare(entry, job, options)
+            except Unusable as unusable:
+                reason, detail = unusable.args
+                rejects.append((entry.source, reason, _ADDRESS.sub("", detail)))
             else:
-                tar.write({"__key__": entry.key, _suffix(job): sample.data})
-                made[entry.key] = entry, sample._replace(data=b"")
+                tar.write({"__key__": entry.key, suffix(job): sample.data})
+                stored[entry.key] = _Stored.of(entry, sample)
+                tally += Tally.of(sample.pixels, sample.source_side, sample.changes)
             if advance:
                 advance(1)
-    if not made:
-        path.unlink()
-        return ShardResult(None, tuple(rejects), 0, 0)
-    index = (out / job.name).with_suffix(".parquet")
-    write_table(index, list(_index_rows(path, _suffix(job), made)), INDEX_SCHEMA)
+    _commit(path, suffix(job), stored, Mark(build=build, tar=None, rejects=tuple(rejects), tally=tally))
+    result = built_already(job, out, build)
+    assert result is not None
+    return result
+
+
+def built_already(job: ShardJob, out: Path, build: str) -> ShardResult | None:
+    """The result of a shard that lies in `out` finished, by its mark and its length; None if it must be built."""
+    path = out / job.name
+    index = path.with_suffix(".parquet")
+    mark = read_mark(index)
+    if mark is None or mark.build != build:
+        return None
+    rejects = tuple(Reject(source, job.domain, reason, detail) for source, reason, detail in mark.rejects)
+    if mark.tar is None:
+        return ShardResult(None, rejects, mark.tally)
+    if not path.is_file() or path.stat().st_size != mark.tar.bytes:
+        return None
     shard = Shard(
-        name=job.name, sha256=_sha256(path), bytes=path.stat().st_size, samples=len(made),
-        index_sha256=_sha256(index), index_bytes=index.stat().st_size,
+        name=job.name, sha256=mark.tar.sha256, bytes=mark.tar.bytes, samples=mark.tar.samples,
+        index_sha256=sha256_of(index), index_bytes=index.stat().st_size,
     )  # fmt: skip
-    enlarged, copied = sum(s.enlarged for _, s in made.values()), sum(s.copied for _, s in made.values())
-    return ShardResult(shard, tuple(rejects), enlarged, copied)
+    return ShardResult(shard, rejects, mark.tally)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _suffix(job: ShardJob) -> str:
+def suffix(job: ShardJob) -> str:
+    """Of the shard's members, without a dot."""
     return "png" if job.labels else "jpg"
 
 
-def _index_rows(path: Path, suffix: str, made: Mapping[str, tuple[Entry, _Sample]]) -> Iterator[tuple[Any, ...]]:
+def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], mark: Mark) -> None:
+    """Write the index, which commits the tar; a tar without images is removed."""
+    index = path.with_suffix(".parquet")
+    if not stored:
+        path.unlink()
+        write_table(index, (), marked(mark))
+        return
+    tar = Tar(sha256=sha256_of(path), bytes=path.stat().st_size, samples=len(stored))
+    write_table(index, list(_index_rows(path, ending, stored)), marked(mark.model_copy(update={"tar": tar})))
+
+
+def _index_rows(path: Path, ending: str, stored: Mapping[str, _Stored]) -> Iterator[tuple[Any, ...]]:
     """One row of INDEX_SCHEMA per member of the tar, read back from what was written."""
     with tarfile.open(path, "r:") as tar:
         members = tar.getmembers()
-        assert [member.name for member in members] == [f"{key}.{suffix}" for key in made]
-        for member, (entry, sample) in zip(members, made.values(), strict=True):
-            stored = tar.extractfile(member)
-            assert stored is not None
-            crc32 = zlib.crc32(stored.read())
-            yield entry.key, entry.source, member.offset_data, member.size, crc32, sample.width, sample.height
-
-
-def _prepare(path: Path, size: int, *, labels: bool) -> _Sample:
-    """Read, check and scale one image, or label map."""
-    try:
-        data = path.read_bytes()
-        pixels = imaging.decode(data)
-        height, width = pixels.shape[:2]
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise _Unusable("too_elongated", f"{width}x{height} is longer than {MAX_ASPECT}:1")
-        if min(height, width) == size and not labels and _is_plain_jpeg(data):
-            return _Sample(data, width, height, enlarged=False, copied=True)
-        scaled = imaging.resize_short_side(pixels, size, nearest=labels)
-        encoded = imaging.encode(scaled, "png" if labels else "jpeg")
-        return _Sample(encoded, scaled.shape[1], scaled.shape[0], min(height, width) < size, copied=False)
-    except _Unusable:
-        raise
-    except imaging.ImageError as error:
-        raise _Unusable("not_an_image", str(error)) from error
-    except OSError as error:
-        raise _Unusable("unreadable", error.strerror or str(error)) from error
-    except Exception as error:  # one odd file must not end a build of millions
-        raise _Unusable(f"error:{type(error).__name__}", str(error)) from error
-
-
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether every decoder shows the same pixels: an RGB or gray JPEG without an EXIF orientation."""
-    with Image.open(io.BytesIO(data)) as header:
-        plain = header.format == "JPEG" and header.mode in {"RGB", "L"}
-        return plain and header.getexif().get(_EXIF_ORIENTATION, 1) == 1
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name only when it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-def write_table(path: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> None:
-    """Write `rows`, whose values are in the order of `schema`, as parquet."""
-    table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
-    with atomic(path) as stream:
-        pq.write_table(table, stream)
+        assert [member.name for member in members] == [f"{key}.{ending}" for key in stored]
+        for member, (entry, changes, width, height) in zip(members, stored.values(), strict=True):
+            data = tar.extractfile(member)
+            assert data is not None
+            crc32 = zlib.crc32(data.read())
+            yield entry.key, entry.source, entry.sha256, changes, member.offset_data, member.size, crc32, width, height

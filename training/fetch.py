@@ -6,7 +6,7 @@ import shutil
 import urllib.request
 from pathlib import Path
 
-from pipelines.shard_writer import atomic
+from pipelines.files import atomic
 from training.config import WeightFile
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from pipelines.files import atomic
 from pipelines.schema import Manifest
-from pipelines.shard_writer import atomic
 from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
 from training.config import Stage1Config, Stage2Config, override
 from training.journal import RunJournal

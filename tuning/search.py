@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
-from pipelines.shard_writer import atomic
+from pipelines.files import atomic
 from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
 from training.launch import refuse_other_settings
 from training.stages import prepare

@@ -12,7 +12,8 @@ import webdataset
 from PIL import Image
 
 import imaging
-from pipelines.images_to_shards import Row, build_shards, contact_sheet, describe
+from pipelines.describe import Row, contact_sheet, describe
+from pipelines.images_to_shards import build_shards
 from pipelines.schema import Manifest
 from pipelines.shards_to_batches import ShardReader
 
@@ -91,7 +92,8 @@ def test_the_short_side_becomes_size_and_enlarged_images_are_counted(tmp_path: P
     _folder(folder / "deeper", range(10, 14), height=96, width=64)
     out = tmp_path / "out"
     manifest = build_shards({"d": folder}, out=out, size=32, test_fraction=0).manifest
-    assert (manifest.enlarged, manifest.copied) == (3, 0)
+    assert manifest.statistics["d"].changes == {"enlarged": 3, "shrunk": 4}
+    assert manifest.statistics["d"].short_sides == {16: 3, 64: 4}
     reader = ShardReader(out)
     shapes = [reader.read("train", "d", index).shape for index in range(7)]
     assert sorted(shapes) == [(32, 48, 3)] * 3 + [(48, 32, 3)] * 4
@@ -106,7 +108,7 @@ def test_a_plain_jpeg_of_the_right_size_is_copied_and_a_rotated_one_is_upright(t
     Image.fromarray(_picture(1, 32, 40)).save(folder / "rotated.jpg", quality=95, exif=orientation)
     out = tmp_path / "out"
     manifest = build_shards({"d": folder}, out=out, size=32, test_fraction=0).manifest
-    assert manifest.copied == 1
+    assert manifest.statistics["d"].changes == {"copied": 1, "encoded": 1, "turned": 1}
     rows = {row["source"]: row for row in pq.read_table(out / "train/d/000000.parquet").to_pylist()}
     shard = (out / "train/d/000000.tar").read_bytes()
     stored = {source: shard[row["offset"] : row["offset"] + row["size"]] for source, row in rows.items()}
@@ -122,18 +124,22 @@ def test_unusable_files_are_left_out_and_named_with_the_reason(tmp_path: Path) -
     (folder / "cut.png").write_bytes(imaging.encode(_picture(50))[:-200])
     (folder / "dangling.jpg").symlink_to(folder / "nowhere.jpg")
     imaging.write(folder / "strip.png", _picture(51, 4, 400))
-    (folder / ".hidden.jpg").write_text("ignored")
-    (folder / "truth.json").write_text("ignored")
+    (folder / ".hidden.jpg").write_text("not looked at")
+    (folder / "truth.json").write_text("{}")
     out = tmp_path / "out"
     manifest = build_shards({"d": folder}, out=out, size=32, max_reject_fraction=0.2).manifest
     assert {source: reason for source, (reason, _) in _rejects(out).items()} == {
         "empty.jpg": "empty",
         "page.jpg": "not_an_image",
-        "cut.png": "not_an_image",
+        "cut.png": "damaged",
         "dangling.jpg": "unreadable",
         "strip.png": "too_elongated",
+        ".hidden.jpg": "hidden",
+        "truth.json": "other_file",
     }
-    assert manifest.rejects == {"empty": 1, "not_an_image": 2, "too_elongated": 1, "unreadable": 1}
+    assert manifest.rejects == {
+        "damaged": 1, "empty": 1, "hidden": 1, "not_an_image": 1, "other_file": 1, "too_elongated": 1, "unreadable": 1
+    }  # fmt: skip
     assert manifest.count("train", "d") + manifest.count("test", "d") == 20
 
 
@@ -146,26 +152,29 @@ def test_too_many_unusable_files_fail_the_build_and_it_can_be_given_again(tmp_pa
     assert "page.jpg" in _rejects(out)
     with pytest.raises(ValueError, match="not a finished data set"):
         Manifest.load(out)
-    assert build_shards({"d": folder}, out=out, size=32, test_fraction=0, max_reject_fraction=0.3).built
+    report = build_shards({"d": folder}, out=out, size=32, test_fraction=0, max_reject_fraction=0.3)
+    assert (report.built, report.manifest.count("train", "d")) == (0, 4)  # its shards were there
     assert not (out / "plan.json").exists()
 
 
-def test_duplicates_are_dropped_within_and_never_straddle_splits_across_domains(tmp_path: Path) -> None:
+def test_copies_are_dropped_within_and_across_domains_and_named(tmp_path: Path) -> None:
     first = _folder(tmp_path / "in" / "a", range(20))
     _folder(first / "zcopies", range(20))
-    second = _folder(tmp_path / "in" / "b", range(20))
+    second = _folder(tmp_path / "in" / "b", range(12, 30))
     out = tmp_path / "out"
     manifest = build_shards({"a": first, "b": second}, out=out, size=32, test_fraction=0.4).manifest
-    assert manifest.rejects == {"duplicate": 20}
+    assert manifest.rejects == {"duplicate": 28}
     assert _rejects(out)["zcopies/007.jpg"] == ("duplicate", "same bytes as 007.jpg")
+    assert _rejects(out)["015.jpg"] == ("duplicate", "same bytes as 015.jpg of domain a")
     reader = ShardReader(out)
     pixels = {
-        split: {reader.read(split, domain, i).tobytes() for domain in "ab" for i in range(reader.count(split, domain))}
+        (split, domain): {reader.read(split, domain, i).tobytes() for i in range(reader.count(split, domain))}
         for split in ("train", "test")
+        for domain in "ab"
     }
-    assert not pixels["train"] & pixels["test"]
-    assert sum(map(len, pixels.values())) == 20
-    assert pixels["test"]
+    assert sum(map(len, pixels.values())) == len(set.union(*pixels.values())) == 30
+    assert sum(len(pixels[split, "a"]) for split in ("train", "test")) == 20
+    assert all(pixels.values())
 
 
 def test_a_finished_data_set_is_left_alone_and_another_one_is_refused(seasons: dict[str, Path], tmp_path: Path) -> None:
@@ -237,11 +246,9 @@ def test_description_and_contact_sheet_show_every_domain(seasons: dict[str, Path
 
 
 def test_small_folders_still_have_a_test_image(tmp_path: Path) -> None:
-    for domain in ("summer", "winter"):
+    for start, domain in enumerate(("summer", "winter")):
         for number in range(3):
-            imaging.write(
-                tmp_path / domain / f"{number}.png", np.full((16, 16, 3), 40 * number + len(domain), np.uint8)
-            )
+            imaging.write(tmp_path / domain / f"{number}.png", np.full((16, 16, 3), 40 * number + start, np.uint8))
     folders = {"summer": tmp_path / "summer", "winter": tmp_path / "winter"}
     manifest = build_shards(folders, out=tmp_path / "shards", size=16, test_fraction=1e-6).manifest
     assert [manifest.count("test", domain) for domain in folders] == [1, 1]

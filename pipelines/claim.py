@@ -1,0 +1,118 @@
+"""The folder of a data set: free, ours and unfinished, finished, or somebody else's."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.files import atomic, sha256_of
+from pipelines.plan import Plan
+from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
+
+_PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
+_HASHES_NAME = "hashes.partial"  # so does this folder, if nothing else is there yet
+
+
+def hashes_folder(out: Path) -> Path:
+    """Where the hashes of the inputs are kept until the data set is finished."""
+    return out / _HASHES_NAME
+
+
+def check_folders(domains: Mapping[str, Path], out: Path) -> None:
+    """Whether images can be read from these folders, and shards be written to `out`, as far as can be told at once.
+
+    Raises:
+        ValueError: a folder does not exist, or `out` lies in one, or is neither empty nor a data set.
+    """
+    for domain, folder in domains.items():
+        if not folder.is_dir():
+            raise ValueError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
+    ours = {_PLAN_NAME, _HASHES_NAME, MANIFEST_NAME}
+    if out.exists() and (not out.is_dir() or ((names := set(os.listdir(out))) and not names & ours)):  # noqa: PTH208
+        raise ValueError(f"{out} is not empty and no part of this data set: choose another folder or delete it")
+    for domain, folder in domains.items():
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
+
+
+def _may_be_ours(out: Path) -> bool:
+    if not out.is_dir():
+        return False
+    names = {path.name for path in out.iterdir()}
+    return bool(names & {_PLAN_NAME, MANIFEST_NAME}) or names <= {_HASHES_NAME}
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other builds out of the folder, which is made if need be; the lock ends with the process.
+
+    Raises:
+        ValueError: another process is building there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ValueError(f"another process is building {out}: wait for it, or choose another folder") from error
+    finally:
+        os.close(folder)
+
+
+def claim(out: Path, plan: Plan) -> Manifest | None:
+    """The manifest of `out` if it holds exactly this plan; otherwise make the folder ours.
+
+    Shards of a finished data set that are missing or cut, or whose index has changed, are removed, and it is
+    unfinished again.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    begun = out / _PLAN_NAME
+    if (out / MANIFEST_NAME).is_file():
+        manifest = Manifest.load(out)
+        if manifest.plan != plan.sha256:
+            raise ValueError(f"{out} holds a data set of other images or options: choose another folder or delete it")
+        spoiled = [shard for shard in manifest.shards() if not _is_whole(out, shard)]
+        if not spoiled and _has(out / REJECTS_NAME, manifest.rejects_sha256):
+            tidy(out, plan, manifest)
+            return manifest
+        _begin(begun, plan)
+        (out / MANIFEST_NAME).unlink()
+        for shard in spoiled:
+            (out / shard.index_name).unlink(missing_ok=True)
+    elif begun.is_file() and begun.read_text() != plan.sha256:
+        raise ValueError(
+            f"{out} holds an unfinished data set of other images or options: choose another folder or delete it"
+        )
+    else:
+        _begin(begun, plan)
+    return None
+
+
+def tidy(out: Path, plan: Plan, manifest: Manifest) -> None:
+    """Remove what only an unfinished data set needs."""
+    kept = {shard.index_name for shard in manifest.shards()}
+    for job in plan.jobs:
+        if job.index_name not in kept:
+            (out / job.index_name).unlink(missing_ok=True)
+    shutil.rmtree(hashes_folder(out), ignore_errors=True)
+    (out / _PLAN_NAME).unlink(missing_ok=True)
+
+
+def _begin(begun: Path, plan: Plan) -> None:
+    with atomic(begun) as stream:
+        stream.write(plan.sha256.encode())
+
+
+def _is_whole(out: Path, shard: Shard) -> bool:
+    path = out / shard.name
+    whole = path.is_file() and path.stat().st_size == shard.bytes
+    return whole and _has(out / shard.index_name, shard.index_sha256)
+
+
+def _has(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256

@@ -1,0 +1,80 @@
+"""vqi2i data: the verbs on real folders, as a user would type them."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from run import app
+from tests.pipelines.test_resume import write
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write(tmp_path / "photos" / "summer", range(12))
+    write(tmp_path / "photos" / "winter", range(50, 60))
+    (tmp_path / "photos" / "winter" / "page.jpg").write_text("<html>")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SHARD = "data shard --domain summer=photos/summer --domain winter=photos/winter --out shards --size 32"
+
+
+def run(arguments: str) -> dict[str, object]:
+    result = CliRunner().invoke(app, [*shlex.split(arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_shard_inspect_and_verify_tell_the_same_story(photos: Path) -> None:
+    made = run(SHARD)
+    assert made["rejects"] == {"not_an_image": 1}
+    shown = run("data inspect shards")
+    assert shown["fingerprint"] == made["fingerprint"] == run("data verify shards")["fingerprint"]
+    assert shown["rejects"] == made["rejects"]
+    assert (photos / "shards" / "contact_sheet.png").exists()
+    assert run(SHARD) == made
+
+
+def test_inspect_prints_counts_rejects_and_statistics(photos: Path) -> None:
+    run(SHARD)
+    result = CliRunner().invoke(app, ["data", "inspect", "shards"], env={"COLUMNS": "200"})
+    for word in ("summer", "winter", "1 not_an_image", "32-63 px", "shrunk", "opencv"):
+        assert word in result.output
+
+
+def test_damage_ends_with_exit_code_2_and_one_sentence(photos: Path) -> None:
+    run(SHARD)
+    shard = photos / "shards/train/summer/000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[600] ^= 4
+    shard.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "data", "verify", "shards"], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("vqi2i: shards is damaged: train/summer/000000.tar: sample 00000000")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_halves_and_domains_are_two_ways_to_name_folders(photos: Path) -> None:
+    from commands.data import parse_domains, parse_halves
+
+    assert parse_halves("photo,label=a/b") == {"photo": Path("a/b"), "label": Path("a/b")}
+    for wrong in ("photo=a", "photo,label", "photo,photo=a"):
+        with pytest.raises(ValueError, match="LEFT,RIGHT=FOLDER"):
+            parse_halves(wrong)
+    with pytest.raises(ValueError, match="two domains or more"):
+        parse_domains(["summer=photos"])
+    with pytest.raises(ValueError, match="give either --domain"):
+        run("data shard --out shards")
+    assert run("data shard --split-halves left,right=photos/summer --out halves --size 24")["rejects"] == {}
