@@ -10,7 +10,7 @@ import pytest
 
 import imaging
 from pipelines.images_to_shards import build_shards
-from pipelines.order import permutation, sample_at, sample_key
+from pipelines.order import Order, permutation, sample_key
 from pipelines.shards_to_batches import Batch, Batches, CorruptSample, ShardReader, held_out
 
 COUNTS = {"summer": 26, "winter": 18}
@@ -107,7 +107,9 @@ def test_batches_follow_the_seed(reader: ShardReader) -> None:
 def test_every_epoch_is_a_new_permutation_of_all_samples(epoch: int) -> None:
     order = permutation(3, "summer", epoch, 100)
     assert sorted(order) == list(range(100))
-    assert [sample_at(epoch * 100 + r, seed=3, domain="summer", count=100) for r in range(100)] == list(order)
+    stream = Order(seed=3, stream="summer", count=100)
+    assert [stream.at(epoch * 100 + r) for r in range(100)] == list(order)
+    assert [stream.at(epoch * 100 + 98, skip=s) for s in range(3)] == [order[98], order[99], order[0]]
     others = [(3, "summer", epoch + 1), (3, "winter", epoch), (4, "summer", epoch)]
     assert all(not np.array_equal(order, permutation(*other, 100)) for other in others)
 

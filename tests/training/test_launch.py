@@ -4,8 +4,9 @@ import pytest
 from rich.console import Console
 
 from training.config import override
+from training.job import Job
 from training.journal import read_metrics
-from training.launch import Job, train
+from training.launch import train
 from vqi2i import Translator
 
 QUIET = Console(quiet=True)

@@ -13,7 +13,7 @@ import torch
 import imaging
 from pipelines.images_to_shards import build_shards
 from training.config import override
-from training.launch import Job, make_job
+from training.job import Job, make_job
 from training.recipes import STAGE1
 from training.stage1 import Stage1
 from training.stages import make_stage
@@ -54,7 +54,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def stage_of(job: Job, worker: LocalWorker) -> Stage1:
-    stage = make_stage(job.config, job.data, job.model, worker)
+    stage = make_stage(job, worker)
     assert isinstance(stage, Stage1)
     return stage
 
