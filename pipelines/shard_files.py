@@ -229,7 +229,8 @@ class _OpenFiles:
         self._files: OrderedDict[str, _Descriptor] = OrderedDict()
 
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
-        return os.pread(self._descriptor(shard).number, size, offset)
+        file = self._descriptor(shard)  # held by name: it would be closed before it is read from
+        return os.pread(file.number, size, offset)
 
     def _descriptor(self, shard: Shard) -> "_Descriptor":
         with self._lock:
@@ -238,7 +239,7 @@ class _OpenFiles:
                 return file
         file = _Descriptor(self._opener(shard))
         with self._lock:
-            self._files[shard.name] = file
+            file = self._files.setdefault(shard.name, file)
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)
         return file

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from filelock import FileLock
@@ -194,15 +194,14 @@ def _on_ray(workers: int) -> _Make:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        gpu = ray.cluster_resources().get("GPU", 0) >= 1
+        cluster = ray.cluster_resources()
+        gpu = cluster.get("GPU", 0) >= 1
+        room = int(cluster["GPU" if gpu else "CPU"])  # an actor without a place would keep its job for ever
         actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(TokenEncoder)
         arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
-        # Actors that find no place wait; the others do their work.
-        encoders = [actor.remote(*arguments) for _ in range(min(workers, len(jobs)))]
-        made: Iterator[Any] = ActorPool(encoders).map_unordered(
-            lambda encoder, job: encoder.make.remote(job), list(jobs)
-        )
-        yield from made
+        encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
+        made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
+        yield from cast("Iterator[TokenShard]", made)
 
     return make
 
