@@ -179,7 +179,8 @@ def with_folder(files: list[Path], workers: int, crop: int) -> Iterator[int]:
     """A shuffling DataLoader over a folder."""
     loader: Any = DataLoader(
         Folder(files, CropAndFlip(crop)), BATCH, shuffle=True, num_workers=workers, drop_last=True,
-        persistent_workers=True, worker_init_fn=_single_threaded, multiprocessing_context=multiprocessing.get_context("fork"),
+        persistent_workers=True, worker_init_fn=_single_threaded,
+        multiprocessing_context=multiprocessing.get_context("fork"),
     )  # fmt: skip
     return (len(batch) for batch in _endlessly(loader))
 
