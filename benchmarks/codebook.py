@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 import imaging
-from pipelines.shards_to_batches import ShardReader, held_out
+from pipelines.reader import ShardReader
+from pipelines.shards_to_batches import held_out
 from training.config import override
 from training.feed import ImageFeed
 from training.recipes import stage1_laptop64

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import imaging
-from pipelines.shards_to_batches import ShardReader
+from pipelines.reader import ShardReader
 from vqi2i.translator import Translator
 
 

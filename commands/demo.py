@@ -57,7 +57,8 @@ def demo(
 
 
 def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: list[str], *, local: bool) -> "Result":
-    from training.launch import make_job, train
+    from training.job import make_job
+    from training.launch import train
 
     job = make_job(stage, data=data, model=model, recipe="laptop64", settings=settings)
     return train(job, run_dir, local=local, console=console)

@@ -14,7 +14,7 @@ def import_authors(
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
     stage2: Annotated[Path | None, typer.Option(help="The release's stage-2 checkpoint.")] = None,
     gpt_heads: Annotated[int, typer.Option(min=1, help="Attention heads of the transformer: not in the file.")] = 16,
-    data: Annotated[Path | None, typer.Option(help="Shards of its training images: lets it sample styles.")] = None,
+    data: Annotated[str | None, typer.Option(help="Shards of its training images: lets it sample styles.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of network or prior, where shapes do not tell.")
     ] = None,
@@ -47,7 +47,7 @@ def import_authors(
     provenance = {"recipe": "the authors' release", "files": [path.name for path in (stage1, stage2) if path]}
     translator = Translator(autoencoder, StylePrior({}), prior, provenance)
     if data is not None:
-        from pipelines.shards_to_batches import ShardReader
+        from pipelines.reader import ShardReader
         from training.feed import styled
 
         reader = ShardReader(data)

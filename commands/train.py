@@ -1,20 +1,39 @@
 """vqi2i train: both stages, on Ray Train or in this process."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.console import JsonOption, conclude, console
 
+if TYPE_CHECKING:
+    from training.job import Job
+
 app = typer.Typer(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
-DataOption = Annotated[Path, typer.Option(help="Folder of shards.")]
+DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
 RecipeOption = Annotated[str, typer.Option(help="laptop64 or paper256.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes of Ray Train.")]
+CacheOption = Annotated[
+    str, typer.Option(envvar="VQI2I_CACHE", help="Folder on each machine that keeps the files of remote shards.")
+]
+CacheSizeOption = Annotated[
+    float, typer.Option("--cache-gb", min=0, envvar="VQI2I_CACHE_GB", help="Its size; 0: read remote shards in ranges.")
+]
+TokensOption = Annotated[
+    Path | None, typer.Option(help="Folder for token shards that all workers see (default: inside a local DATA).")
+]
+OtherDataOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-other-data",
+        help="Continue a run although its data set, seed, batch size or order are no longer those it began with.",
+    ),
+]
 LocalOption = Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")]
 
 
@@ -27,13 +46,23 @@ def stage1(
     runs: RunsOption = Path("runs"),
     workers: WorkersOption = 1,
     local: LocalOption = False,
+    cache: CacheOption = "~/.cache/vqi2i/shards",
+    cache_gb: CacheSizeOption = 64,
+    accept_other_data: OtherDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train encoders, codebook, generators and discriminators.
 
     Example: vqi2i train stage1 --data shards --recipe laptop64 --set schedule.images=2000 --run first
     """
-    _train("stage1", data, None, recipe, settings or [], run, runs, workers=workers, local=local, as_json=as_json)
+    from pipelines.shard_cache import CacheSettings
+    from training.job import make_job
+
+    job = make_job(
+        "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
+        cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
+    )  # fmt: skip
+    _train(job, runs / (run or f"stage1-{recipe}"), workers=workers, local=local, as_json=as_json)
 
 
 @app.command()
@@ -46,27 +75,30 @@ def stage2(
     runs: RunsOption = Path("runs"),
     workers: WorkersOption = 1,
     local: LocalOption = False,
+    tokens: TokensOption = None,
+    cache: CacheOption = "~/.cache/vqi2i/shards",
+    cache_gb: CacheSizeOption = 64,
+    accept_other_data: OtherDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the prior over stage 1's tokens; token shards are made first, beside the data.
+    """Train the prior over stage 1's tokens; token shards are made first, by as many workers.
 
     Example: vqi2i train stage2 --data shards --model runs/first/bundle --recipe laptop64
     """
+    from pipelines.shard_cache import CacheSettings
     from serving.registry import resolve
+    from training.job import make_job
 
-    _train(
-        "stage2", data, resolve(model), recipe, settings or [], run, runs, workers=workers, local=local, as_json=as_json
-    )
+    job = make_job(
+        "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
+        cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
+    )  # fmt: skip
+    _train(job, runs / (run or f"stage2-{recipe}"), workers=workers, local=local, as_json=as_json)
 
 
-def _train(
-    stage: str, data: Path, model: Path | None, recipe: str, settings: list[str], run: str | None, runs: Path, *,
-    workers: int, local: bool, as_json: bool,
-) -> None:  # fmt: skip
-    from training.launch import make_job, train
+def _train(job: "Job", run_dir: Path, *, workers: int, local: bool, as_json: bool) -> None:
+    from training.launch import train
 
-    job = make_job(stage, data=data, model=model, recipe=recipe, settings=settings)
-    run_dir = runs / (run or f"{stage}-{recipe}")
     result = train(job, run_dir, workers=workers, local=local, console=console)
     rest = "" if result.complete else f" (stopped by schedule.minutes; {job.config.schedule.images} were planned)"
     sentence = f"{result.bundle}: {result.position} images of each domain in {result.seconds / 60:.1f} min{rest}"

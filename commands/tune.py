@@ -8,9 +8,19 @@ import typer
 from rich.table import Column, Table
 
 from commands.console import JsonOption, conclude, console
-from commands.train import DataOption, RecipeOption, RunOption, RunsOption, SetOption
+from commands.train import (
+    CacheOption,
+    CacheSizeOption,
+    DataOption,
+    RecipeOption,
+    RunOption,
+    RunsOption,
+    SetOption,
+    TokensOption,
+)
 
 if TYPE_CHECKING:
+    from training.job import Job
     from tuning.search import Found
 
 app = typer.Typer(no_args_is_help=True, help="Search settings of a stage; the same command again continues the search.")
@@ -43,14 +53,21 @@ def stage1(
     cpus_per_trial: CpusOption = 1,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
+    cache: CacheOption = "~/.cache/vqi2i/shards",
+    cache_gb: CacheSizeOption = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings of encoders, codebook, generators and discriminators.
 
     Example: vqi2i tune stage1 --data shards --space method --trials 8 --set schedule.images=2000
     """
-    _tune("stage1", data, None, recipe, settings or [], run, runs, space=space, trials=trials, metric=metric, mode=mode,
-          cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+    from pipelines.shard_cache import CacheSettings
+    from training.job import make_job
+
+    job = make_job("stage1", data=data, model=None, recipe=recipe, settings=settings or [],
+                   cache=CacheSettings(folder=cache, gigabytes=cache_gb))  # fmt: skip
+    _tune(job, settings or [], runs / (run or f"tune-stage1-{recipe}-{space}"), space=space, trials=trials,
+          metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
 
 
 @app.command()
@@ -66,30 +83,34 @@ def stage2(
     cpus_per_trial: CpusOption = 1,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
+    tokens: TokensOption = None,
+    cache: CacheOption = "~/.cache/vqi2i/shards",
+    cache_gb: CacheSizeOption = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings of the prior over stage 1's tokens.
 
     Example: vqi2i tune stage2 --data shards --model runs/first/bundle --space rates --trials 8
     """
+    from pipelines.shard_cache import CacheSettings
     from serving.registry import resolve
+    from training.job import make_job
 
-    _tune("stage2", data, resolve(model), recipe, settings or [], run, runs, space=space, trials=trials, metric=metric,
-          mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+    job = make_job("stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
+                   cache=CacheSettings(folder=cache, gigabytes=cache_gb))  # fmt: skip
+    _tune(job, settings or [], runs / (run or f"tune-stage2-{recipe}-{space}"), space=space, trials=trials,
+          metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
 
 
 def _tune(
-    stage: str, data: Path, model: Path | None, recipe: str, settings: list[str], run: str | None, runs: Path, *,
-    space: str, trials: int, metric: str, mode: Mode | None, cpus_per_trial: int, as_json: bool,
+    job: "Job", settings: list[str], run_dir: Path, *, space: str, trials: int, metric: str, mode: Mode | None,
+    cpus_per_trial: int, as_json: bool,
 ) -> None:  # fmt: skip
-    from training.launch import make_job
     from tuning.search import BEST, search
     from tuning.study import make_study
 
-    job = make_job(stage, data=data, model=model, recipe=recipe, settings=settings)
     better = mode.value if mode is not None else None
     study = make_study(job, space=space, trials=trials, metric=metric, mode=better, fixed=settings)
-    run_dir = runs / (run or f"tune-{stage}-{recipe}-{space}")
     found = search(study, run_dir, cpus_per_trial=cpus_per_trial, console=console)
     console.print(_table(found, metric))
     result = {"bundle": found.bundle, "metric": metric, "trials": [row.model_dump() for row in found.trials]}

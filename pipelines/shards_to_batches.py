@@ -4,145 +4,49 @@ Which samples form a batch, and how they are augmented, follows from (seed, doma
 same for any number of threads or ranks and after a resume.
 """
 
-import os
-import weakref
-import zlib
+import logging
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import reduce
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 
 import imaging
 from imaging.codec import Pixels
 from pipelines.augment import Augmentation
-from pipelines.order import sample_at, sample_key
-from pipelines.schema import INDEX_SCHEMA, SPLITS, Manifest, Shard, Split
+from pipelines.blocks import BlockReader, block_numbers
+from pipelines.order import WINDOW, Order, OrderKind, sample_key
+from pipelines.reader import CorruptSample, Samples, ShardReader
+from pipelines.schema import Split
 
-
-class CorruptSample(ValueError):  # noqa: N818
-    """The stored bytes of a sample are not those that were written; the message names shard and key."""
+_log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
     """One rank's part of a global batch."""
 
-    images: dict[str, np.ndarray]  # per domain uint8 (global_batch / world_size, crop, crop, 3)
+    pixels: np.ndarray  # uint8 (domains, global_batch / world_size, crop, crop, 3)
+    domains: tuple[str, ...]
     position: int  # images of each domain seen, over all ranks, before this global batch
+    replaced: tuple[str, ...] = ()  # a sentence for every damaged sample in whose place stands the next one
+
+    @property
+    def images(self) -> dict[str, np.ndarray]:
+        """The pixels by domain."""
+        return dict(zip(self.domains, self.pixels, strict=True))
 
 
-class _Index(NamedTuple):
-    """The samples of one split and domain in stored order; the arrays run in parallel."""
+class _Stream(NamedTuple):
+    """What is drawn together: the images of one domain, or the pairs of all."""
 
-    shards: tuple[Shard, ...]
-    files: list[int]  # descriptors, parallel to `shards`
-    shard: np.ndarray
-    key: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
-    crc32: np.ndarray
-    width: np.ndarray
-    height: np.ndarray
-
-
-class ShardReader:
-    """Random access to the images of a data set; safe to use from several threads.
-
-    Raises:
-        ValueError: the folder is no data set, or a shard or its index is missing or has another length than it should.
-    """
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.manifest = Manifest.load(self.root)
-        self._files: list[int] = []
-        weakref.finalize(self, _close_all, self._files)
-        self._indexes = {
-            (split, domain): self._open(self.manifest.splits[split][domain])
-            for split in SPLITS
-            for domain in self.manifest.domains
-        }
-
-    def count(self, split: Split, domain: str) -> int:
-        """Number of images of one domain in one split."""
-        return len(self._index(split, domain).key)
-
-    def read(self, split: Split, domain: str, index: int) -> Pixels:
-        """Decode image number `index` (0-based, stored order) to uint8 (h, w, 3).
-
-        Raises:
-            CorruptSample: the bytes in the shard do not have the checksum they were written with.
-        """
-        samples = self._index(split, domain)
-        shard = int(samples.shard[index])
-        data = os.pread(samples.files[shard], int(samples.size[index]), int(samples.offset[index]))
-        if zlib.crc32(data) != samples.crc32[index]:
-            raise CorruptSample(
-                f"{self.root / samples.shards[shard].name}: the bytes of sample {samples.key[index]} have changed:"
-                " restore the shard from a copy, or delete it and run `vqi2i data shard` again"
-            )
-        return imaging.decode(data)
-
-    def pairs(self, split: Split, domains: Sequence[str]) -> dict[str, np.ndarray]:
-        """Indices of the images that show the same thing in all of these domains, in the same order for each.
-
-        Raises:
-            ValueError: the data set was not built as a paired one, or the images of a pair differ in size.
-        """
-        if not self.manifest.options.paired:
-            raise ValueError(f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`")
-        indexes = {domain: self._index(split, domain) for domain in domains}
-        common = reduce(np.intersect1d, [index.key for index in indexes.values()])
-        rows = {domain: np.searchsorted(index.key, common) for domain, index in indexes.items()}
-        sizes = np.stack([np.stack([index.width, index.height])[:, rows[d]] for d, index in indexes.items()])
-        if (different := (sizes != sizes[0]).any(axis=(0, 1))).any():
-            raise ValueError(f"{self.root}: the images of pair {common[different][0]} differ in size: scale them first")
-        return rows
-
-    def _index(self, split: Split, domain: str) -> _Index:
-        if (split, domain) not in self._indexes:
-            known = ", ".join(self.manifest.domains)
-            raise ValueError(f"{self.root} has no domain {domain!r} in {split!r}: its domains are {known}")
-        return self._indexes[split, domain]
-
-    def _open(self, shards: tuple[Shard, ...]) -> _Index:
-        files = [self._open_shard(shard) for shard in shards]
-        tables = [self._read_index(shard) for shard in shards]
-        column = {
-            name: np.concatenate(
-                [np.empty(0, INDEX_SCHEMA.field(name).type.to_pandas_dtype()), *(t[name] for t in tables)]
-            )
-            for name in ("key", "offset", "size", "crc32", "width", "height")
-        }
-        return _Index(shards, files, np.repeat(np.arange(len(shards)), [shard.samples for shard in shards]), **column)
-
-    def _open_shard(self, shard: Shard) -> int:
-        path = self.root / shard.name
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again") from error
-        self._files.append(file)
-        if (have := os.fstat(file).st_size) != shard.bytes:
-            raise ValueError(f"{path} has {have} bytes instead of {shard.bytes}: run `vqi2i data shard` again")
-        return file
-
-    def _read_index(self, shard: Shard) -> dict[str, np.ndarray]:
-        path = self.root / shard.index_name
-        try:
-            table = pq.read_table(path, schema=INDEX_SCHEMA)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
-        if table.num_rows != shard.samples:
-            raise ValueError(
-                f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data shard` again"
-            )
-        return {name: table[name].to_numpy() for name in table.column_names}
+    name: str
+    domains: tuple[str, ...]
+    rows: dict[str, np.ndarray]  # per domain: stored index of the stream's n-th sample
+    order: Order
+    ahead: int  # samples whose blocks are asked for in advance; 0 where there are none
 
 
 class Batches:
@@ -150,7 +54,23 @@ class Batches:
 
     Each domain is an independent stream that is permuted anew every epoch; pairs are one stream, cut and mirrored
     alike. Global batch k covers the positions k * global_batch + [0, global_batch); rank r of W takes the r-th of W
-    equal parts of it.
+    equal parts of it. A damaged sample is replaced by the one after it in the epoch.
+
+    Args:
+        reader: the data set.
+        domains: names of the domains, in the order of the batches.
+        crop: side of the crops in pixels.
+        global_batch: images of each domain, over all ranks.
+        seed: of order and augmentation.
+        split: which images.
+        rank: of this process.
+        world_size: number of processes.
+        threads: batches made at once.
+        flip: whether half of the images are mirrored.
+        jitter: see `Augmentation`; label maps keep their colours.
+        paired: the images of a pair stand at the same place.
+        order: a full permutation, or one that keeps samples together which are stored together.
+        max_corrupt: different damaged samples after which `iterate` fails.
 
     Raises:
         ValueError: the options do not fit each other or the data set.
@@ -169,7 +89,10 @@ class Batches:
         world_size: int = 1,
         threads: int = 2,
         flip: bool = True,
+        jitter: float = 0.0,
         paired: bool = False,
+        order: OrderKind = "samples",
+        max_corrupt: int = 0,
     ) -> None:
         if global_batch < 1 or global_batch % world_size:
             raise ValueError(
@@ -177,48 +100,112 @@ class Batches:
             )
         if threads < 1:
             raise ValueError(f"threads is {threads}: at least 1 must load data")
+        if reader.files.in_ranges and order != "blocks":
+            raise ValueError(
+                f"{reader.root} is read without a cache: set order=blocks, or every image would be one request"
+            )
         _check_crop(reader, crop)
         assert 0 <= rank < world_size
-        alone = {domain: np.arange(reader.count(split, domain)) for domain in domains}
-        self._rows = reader.pairs(split, domains) if paired else alone
-        self._streams = {domain: "+".join(domains) if paired else domain for domain in domains}
-        if empty := [domain for domain, rows in self._rows.items() if len(rows) == 0]:
-            raise ValueError(f"{reader.root} has no {split} images of {', '.join(empty)}: build it from more images")
+        self._samples: dict[str, Samples] = {domain: reader.samples(split, domain) for domain in domains}
+        self._streams = _streams(reader, split, tuple(domains), seed=seed, paired=paired, order=order)
+        self._sources: dict[str, Samples | BlockReader] = dict(self._samples)
         self._reader = reader
-        self._split: Split = split
         self._seed = seed
         self._threads = threads
-        self._augment = Augmentation(crop, flip=flip)
+        self._crop = crop
+        self._augment = Augmentation(crop, flip=flip, jitter=jitter)
+        self._domains = {domain: number for number, domain in enumerate(domains)}
+        self._max_corrupt = max_corrupt
         self.global_batch = global_batch
         self.local_batch = global_batch // world_size
         self._first = rank * self.local_batch
+        self._corrupt: set[str] = set()
+        self.replaced = 0  # damaged samples in the batches that `iterate` has given
 
     def at(self, position: int) -> Batch:
         """The batch that starts at `position`, a multiple of the global batch; a pure function of it."""
         if position < 0 or position % self.global_batch:
-            raise ValueError(f"position {position} is no multiple of the global batch {self.global_batch}")
-        mine = range(position + self._first, position + self._first + self.local_batch)
-        return Batch({domain: np.stack([self._sample(domain, p) for p in mine]) for domain in self._rows}, position)
+            raise ValueError(
+                f"position {position} is no multiple of the global batch {self.global_batch}: go on with one that fits"
+            )
+        pixels = np.empty((len(self._domains), self.local_batch, self._crop, self._crop, 3), np.uint8)
+        replaced: list[str] = []
+        for stream in self._streams:
+            for row in range(self.local_batch):
+                place = position + self._first + row
+                for domain, image in self._read(stream, place, replaced).items():
+                    out = pixels[self._domains[domain], row]
+                    self._augment(image, out, sample_key(self._seed, stream.name, place), self._color(domain, place))
+        return Batch(pixels, tuple(self._domains), position, tuple(replaced))
 
     def iterate(self, start: int = 0) -> Generator[Batch, None, None]:
-        """Endless batches from position `start` on, loaded ahead in threads; closing the generator stops them."""
-        pool = ThreadPoolExecutor(self._threads, "batches", initializer=cv2.setNumThreads, initargs=(0,))
-        pending: deque[Future[Batch]] = deque()
-        upcoming = start
-        try:
+        """Endless batches from position `start` on, loaded ahead in threads; closing the generator stops them.
+
+        Raises:
+            CorruptSample: more than `max_corrupt` different samples are damaged.
+        """
+        with ExitStack() as stack:
+            shards = [shard for samples in self._samples.values() for shard in samples.shards]
+            stack.enter_context(self._reader.files.fetching(shards))
+            if self._reader.files.in_ranges:
+                stack.callback(self._sources.update, self._samples)
+                blocks = {d: stack.enter_context(closing(BlockReader(s))) for d, s in self._samples.items()}
+                self._sources.update(blocks)
+            pool = ThreadPoolExecutor(self._threads, "batches", initializer=cv2.setNumThreads, initargs=(0,))
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            pending: deque[Future[Batch]] = deque()
+            upcoming = start
             while True:
                 while len(pending) <= self._threads:  # one batch waits while each thread makes another
+                    if self._reader.files.in_ranges:
+                        self._ask_ahead(upcoming, first=upcoming == start)
                     pending.append(pool.submit(self.at, upcoming))
                     upcoming += self.global_batch
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                yield self._counted(pending.popleft().result())
 
-    def _sample(self, domain: str, position: int) -> Pixels:
-        rows, stream = self._rows[domain], self._streams[domain]
-        index = rows[sample_at(position, seed=self._seed, domain=stream, count=len(rows))]
-        pixels = self._reader.read(self._split, domain, int(index))
-        return self._augment(pixels, sample_key(self._seed, stream, position))
+    def _counted(self, batch: Batch) -> Batch:
+        self.replaced += len(batch.replaced)
+        for sentence in batch.replaced:
+            if sentence not in self._corrupt:
+                self._corrupt.add(sentence)
+                _log.warning("%s; the next image takes its place", sentence)
+        self._check_corrupt(self._corrupt)
+        return batch
+
+    def _check_corrupt(self, sentences: Collection[str]) -> None:
+        if len(sentences) > self._max_corrupt:
+            raise CorruptSample(
+                f"{len(sentences)} samples are damaged, more than max_corrupt={self._max_corrupt}:"
+                f" {'; '.join(sorted(sentences)[:5])}"
+            )
+
+    def _read(self, stream: _Stream, position: int, replaced: list[str]) -> dict[str, Pixels]:
+        """The images of one place; what is damaged takes its partners along, and is noted."""
+        for skip in range(stream.order.count):
+            number = stream.order.at(position, skip=skip)
+            try:
+                return {d: self._sources[d].read(int(stream.rows[d][number])) for d in stream.domains}
+            except CorruptSample as error:
+                replaced.append(str(error))
+                self._check_corrupt(set(replaced))
+        raise CorruptSample(f"{self._reader.root}: no sample of {stream.name} can be read; {replaced[-1]}")
+
+    def _color(self, domain: str, position: int) -> int | None:
+        if domain in self._reader.manifest.options.labels:
+            return None
+        return sample_key(self._seed, f"colors of {domain}", position)
+
+    def _ask_ahead(self, position: int, *, first: bool) -> None:
+        """Start to fetch the blocks of a batch that comes later; at the beginning, of all until then."""
+        for stream in self._streams:
+            steps = -(-stream.ahead // self.global_batch)
+            for step in range(steps + 1) if first else (steps,):
+                begin = position + step * self.global_batch + self._first
+                for place in range(begin, begin + self.local_batch):
+                    number = stream.order.at(place)
+                    for domain in stream.domains:
+                        if isinstance(source := self._sources[domain], BlockReader):
+                            source.want(int(stream.rows[domain][number]))
 
 
 def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int) -> np.ndarray:
@@ -231,15 +218,38 @@ def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int) -> np.n
     count = min(limit, reader.count("test", domain))
     if count < 1:
         raise ValueError(f"{reader.root} has no test images of {domain}: build it with a larger test fraction")
-    return np.stack([imaging.center_crop(reader.read("test", domain, index), crop, crop) for index in range(count)])
+    return np.stack(
+        [imaging.center_crop(pixels, crop, crop) for pixels in reader.read_some("test", domain, range(count))]
+    )
+
+
+def _streams(
+    reader: ShardReader, split: Split, domains: tuple[str, ...], *, seed: int, paired: bool, order: OrderKind
+) -> list[_Stream]:  # fmt: skip
+    if paired:
+        rows = reader.pairs(split, domains)
+        parts = [("+".join(domains), domains, rows)]
+    else:
+        parts = [(domain, (domain,), {domain: np.arange(reader.count(split, domain))}) for domain in domains]
+    streams = []
+    for name, members, rows in parts:
+        blocks = _blocks(reader, split, rows) if order == "blocks" else None
+        count = len(rows[members[0]])
+        if count == 0:
+            raise ValueError(f"{reader.root} has no {split} images of {name}: build it from more images")
+        ahead = min(count, count * WINDOW // (2 * (int(blocks[-1]) + 1))) if blocks is not None else 0
+        streams.append(_Stream(name, members, rows, Order(seed=seed, stream=name, count=count, blocks=blocks), ahead))
+    return streams
+
+
+def _blocks(reader: ShardReader, split: Split, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Blocks of a stream's samples: those of the domain that has most, so that no partner has many more."""
+    numbers = [block_numbers(reader.samples(split, domain))[index] for domain, index in rows.items()]
+    _, renumbered = np.unique(max(numbers, key=lambda blocks: blocks[-1] if len(blocks) else 0), return_inverse=True)
+    return renumbered
 
 
 def _check_crop(reader: ShardReader, crop: int) -> None:
     if not 1 <= crop <= reader.manifest.size:
         size = reader.manifest.size
         raise ValueError(f"cannot crop {crop} px from images of {size} px: lower the crop or build with --size {crop}")
-
-
-def _close_all(files: list[int]) -> None:
-    while files:
-        os.close(files.pop())

@@ -1,118 +1,252 @@
 """Images to token shards: what the frozen stage 1 makes of every picture, so that stage 2 never encodes.
 
-OUT/tokens.json             this module's `TokenManifest`; written last
-OUT/train/summer/000000.tar WebDataset shards; per sample KEY.tokens.npy (variants, rows, columns) uint16,
-                            KEY.style.npy (style_dim,) float32 and KEY.json with the source
+Every shard is one independent job whose bytes follow from model and images alone, so that it does not matter who makes
+it, and a build that was interrupted makes only what is missing.
 """
 
 import hashlib
 import io
 import json
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from filelock import FileLock
+from pydantic import ValidationError
+from webdataset.writer import TarWriter
 
 import imaging
 from imaging.codec import Pixels
-from pipelines.order import sample_at, sample_key
+from pipelines.order import sample_key
+from pipelines.reader import CorruptSample, ShardReader
 from pipelines.schema import SPLITS, Split
-from pipelines.shards_to_batches import ShardReader
+from pipelines.shard_cache import CacheSettings
+from pipelines.shard_writer import atomic
+from pipelines.tokens import IDENTITY_NAME, MANIFEST_NAME, TokenIdentity, TokenManifest, TokenShard, read_manifest
+from vqi2i.bundle import fingerprint
 from vqi2i.translator import Translator
 
-_MANIFEST = "tokens.json"
-_SHARD_SAMPLES = 4096
+_log = logging.getLogger(__name__)
+_SHARD_SAMPLES = 1024
+_BATCH = 32
+
+Progress = Callable[[int, int], None]  # images done, images in all
 
 
-class TokenManifest(BaseModel):
-    """Identity and extent of a set of token shards."""
+class TokenSource(NamedTuple):
+    """Where images and model lie, for every process that encodes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    data: str
+    cache: CacheSettings
+    model: Path  # bundle of stage 1
 
-    format_version: int = 1
-    bundle: str  # fingerprint of the model that encoded
-    data: str  # fingerprint of the images' manifest
-    domains: tuple[str, ...]
-    crop: int
-    variants: int
-    grid: tuple[int, int]  # rows, columns
-    counts: dict[Split, dict[str, int]]
+
+class TokenJob(NamedTuple):
+    """One shard to make: the images start..stop-1 of a split and domain."""
+
+    split: Split
+    domain: str
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Path of the shard below the root."""
+        return f"{self.split}/{self.domain}/{self.number:06d}.tar"
+
+
+def token_identity(model: Path, data: str, translator: Translator, *, crop: int, variants: int) -> TokenIdentity:
+    """What the tokens of a data set are made of.
+
+    Args:
+        model: bundle of stage 1.
+        data: fingerprint of the images' manifest.
+        translator: what the bundle holds.
+        crop: side of the crops in pixels.
+        variants: the centre crop, its mirror image, then random crops, every second one mirrored.
+    """
+    side = crop // translator.network.stride
+    return TokenIdentity(
+        bundle=fingerprint(model), data=data, domains=translator.domains, crop=crop, variants=variants,
+        grid=(side, side),
+    )  # fmt: skip
 
 
 def shards_to_tokens(
-    reader: ShardReader, translator: Translator, bundle: str, out: Path, *, crop: int, variants: int,
-    progress: Callable[[int, int], None] | None = None, batch: int = 32,
+    source: TokenSource, identity: TokenIdentity, out: Path, *, workers: int = 0, device: str = "cpu",
+    max_corrupt: int = 0, progress: Progress | None = None,
 ) -> TokenManifest:  # fmt: skip
-    """Encode every image of a data set in `variants` crops and mirror images; complete tokens are left alone.
+    """Encode every image of a data set in some crops and mirror images; what is there already is left alone.
 
     Args:
-        reader: the images.
-        translator: the frozen stage 1.
-        bundle: the translator's fingerprint, which the tokens are bound to.
-        out: directory for the token shards; replaced if it holds tokens of another model or data set.
-        crop: side of the crops in pixels.
-        variants: the centre crop, its mirror image, then random crops, every second one mirrored.
-        progress: told (images done, images in all).
-        batch: images encoded at once.
+        source: images and model.
+        identity: what is made; the folder may hold nothing else.
+        out: folder for the token shards.
+        workers: Ray actors that encode; 0 encodes in this process.
+        device: where this process encodes.
+        max_corrupt: images that may be damaged; they are left out and named in the manifest.
+        progress: told how far the work is.
+
+    Raises:
+        ValueError: the folder holds other tokens, or too many images are damaged.
     """
-    stride = translator.network.stride
-    counts: dict[Split, dict[str, int]] = {
-        split: {d: reader.count(split, d) for d in translator.domains} for split in SPLITS
-    }
-    wanted = TokenManifest(
-        bundle=bundle, data=reader.manifest.fingerprint, domains=translator.domains, crop=crop, variants=variants,
-        grid=(crop // stride, crop // stride), counts=counts,
-    )  # fmt: skip
-    if _read_manifest(out) == wanted:
-        return wanted
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    total, done = sum(sum(part.values()) for part in counts.values()), 0
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):  # who comes second finds the tokens made
+        if (made := _claim(out, identity)) is not None:
+            return made
+        reader = ShardReader(source.data, source.cache)
+        jobs = list(_jobs(reader, identity.domains))
+        total = sum(job.stop - job.start for job in jobs)
+        shards = {job.name: shard for job in jobs if (shard := _finished(out, job)) is not None}
+        missing = [job for job in jobs if job.name not in shards]
+        make = _in_this_process(device) if workers == 0 else _on_ray(workers)
+        done = sum(shard.samples + len(shard.damaged) for shard in shards.values())
+        for shard in make(source, identity, out, missing):
+            shards[shard.name] = shard
+            done += shard.samples + len(shard.damaged)
+            if progress is not None:
+                progress(done, total)
+            _check_damaged(shards.values(), max_corrupt)
+        _check_damaged(shards.values(), max_corrupt)
+        manifest = TokenManifest(identity=identity, shards=tuple(shards[job.name] for job in jobs))
+        _write(out / MANIFEST_NAME, manifest.model_dump_json(indent=2))
+        return manifest
+
+
+class TokenEncoder:
+    """Makes token shards; one per process."""
+
+    def __init__(self, source: TokenSource, identity: TokenIdentity, out: Path, device: str):
+        self._reader = ShardReader(source.data, source.cache)
+        self._translator = Translator.load(source.model, device)
+        self._identity = identity
+        self._out = out
+
+    def make(self, job: TokenJob) -> TokenShard:
+        """Write one shard, then the mark that makes it count."""
+        path = self._out / job.name
+        damaged: list[str] = []
+        samples = 0
+        with atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
+            for start in range(job.start, job.stop, _BATCH):
+                for sample in self._encoded(job, range(start, min(start + _BATCH, job.stop)), damaged):
+                    tar.write(sample)
+                    samples += 1
+        shard = TokenShard(
+            name=job.name, split=job.split, domain=job.domain, sha256=_sha256(path), samples=samples,
+            damaged=tuple(damaged),
+        )  # fmt: skip
+        _write(path.with_suffix(".json"), shard.model_dump_json(indent=2))
+        return shard
+
+    def _encoded(self, job: TokenJob, indices: range, damaged: list[str]) -> Iterator[dict[str, Any]]:
+        """WebDataset samples of some images; those that cannot be read are noted."""
+        images = self._reader.samples(job.split, job.domain)
+        pixels: dict[int, Pixels] = {}
+        for index in indices:
+            try:
+                pixels[index] = images.read(index)
+            except CorruptSample as error:
+                _log.warning("%s; it is left out", error)
+                damaged.append(str(error))
+        if not pixels:
+            return
+        crop, variants = self._identity.crop, self._identity.variants
+        views = [_view(image, crop, variant, index) for index, image in pixels.items() for variant in range(variants)]
+        encoded = self._translator.encode(imaging.to_tensor(views), job.domain)
+        shape = (len(pixels), variants)
+        tokens = encoded.tokens.unflatten(0, shape).cpu().numpy().astype(np.uint16)
+        styles = encoded.style.unflatten(0, shape)[:, 0].cpu().numpy().astype(np.float32)
+        for row, index in enumerate(pixels):
+            image = {"key": str(images.keys[index]), "split": job.split, "domain": job.domain}
+            yield {
+                "__key__": f"{index:010d}",
+                "json": json.dumps(image).encode(),
+                "style.npy": _npy(styles[row]),
+                "tokens.npy": _npy(tokens[row]),
+            }
+
+
+_Make = Callable[[TokenSource, TokenIdentity, Path, Sequence[TokenJob]], Iterator[TokenShard]]
+
+
+def _in_this_process(device: str) -> _Make:
+    def make(
+        source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob]
+    ) -> Iterator[TokenShard]:  # fmt: skip
+        encoder = TokenEncoder(source, identity, out, device)
+        return map(encoder.make, jobs)
+
+    return make
+
+
+def _on_ray(workers: int) -> _Make:
+    def make(
+        source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob]
+    ) -> Iterator[TokenShard]:  # fmt: skip
+        import ray
+        from ray.util import ActorPool
+
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        cluster = ray.cluster_resources()
+        gpu = cluster.get("GPU", 0) >= 1
+        room = int(cluster["GPU" if gpu else "CPU"])  # an actor without a place would keep its job for ever
+        actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(TokenEncoder)
+        arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
+        encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
+        made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
+        yield from cast("Iterator[TokenShard]", made)
+
+    return make
+
+
+def _jobs(reader: ShardReader, domains: Sequence[str]) -> Iterator[TokenJob]:
     for split in SPLITS:
-        for domain in translator.domains:
-            writer = _ShardSeries(staging / split / domain)
-            for start in range(0, counts[split][domain], batch):
-                indices = range(start, min(start + batch, counts[split][domain]))
-                writer.add(_encode(reader, translator, split, domain, indices, crop, variants))
-                done += len(indices)
-                if progress is not None:
-                    progress(done, total)
-            writer.close()
-    (staging / _MANIFEST).write_text(wanted.model_dump_json(indent=2))
-    shutil.rmtree(out, ignore_errors=True)
-    staging.rename(out)
-    return wanted
+        for domain in domains:
+            count = reader.count(split, domain)
+            for number, start in enumerate(range(0, count, _SHARD_SAMPLES)):
+                yield TokenJob(split, domain, number, start, min(start + _SHARD_SAMPLES, count))
 
 
-def _read_manifest(root: Path) -> TokenManifest | None:
+def _claim(out: Path, identity: TokenIdentity) -> TokenManifest | None:
+    """The manifest of `out` if it holds all these tokens; otherwise make the folder ours or refuse."""
+    mark = out / IDENTITY_NAME
+    if mark.is_file():
+        try:
+            held = TokenIdentity.model_validate_json(mark.read_text())
+        except ValidationError:
+            held = None
+        if held != identity:
+            raise ValueError(
+                f"{out} holds tokens of another model, data set or crop: choose another folder or delete it"
+            )
+    elif any(path.name != ".lock" for path in out.iterdir()):
+        raise ValueError(f"{out} is not empty and holds no tokens: choose another folder or delete it")
+    _write(mark, identity.model_dump_json(indent=2))
+    manifest = read_manifest(out)
+    return manifest if manifest is not None and manifest.identity == identity else None
+
+
+def _finished(out: Path, job: TokenJob) -> TokenShard | None:
+    """The shard of a job if it is there as its mark says."""
+    path = out / job.name
     try:
-        return TokenManifest.model_validate_json((root / _MANIFEST).read_text())
+        shard = TokenShard.model_validate_json(path.with_suffix(".json").read_text())
+        return shard if _sha256(path) == shard.sha256 else None
     except (OSError, ValidationError):
         return None
 
 
-def _encode(
-    reader: ShardReader, translator: Translator, split: Split, domain: str, indices: range, crop: int, variants: int
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """WebDataset samples of some images."""
-    pixels = [reader.read(split, domain, index) for index in indices]
-    views = [_view(image, crop, variant, index) for image, index in zip(pixels, indices, strict=True)
-             for variant in range(variants)]  # fmt: skip
-    encoded = translator.encode(imaging.to_tensor(views), domain)
-    tokens = encoded.tokens.unflatten(0, (len(pixels), variants)).cpu().numpy().astype(np.uint16)
-    styles = encoded.style.unflatten(0, (len(pixels), variants))[:, 0].cpu().numpy().astype(np.float32)
-    for row, index in enumerate(indices):
-        yield {
-            "__key__": f"{index:010d}",
-            "json": json.dumps({"split": split, "domain": domain, "index": index}).encode(),
-            "style.npy": _npy(styles[row]),
-            "tokens.npy": _npy(tokens[row]),
-        }
+def _check_damaged(shards: Any, max_corrupt: int) -> None:
+    damaged = [sentence for shard in shards for sentence in shard.damaged]
+    if len(damaged) > max_corrupt:
+        raise ValueError(f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}")
 
 
 def _view(image: Pixels, crop: int, variant: int, index: int) -> Pixels:
@@ -132,89 +266,11 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-class _ShardSeries:
-    """Writes samples into numbered tar files."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        folder.mkdir(parents=True)
-        self._written = 0
-        self._writer: Any = None
-
-    def add(self, samples: Iterator[dict[str, Any]]) -> None:
-        from webdataset.writer import TarWriter
-
-        for sample in samples:
-            if self._written % _SHARD_SAMPLES == 0:
-                self.close()
-                self._writer = TarWriter(str(self._folder / f"{self._written // _SHARD_SAMPLES:06d}.tar"), mtime=0)
-            self._writer.write(sample)
-            self._written += 1
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class TokenBatch(NamedTuple):
-    """Token grids of a batch, rows ordered domain by domain."""
-
-    tokens: np.ndarray  # (domains * b, rows, columns) int64
-    domains: np.ndarray  # (domains * b,) int64 indices
-
-
-class TokenReader:
-    """The tokens of a data set in memory: two bytes per token.
-
-    Raises:
-        ValueError: `root` holds no tokens, or tokens of another model than `bundle`.
-    """
-
-    def __init__(self, root: Path, *, bundle: str):
-        manifest = _read_manifest(root)
-        if manifest is None:
-            raise ValueError(f"{root} holds no finished token shards: they are made by `vqi2i train stage2`")
-        if manifest.bundle != bundle:
-            raise ValueError(f"{root} holds tokens of another model: delete it, and stage 2 makes them anew")
-        self.manifest = manifest
-        self._tokens = {
-            (split, d): _load(root / split / d, manifest.counts[split][d]) for split in SPLITS for d in manifest.domains
-        }
-
-    def tokens(self, split: Split, domain: str) -> np.ndarray:
-        """All tokens of one split and domain: (images, variants, rows, columns) uint16."""
-        return self._tokens[split, domain]
-
-    def batch(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> TokenBatch:
-        """One worker's part of the training batch at `position`, a pure function of its arguments."""
-        local = global_batch // world_size
-        first = position + rank * local
-        rows, domains = [], []
-        for number, domain in enumerate(self.manifest.domains):
-            images = self.tokens("train", domain)
-            for place in range(first, first + local):
-                index = sample_at(place, seed=seed, domain=domain, count=len(images))
-                variant = sample_key(seed, domain, place) % self.manifest.variants
-                rows.append(images[index, variant])
-                domains.append(number)
-        return TokenBatch(np.stack(rows).astype(np.int64), np.asarray(domains, np.int64))
-
-
-def _load(folder: Path, count: int) -> np.ndarray:
-    arrays = []
-    for shard in sorted(folder.glob("*.tar")):
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None
-                if stream is not None:
-                    arrays.append(np.load(io.BytesIO(stream.read()), allow_pickle=False))
-    if len(arrays) != count:
-        raise ValueError(
-            f"{folder} holds {len(arrays)} samples instead of {count}: delete the tokens to make them anew"
-        )
-    return np.stack(arrays) if arrays else np.empty((0, 1, 1, 1), np.uint16)
-
-
-def tokens_folder(data: Path, bundle: str) -> Path:
-    """Where the tokens of a data set under a model lie: beside the shards, named by the model."""
-    return data / "tokens" / hashlib.sha256(bundle.encode()).hexdigest()[:12]
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as stream:
+        stream.write(text.encode())

@@ -9,6 +9,7 @@ import torch
 
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic import DOMAINS, synthesize
+from tests.servers import s3_server
 from vqi2i import Translator
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig, PriorConfig
@@ -63,6 +64,13 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     synthesize(root / "images", pairs=20, size=32, tests=1, wide=0)
     build_shards({domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32)
     return root / "shards"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The query that leads an s3:// address to this test run's server."""
+    with s3_server() as query:
+        yield query
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ ALLOWED = {
 THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
 RAY = (
     "pipelines/images_to_shards.py",
+    "pipelines/shards_to_tokens.py",
     "training/worker.py",
     "training/launch.py",
     "training/mailbox.py",

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from training.data_state import DataState, refuse_other
+
 BUNDLE = "bundle"
 _STATE = "state.pt"
 
@@ -26,17 +28,29 @@ class Checkpointed(Protocol):
         """Continue from `state`."""
         ...
 
+    def data_state(self) -> DataState:
+        """Which data it has seen, and would see next."""
+        ...
+
 
 def write(directory: Path, stage: Checkpointed, seconds: float) -> None:
     """Write a checkpoint into an empty directory; `seconds` is the training time so far."""
     stage.export(directory / BUNDLE)
-    torch.save({"stage": stage.state_dict(), "seconds": seconds}, directory / _STATE)
+    state = {"stage": stage.state_dict(), "data": stage.data_state().model_dump(), "seconds": seconds}
+    torch.save(state, directory / _STATE)
 
 
-def read(directory: Path, stage: Checkpointed) -> float:
-    """Restore `stage` from a checkpoint; return its training time in seconds."""
+def read(directory: Path, stage: Checkpointed, *, accept_other_data: bool = False) -> float:
+    """Restore `stage` from a checkpoint; return its training time in seconds.
+
+    Raises:
+        ValueError: the checkpoint has seen other data than the stage has, or in another order, and that is not
+            accepted.
+    """
     state = torch.load(directory / _STATE, weights_only=True, map_location="cpu")
     stage.load_state_dict(state["stage"])
+    if not accept_other_data:
+        refuse_other(state.get("data", {}), stage.data_state())
     return state["seconds"]
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.order import OrderKind
 from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
 from vqi2i.diff_augment import Augmentation
 from vqi2i.losses import Game
@@ -151,6 +152,9 @@ class RunConfig(Frozen):
     seed: int = 0
     batch_size: int = Field(gt=0, description="images of each domain in a step, over all workers")
     precision: Literal["bf16", "float32"] = "bf16"
+    max_corrupt: int = Field(
+        default=16, ge=0, description="damaged images that a process may meet; others take their place"
+    )
     optim: OptimConfig
     schedule: ScheduleConfig
 
@@ -164,6 +168,10 @@ class Stage1Config(RunConfig):
 
     stage: Literal["stage1"] = "stage1"
     crop: int = Field(default=64, gt=0, description="side of the training crops in pixels")
+    jitter: float = Field(default=0.0, ge=0, le=1, description="how far the colours of training images are varied")
+    order: OrderKind = Field(
+        default="samples", description="blocks: what is stored together comes near each other, for slow storage"
+    )
     network: NetworkConfig
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_optim: OptimConfig

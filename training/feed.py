@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import imaging
-from pipelines.shards_to_batches import Batches, ShardReader, held_out
+from pipelines.reader import ShardReader
+from pipelines.shards_to_batches import Batches, held_out
 from training.config import Stage1Config
 from training.worker import Worker
 
@@ -32,13 +33,19 @@ class ImageFeed:
         self._batches = Batches(
             reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
             rank=worker.rank, world_size=worker.world_size, paired=config.pairing == "paired",
+            jitter=config.jitter, order=config.order, max_corrupt=config.max_corrupt,
         )  # fmt: skip
 
     def batches(self, start: int) -> Generator[Tensor, None, None]:
         """Training batches (domains * b, 3, crop, crop) in [-1, 1] from position `start` on."""
         with closing(self._batches.iterate(start)) as source:
             for batch in source:
-                yield self._to_device(np.concatenate([batch.images[domain] for domain in self.domains]))
+                yield self._to_device(batch.pixels.reshape(-1, *batch.pixels.shape[2:]))
+
+    @property
+    def replaced(self) -> int:
+        """Damaged images of this worker's batches in whose place stood others, since it started."""
+        return self._batches.replaced
 
     def held_out(self) -> dict[str, Tensor]:
         """The first test images of each domain, centre-cropped; what lies on the disk is read anew."""
@@ -59,5 +66,5 @@ def styled(reader: ShardReader, domain: str, crop: int) -> Tensor:
     """Centre crops (n, 3, crop, crop) of training images, evenly spread over a domain, to fit a style prior on."""
     count = reader.count("train", domain)
     indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
-    pixels = [reader.read("train", domain, int(index)) for index in indices]
+    pixels = reader.read_some("train", domain, indices)
     return imaging.to_tensor([imaging.center_crop(image, crop, crop) for image in pixels])

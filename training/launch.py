@@ -2,42 +2,24 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from pipelines.files import atomic
-from pipelines.schema import Manifest
 from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
-from training.config import Stage1Config, Stage2Config, override
+from training.data_state import IN_IDENTITY, REMEDY
+from training.job import Job
 from training.journal import RunJournal
 from training.loop import Outcome, fit
-from training.recipes import recipe as named_recipe
 from training.stages import make_stage, prepare
 from training.tracking import Tracker, flat
 from training.worker import Journal, LocalWorker, RayWorker, keep_freed_memory
-from vqi2i.bundle import fingerprint
 from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
-
-
-class Job(Frozen):
-    """What is trained on what; together with the place it runs, all that decides the result."""
-
-    config: Stage1Config | Stage2Config
-    data: Path  # folder of shards
-    model: Path | None = None  # stage 1's bundle, for stage 2
-
-    def identity(self) -> dict[str, Any]:
-        """What must not change between a run's first start and its resume."""
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "data": Manifest.load(self.data).fingerprint,
-            "model": _bundle_fingerprint(self.model),
-        }
 
 
 class Result(NamedTuple):
@@ -55,13 +37,6 @@ class RunRecord(Frozen):
     identity: dict[str, Any]
     mlflow_run: str
     outcome: Outcome | None = None
-
-
-def make_job(stage: str, *, data: Path, model: Path | None, recipe: str, settings: Sequence[str] = ()) -> Job:
-    """A named recipe for the domains of the shards at `data`, with settings `name=value` applied."""
-    domains = Manifest.load(data).domains
-    config = override(named_recipe(stage, recipe, domains), settings)
-    return Job(config=config, data=data.absolute(), model=model.absolute() if model is not None else None)
 
 
 def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, console: Console | None = None) -> Result:
@@ -83,14 +58,14 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     bundle = run_dir / BUNDLE
     if record is not None and record.outcome is not None:
         return Result(bundle, *record.outcome)
-    tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": str(job.data)}
+    tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
     tracker = Tracker(run_dir.name, tags, record.mlflow_run if record else None)
     if record is None:
         record = RunRecord(identity=job.identity(), mlflow_run=tracker.run_id)
         _write_record(run_dir, record)
         tracker.config(job.config)
     try:
-        prepare(job.config, job.data, job.model)
+        prepare(job, workers=0 if local else workers, console=console)
         with RunJournal(run_dir, tracker, console) as journal:
             outcome, checkpoint = (
                 fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
@@ -108,8 +83,8 @@ def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
     """Train in this process, with checkpoints in `run_dir`; return the outcome and the last checkpoint."""
     keep_freed_memory()
     checkpoints = CheckpointFolder(run_dir / "checkpoints", job.config.schedule.keep_checkpoints)
-    worker = LocalWorker(checkpoints, journal)
-    stage = make_stage(job.config, job.data, job.model, worker)
+    worker = LocalWorker(checkpoints, journal, accept_other_data=job.accept_other_data)
+    stage = make_stage(job, worker)
     outcome = fit(stage, worker, job.config.schedule, stage.images_per_position)
     return outcome, checkpoints.all()[-1]
 
@@ -153,8 +128,8 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     torch.set_num_threads(settings["threads"])
     keep_freed_memory()
     job = Job.model_validate_json(settings["job"])
-    worker = RayWorker(settings["mailbox"])
-    stage = make_stage(job.config, job.data, job.model, worker)
+    worker = RayWorker(settings["mailbox"], accept_other_data=job.accept_other_data)
+    stage = make_stage(job, worker)
     return tuple(fit(stage, worker, job.config.schedule, stage.images_per_position))
 
 
@@ -164,7 +139,11 @@ def _claim(job: Job, run_dir: Path) -> RunRecord | None:
     if not file.exists():
         return None
     record = RunRecord.model_validate_json(file.read_text())
-    refuse_other_settings(run_dir, record.identity, job.identity())
+    now = job.identity()
+    refuse_other_settings(run_dir, record.identity, now, accepted=IN_IDENTITY if job.accept_other_data else frozenset())
+    if record.outcome is None and record.identity != now:
+        record = record.model_copy(update={"identity": now})
+        _write_record(run_dir, record)
     return record
 
 
@@ -174,17 +153,21 @@ def _write_record(run_dir: Path, record: RunRecord) -> None:
 
 
 def refuse_other_settings(
-    run_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, held: str = "run"
-) -> None:
-    """Raise a ValueError that names the settings if what a folder holds was started with others."""
+    run_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, held: str = "run",
+    accepted: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Raise a ValueError that names the settings if what a folder holds was started with others.
+
+    Args:
+        run_dir: the folder.
+        before: identity of what it holds.
+        now: identity of what is wanted.
+        held: what it holds, for the message.
+        accepted: names that may differ.
+    """
     then, wanted = dict(flat(before)), dict(flat(now))
     differing = sorted(name for name in then.keys() | wanted.keys() if then.get(name) != wanted.get(name))
-    if differing:
-        raise ValueError(
-            f"{run_dir} holds a {held} with other settings ({', '.join(differing[:5])}): "
-            "choose another --run, or delete it"
-        )
-
-
-def _bundle_fingerprint(model: Path | None) -> str | None:
-    return fingerprint(model) if model is not None else None
+    if refused := [name for name in differing if name not in accepted]:
+        only_data = held == "run" and IN_IDENTITY.issuperset(refused)
+        remedy = f"choose another --run, {REMEDY}" if only_data else "choose another --run, or delete it"
+        raise ValueError(f"{run_dir} holds a {held} with other settings ({', '.join(refused[:5])}): {remedy}")

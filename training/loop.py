@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imaging.codec import Pixels
 from training.config import ScheduleConfig
+from training.data_state import DataState
 from training.worker import Worker
 
 
@@ -46,6 +47,10 @@ class Stage(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
+        ...
+
+    def data_state(self) -> DataState:
+        """Which data it has seen, and would see next."""
         ...
 
 

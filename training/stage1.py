@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
+from training.data_state import DataState
 from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
@@ -226,10 +227,13 @@ class Stage1:
         return self.feed.batches(start)
 
     def measure(self) -> dict[str, float]:
-        """Codes used over the last epoch; held-out reconstruction with the averaged weights."""
+        """Codes used over the last epoch, images replaced, held-out reconstruction with the averaged weights."""
+        replaced = torch.tensor(float(self.feed.replaced), device=self.worker.device)
+        self.worker.sum(replaced)
         return {
             **self.usage.figures(),
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
+            "replaced_images": float(replaced),
             "learning_rate": self.generator_adam.param_groups[0]["lr"],
         }
 
@@ -257,6 +261,14 @@ class Stage1:
     def export(self, path: Path) -> None:
         """Write the bundle of the averaged weights."""
         self.translator().save(path)
+
+    def data_state(self) -> DataState:
+        """Which images come next."""
+        config = self.config
+        return DataState(
+            position=self.position, seed=config.seed, manifest=self.feed.reader.manifest.fingerprint,
+            global_batch=config.batch_size, order=config.order,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from imaging.codec import Pixels
-from pipelines.shards_to_tokens import TokenBatch, TokenReader
+from pipelines.tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
+from training.data_state import DataState
 from training.draws import seed_of
 from training.snapshots import generation_grid
 from training.worker import Worker
@@ -38,8 +39,8 @@ class Stage2:
         self.provenance = provenance
         self.time_gone = 0.0  # share of the schedule's minutes
         self.position = 0  # images of each domain seen
-        if tokens.manifest.grid != config.prior.window:
-            rows, columns = tokens.manifest.grid
+        if tokens.identity.grid != config.prior.window:
+            rows, columns = tokens.identity.grid
             raise ValueError(
                 f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal"
             )
@@ -51,7 +52,7 @@ class Stage2:
     @property
     def images_per_position(self) -> int:
         """Images read for each step of `position`."""
-        return len(self.tokens.manifest.domains)
+        return len(self.tokens.domains)
 
     def batches(self, start: int) -> Generator[TokenBatch, None, None]:
         """Endless training batches from position `start` on."""
@@ -96,7 +97,7 @@ class Stage2:
         """Negative log-likelihood of held-out grids, in nats and bits per token."""
         self.prior.eval()
         values = []
-        for number, domain in enumerate(self.tokens.manifest.domains):
+        for number, domain in enumerate(self.tokens.domains):
             grids = self.tokens.tokens("test", domain)[:HELD_OUT, 0].astype(np.int64)
             for part in torch.from_numpy(grids).split(32):
                 with self._autocast():
@@ -125,6 +126,13 @@ class Stage2:
     def export(self, path: Path) -> None:
         """Write the bundle of stage 1 and the prior."""
         self.translator().save(path)
+
+    def data_state(self) -> DataState:
+        """Which tokens come next."""
+        return DataState(
+            position=self.position, seed=self.config.seed, manifest=self.tokens.identity.sha256,
+            global_batch=self.config.batch_size, order="samples",
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""

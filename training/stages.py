@@ -1,42 +1,47 @@
-"""Builds a stage from its configuration and the files it works on."""
+"""Builds a stage from its job and the files that it works on."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipelines.shards_to_batches import ShardReader
-from pipelines.shards_to_tokens import TokenReader, shards_to_tokens, tokens_folder
+from pipelines.reader import ShardReader
+from pipelines.shard_files import read_manifest
+from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
+from pipelines.tokens import TokenIdentity, TokenReader
 from training.config import PerceptualConfig, Stage1Config, Stage2Config
 from training.feed import ImageFeed
 from training.fetch import sha256_of
+from training.job import Job
 from training.stage1 import Stage1
 from training.stage2 import Stage2
 from training.worker import Worker
-from vqi2i.bundle import fingerprint
 from vqi2i.translator import Translator
 
 
-def make_stage(config: Stage1Config | Stage2Config, data: Path, model: Path | None, worker: Worker) -> Stage1 | Stage2:
-    """The stage of `config` on the shards at `data`; stage 2 needs stage 1's bundle as `model`.
+def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
+    """The stage of a job; stage 2 needs stage 1's bundle.
 
     Raises:
         ValueError: the parts do not fit each other; the message names the part.
     """
-    reader = ShardReader(data)
-    provenance: dict[str, Any] = {
-        "recipe": config.recipe,
-        "seed": config.seed,
-        "data": reader.manifest.fingerprint[:12],
-    }
+    config = job.config
     if isinstance(config, Stage1Config):
-        provenance["perceptual"] = _described(config.perceptual)
+        reader = ShardReader(job.data, job.cache)
+        provenance: dict[str, Any] = {
+            "recipe": config.recipe,
+            "seed": config.seed,
+            "data": reader.manifest.fingerprint[:12],
+            "perceptual": _described(config.perceptual),
+        }
         return Stage1(config, worker, ImageFeed(reader, config, worker), provenance)
-    if model is None:
+    if job.model is None:
         raise ValueError("stage 2 needs the bundle of stage 1: give it with --model")
-    bundle = fingerprint(model)
-    tokens = TokenReader(tokens_folder(data, bundle), bundle=bundle)
-    return Stage2(config, worker, tokens, Translator.load(model, worker.device), {"prior_recipe": config.recipe})
+    translator = Translator.load(job.model, worker.device)
+    identity = _tokens_of(job, config, translator)
+    tokens = TokenReader(job.tokens_root() / identity.sha256[:12], bundle=identity.bundle)
+    return Stage2(config, worker, tokens, translator, {"prior_recipe": config.recipe})
 
 
 def _described(perceptual: PerceptualConfig) -> str | dict[str, str]:
@@ -46,13 +51,33 @@ def _described(perceptual: PerceptualConfig) -> str | dict[str, str]:
     return {"lpips_vgg": sha256_of(perceptual.vgg), "lpips_heads": sha256_of(perceptual.heads)}
 
 
-def prepare(config: Stage1Config | Stage2Config, data: Path, model: Path | None) -> None:
-    """Make what the stage reads and what is not there yet: stage 2's token shards."""
-    if isinstance(config, Stage1Config) or model is None:
+def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> None:
+    """Make what the stage reads and what is not there yet: stage 2's token shards.
+
+    Args:
+        job: what is to be trained on what.
+        workers: Ray actors that encode; 0 encodes in this process.
+        console: where progress is shown; standard error if None.
+    """
+    if isinstance(job.config, Stage1Config) or job.model is None:
         return
-    translator = Translator.load(model, "cuda" if torch.cuda.is_available() else "cpu")
-    bundle = fingerprint(model)
-    crop = config.prior.window[0] * translator.network.stride
-    shards_to_tokens(
-        ShardReader(data), translator, bundle, tokens_folder(data, bundle), crop=crop, variants=config.variants
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    identity = _tokens_of(job, job.config, Translator.load(job.model))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = console or Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("images to tokens", total=None)
+        shards_to_tokens(
+            TokenSource(job.data, job.cache, job.model), identity, job.tokens_root() / identity.sha256[:12],
+            workers=workers, device=device, max_corrupt=job.config.max_corrupt,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+
+
+def _tokens_of(job: Job, config: Stage2Config, translator: Translator) -> TokenIdentity:
+    """The tokens that stage 2 learns from."""
+    assert job.model is not None
+    return token_identity(
+        job.model, read_manifest(job.data).fingerprint, translator,
+        crop=config.prior.window[0] * translator.network.stride, variants=config.variants,
+    )  # fmt: skip

@@ -99,10 +99,11 @@ def keep_freed_memory() -> None:
 class LocalWorker(Worker):
     """The only process: no Ray, checkpoints in a folder of the run."""
 
-    def __init__(self, checkpoints: CheckpointFolder, journal: Journal):
+    def __init__(self, checkpoints: CheckpointFolder, journal: Journal, *, accept_other_data: bool = False):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         super().__init__(rank=0, world_size=1, device=device)
         self.checkpoints = checkpoints
+        self.accept_other_data = accept_other_data
         self.journal = journal
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -120,13 +121,13 @@ class LocalWorker(Worker):
     def restore(self, stage: Saved) -> float:
         """Continue from the newest checkpoint in the run's folder."""
         found = self.checkpoints.all()
-        return checkpoint.read(found[-1], stage) if found else 0.0
+        return checkpoint.read(found[-1], stage, accept_other_data=self.accept_other_data) if found else 0.0
 
 
 class RayWorker(Worker):
     """One worker of a Ray Train run; its journal is an actor that the driver empties."""
 
-    def __init__(self, mailbox: Any):
+    def __init__(self, mailbox: Any, *, accept_other_data: bool = False):
         import ray.train
         import ray.train.torch
 
@@ -137,6 +138,7 @@ class RayWorker(Worker):
             device=ray.train.torch.get_device(),
         )
         self.mailbox = mailbox
+        self.accept_other_data = accept_other_data
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Put figures into the driver's mailbox."""
@@ -172,4 +174,4 @@ class RayWorker(Worker):
         if saved is None:
             return 0.0
         with saved.as_directory() as directory:
-            return checkpoint.read(Path(directory), stage)
+            return checkpoint.read(Path(directory), stage, accept_other_data=self.accept_other_data)

@@ -77,7 +77,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
         _write(run_dir / _RECORD, record.model_dump_json(indent=2))
         tracker.config(study.job.config)
     try:
-        prepare(study.job.config, study.job.data, study.job.model)
+        prepare(study.job, console=console)
         watch = TrialWatch(run_dir, study.metric, tracker.run_id, console)
         rows = ranked(_fit(study, run_dir, cpus_per_trial, watch), study.mode)
         close_forgotten(run_dir, {row.trial for row in rows})

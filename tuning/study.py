@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from training.launch import Job
+from training.job import Job
 from tuning.spaces import Mode, direction, search_space
 from vqi2i.config import Frozen
 

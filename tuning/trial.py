@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from training.config import override
+from training.job import Job
 from training.journal import RunJournal, read_metrics
-from training.launch import Job, fit_here
+from training.launch import fit_here
 
 
 def trial_folder(run_dir: Path, trial_id: str) -> Path:

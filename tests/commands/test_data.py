@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from run import app
-from tests.pipelines.test_resume import write
+from tests.pipelines.test_interrupted_builds import write
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ import imaging
 from pipelines.images_to_shards import build_shards
 from pipelines.shards_to_batches import ShardReader
 from tests.pipelines import hostile
-from tests.pipelines.test_resume import files, write
+from tests.pipelines.test_interrupted_builds import files, write
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,17 @@ def shown(reader: ShardReader) -> dict[str, np.ndarray]:
     """Pixels of all training images by key, as our reader shows them."""
     found: dict[str, np.ndarray] = {}
     for domain, shards in reader.manifest.splits["train"].items():
-        keys = [key for shard in shards for key in pq.read_table(reader.root / shard.index_name)["key"].to_pylist()]
+        keys = [
+            key for shard in shards for key in pq.read_table(f"{reader.root}/{shard.index_name}")["key"].to_pylist()
+        ]
         found |= {key: reader.read("train", domain, number) for number, key in enumerate(keys)}
     return found
 
 
 def paths(reader: ShardReader) -> list[str]:
-    return [str(reader.root / shard.name) for shards in reader.manifest.splits["train"].values() for shard in shards]
+    return [
+        str(Path(reader.root) / shard.name) for shards in reader.manifest.splits["train"].values() for shard in shards
+    ]
 
 
 def test_webdataset_sees_the_same_pixels(folders: dict[str, Path], tmp_path: Path) -> None:

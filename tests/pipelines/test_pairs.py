@@ -10,7 +10,9 @@ import pytest
 
 import imaging
 from pipelines.images_to_shards import build_shards
-from pipelines.shards_to_batches import Batches, ShardReader
+from pipelines.reader import ShardReader
+from pipelines.shards_to_batches import Batches
+from tests.pipelines.conftest import flip_byte
 
 DOMAINS = ("label", "photo")
 PALETTE = np.array([[0, 0, 255], [255, 64, 0], [0, 192, 64]], np.uint8)
@@ -84,6 +86,28 @@ def test_a_picture_that_fails_later_takes_its_partner_along(folders: dict[str, P
     for position in range(0, 40, 2):
         images = batches.at(position).images
         assert all(matches(a, b) for a, b in zip(images["label"], images["photo"], strict=True))
+
+
+def test_a_damaged_picture_is_replaced_together_with_its_partner(folders: dict[str, Path], tmp_path: Path) -> None:
+    build(folders, tmp_path / "out")
+    flip_byte(tmp_path / "out/train/photo/000000.tar", 2)
+    options = {"domains": DOMAINS, "crop": 32, "global_batch": 2, "seed": 0, "paired": True, "max_corrupt": 1}
+    batches = Batches(ShardReader(tmp_path / "out"), **options)
+    shown = [batches.at(position) for position in range(0, 40, 2)]
+    assert sum(len(batch.replaced) for batch in shown) >= 1
+    for batch in shown:
+        assert all(matches(a, b) for a, b in zip(batch.images["label"], batch.images["photo"], strict=True))
+
+
+def test_colours_of_a_pair_are_varied_apart_and_places_together(folders: dict[str, Path], tmp_path: Path) -> None:
+    reader = build(folders, tmp_path / "out")
+    options = {"domains": DOMAINS, "crop": 24, "global_batch": 4, "seed": 1, "paired": True}
+    plain, varied = (Batches(reader, jitter=jitter, **options).at(0).images for jitter in (0.0, 0.2))
+    assert np.array_equal(plain["label"], varied["label"])  # label maps mean what they show
+    for before, after in zip(plain["photo"], varied["photo"], strict=True):
+        assert not np.array_equal(before, after)
+        edges = [np.abs(np.diff(image.astype(float).mean(-1), axis=1)).ravel() for image in (before, after)]
+        assert np.corrcoef(*edges)[0, 1] > 0.5  # the same place
 
 
 def test_pairs_of_different_size_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:

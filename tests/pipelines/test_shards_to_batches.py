@@ -1,68 +1,20 @@
-import hashlib
+import shutil
 import threading
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import imaging
-from pipelines.images_to_shards import build_shards
-from pipelines.order import permutation, sample_at, sample_key
-from pipelines.shards_to_batches import Batch, Batches, CorruptSample, ShardReader, held_out
-
-COUNTS = {"summer": 26, "winter": 18}
-DOMAINS = tuple(COUNTS)
+from pipelines.order import WINDOW, Order, block_permutation, permutation, sample_key
+from pipelines.reader import CorruptSample, ShardReader
+from pipelines.shards_to_batches import Batches, held_out
+from tests.pipelines.conftest import DOMAINS, digest, digests, flip_byte, take
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of smooth random images, all different, in several shards."""
-    base = tmp_path_factory.mktemp("data")
-    for domain, count in COUNTS.items():
-        for number in range(count):
-            coarse = np.random.default_rng(number + count * 1000).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-            imaging.write(base / domain / f"{number}.png", cv2.resize(coarse, (50, 40)))
-    build_shards({domain: base / domain for domain in DOMAINS}, out=base / "out", size=32, shard_samples=7)
-    return base / "out"
-
-
-@pytest.fixture(scope="module")
-def reader(root: Path) -> ShardReader:
-    return ShardReader(root)
-
-
-def _batches(
-    reader: ShardReader, *, rank: int = 0, world_size: int = 1, threads: int = 2, flip: bool = True
-) -> Batches:
-    return Batches(
-        reader,
-        domains=DOMAINS,
-        crop=24,
-        global_batch=6,
-        seed=5,
-        rank=rank,
-        world_size=world_size,
-        threads=threads,
-        flip=flip,
-    )
-
-
-def _hash(*parts: Batch) -> str:
-    """Of a global batch, whose parts the ranks hold."""
-    digest = hashlib.sha256(str(parts[0].position).encode())
-    for domain in DOMAINS:
-        digest.update(np.concatenate([part.images[domain] for part in parts]).tobytes())
-    return digest.hexdigest()
-
-
-def _take(batches: Batches, steps: int, start: int = 0) -> list[Batch]:
-    stream = batches.iterate(start)
-    taken = list(islice(stream, steps))
-    stream.close()
-    return taken
+def _batches(reader: ShardReader, **options: Any) -> Batches:
+    return Batches(reader, **{"domains": DOMAINS, "crop": 24, "global_batch": 12, "seed": 5, **options})
 
 
 def _windows(pixels: np.ndarray) -> np.ndarray:
@@ -73,21 +25,38 @@ def _windows(pixels: np.ndarray) -> np.ndarray:
 def test_batches_hold_uint8_images_of_every_domain(reader: ShardReader) -> None:
     batch = _batches(reader, world_size=2, rank=1).at(12)
     assert batch.position == 12
-    assert set(batch.images) == set(DOMAINS)
-    assert all(images.dtype == np.uint8 and images.shape == (3, 24, 24, 3) for images in batch.images.values())
+    assert tuple(batch.images) == DOMAINS
+    assert all(images.dtype == np.uint8 and images.shape == (6, 24, 24, 3) for images in batch.images.values())
 
 
-def test_batches_are_the_same_for_any_number_of_threads_and_ranks_and_on_resume(reader: ShardReader) -> None:
-    steps = 12  # crosses several epochs of both domains
-    expected = [_hash(batch) for batch in _take(_batches(reader, threads=1), steps)]
-    assert len(set(expected)) == steps
+STEPS = 60  # crosses many epochs of both domains
+
+
+@pytest.mark.parametrize("order", ["samples", "blocks"])
+def test_batches_are_the_same_for_any_threads_and_ranks_and_after_resuming(reader: ShardReader, order: str) -> None:
+    expected = digests(take(_batches(reader, threads=1, order=order), STEPS))
+    assert len(set(expected)) == STEPS
     for threads in (2, 3):
-        assert [_hash(batch) for batch in _take(_batches(reader, threads=threads), steps)] == expected
+        assert digests(take(_batches(reader, threads=threads, order=order), STEPS)) == expected
     for world_size in (2, 3):
-        ranks = [_take(_batches(reader, rank=rank, world_size=world_size), steps) for rank in range(world_size)]
-        assert [_hash(*parts) for parts in zip(*ranks, strict=True)] == expected
-    assert [_hash(batch) for batch in _take(_batches(reader), 5, start=7 * 6)] == expected[7:]
-    assert _hash(_batches(reader).at(7 * 6)) == expected[7]
+        assert _of_ranks(reader, world_size, range(STEPS), order=order) == expected
+    assert digests(take(_batches(reader, order=order), STEPS - 37, start=37 * 12)) == expected[37:]
+    assert digest(_batches(reader, order=order).at(37 * 12)) == expected[37]
+
+
+def test_batches_are_the_same_while_ranks_come_and_go(reader: ShardReader) -> None:
+    expected = digests(take(_batches(reader), STEPS))
+    phases = [(4, range(20)), (1, range(20, 33)), (3, range(33, STEPS))]
+    assert [hashed for world, steps in phases for hashed in _of_ranks(reader, world, steps)] == expected
+
+
+def _of_ranks(reader: ShardReader, world_size: int, steps: range, **options: Any) -> list[str]:
+    """Hashes of the global batches that a number of ranks read together."""
+    ranks = [
+        take(_batches(reader, rank=rank, world_size=world_size, **options), len(steps), steps.start * 12)
+        for rank in range(world_size)
+    ]
+    return [digest(*parts) for parts in zip(*ranks, strict=True)]
 
 
 def test_closing_the_stream_ends_its_threads(reader: ShardReader) -> None:
@@ -100,14 +69,16 @@ def test_closing_the_stream_ends_its_threads(reader: ShardReader) -> None:
 
 def test_batches_follow_the_seed(reader: ShardReader) -> None:
     other = Batches(reader, domains=DOMAINS, crop=24, global_batch=6, seed=6)
-    assert _hash(other.at(0)) != _hash(_batches(reader).at(0))
+    assert digest(other.at(0)) != digest(_batches(reader, global_batch=6).at(0))
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 7])
 def test_every_epoch_is_a_new_permutation_of_all_samples(epoch: int) -> None:
     order = permutation(3, "summer", epoch, 100)
     assert sorted(order) == list(range(100))
-    assert [sample_at(epoch * 100 + r, seed=3, domain="summer", count=100) for r in range(100)] == list(order)
+    stream = Order(seed=3, stream="summer", count=100)
+    assert [stream.at(epoch * 100 + r) for r in range(100)] == list(order)
+    assert [stream.at(epoch * 100 + 98, skip=s) for s in range(3)] == [order[98], order[99], order[0]]
     others = [(3, "summer", epoch + 1), (3, "winter", epoch), (4, "summer", epoch)]
     assert all(not np.array_equal(order, permutation(*other, 100)) for other in others)
 
@@ -123,6 +94,18 @@ def test_permutations_are_uniform() -> None:
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 24
     assert ((counts - 100) ** 2 / 100).sum() < 50  # chi-square, 23 degrees of freedom: p = 0.001
+
+
+def test_a_block_order_mixes_some_blocks_at_a_time() -> None:
+    blocks = np.repeat(np.arange(5 * WINDOW), 3)
+    order = block_permutation(0, "summer", 0, blocks)
+    assert sorted(order) == list(range(len(blocks)))
+    windows = [set(blocks[part]) for part in np.split(order, 5)]
+    assert [len(window) for window in windows] == [WINDOW] * 5
+    assert not set.intersection(*windows)
+    assert max(windows[0]) - min(windows[0]) > 2 * WINDOW  # from all over the data set
+    assert (np.diff(blocks[order]) == 0).mean() < 0.1
+    assert not np.array_equal(order, block_permutation(0, "summer", 1, blocks))
 
 
 def test_a_sample_is_augmented_anew_in_each_epoch(reader: ShardReader) -> None:
@@ -142,7 +125,7 @@ def test_nothing_is_mirrored_without_flip(reader: ShardReader) -> None:
     stored = [reader.read("train", "summer", index) for index in range(reader.count("train", "summer"))]
     windows = {window.tobytes() for pixels in stored for window in _windows(pixels)}
     for flip, inside in ((False, True), (True, False)):
-        crops = np.concatenate([_batches(reader, flip=flip).at(6 * k).images["summer"] for k in range(4)])
+        crops = np.concatenate([_batches(reader, flip=flip).at(12 * k).images["summer"] for k in range(4)])
         assert all(crop.tobytes() in windows for crop in crops) is inside
 
 
@@ -156,18 +139,10 @@ def test_held_out_images_are_the_centres_of_the_test_split(reader: ShardReader) 
 
 @pytest.fixture
 def damaged(root: Path, tmp_path: Path) -> tuple[Path, str]:
-    """A copy of the data set with one byte changed in the middle of its first sample, and that sample's key."""
-    copy = tmp_path / "copy"
-    for path in root.rglob("*"):
-        if path.is_file():
-            target = copy / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    first = pq.read_table(copy / "train/summer/000000.parquet").to_pylist()[0]
-    data = bytearray((copy / "train/summer/000000.tar").read_bytes())
-    data[first["offset"] + first["size"] // 2] ^= 1
-    (copy / "train/summer/000000.tar").write_bytes(data)
-    return copy, first["key"]
+    """A copy of the data set with one bit changed in its first sample, and that sample's key."""
+    folder = tmp_path / "copy"
+    shutil.copytree(root, folder)
+    return folder, flip_byte(folder / "train/summer/000000.tar")
 
 
 def test_a_changed_byte_is_found_and_names_shard_and_key(damaged: tuple[Path, str]) -> None:
@@ -176,8 +151,66 @@ def test_a_changed_byte_is_found_and_names_shard_and_key(damaged: tuple[Path, st
     with pytest.raises(CorruptSample, match=rf"train/summer/000000\.tar: the bytes of sample {key} have changed"):
         reader.read("train", "summer", 0)
     assert reader.read("train", "summer", 1).shape[0] == 32
-    with pytest.raises(CorruptSample, match=key):
-        _take(_batches(reader), 6)
+    with pytest.raises(CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"):
+        take(_batches(reader), 6)
+
+
+def test_a_damaged_sample_is_replaced_by_the_next_of_the_epoch(
+    reader: ShardReader, damaged: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, key = damaged
+    count = reader.count("train", "summer")
+    options = {"domains": ["summer"], "crop": 32, "flip": False, "max_corrupt": 1, "global_batch": 1}
+    whole, cut = _batches(reader, **options), _batches(ShardReader(folder), **options)
+    order = permutation(5, "summer", 0, count)
+    place = int(np.flatnonzero(order == 0)[0])
+    batches = take(cut, 3 * count)
+    assert next(batch.position for batch in batches if batch.replaced) == place
+    assert sum(len(batch.replaced) for batch in batches) == cut.replaced == 3  # once in every epoch
+    assert all(key in sentence for batch in batches for sentence in batch.replaced)
+    assert [record.message.count(key) for record in caplog.records] == [1]  # named once
+    following = reader.read("train", "summer", int(order[(place + 1) % count]))
+    windows = {
+        w.tobytes() for w in np.lib.stride_tricks.sliding_window_view(following, (32, 32, 3)).reshape(-1, 32, 32, 3)
+    }
+    assert batches[place].images["summer"][0].tobytes() in windows
+    for batch in batches[:count]:
+        assert batch.replaced or digest(batch) == digest(whole.at(batch.position))
+
+
+def test_replacing_does_not_depend_on_threads_or_ranks(damaged: tuple[Path, str]) -> None:
+    reader = ShardReader(damaged[0])
+    expected = digests(take(_batches(reader, threads=1, max_corrupt=1), 12))
+    assert digests(take(_batches(reader, threads=3, max_corrupt=1), 12)) == expected
+    assert _of_ranks(reader, 3, range(12), max_corrupt=1) == expected
+
+
+def test_bytes_that_are_no_image_are_damaged_too(root: Path, reader: ShardReader) -> None:
+    samples = ShardReader(root).samples("train", "winter")
+    samples.crc32 = samples.crc32.copy()
+    samples.crc32[3] = 0  # of no bytes at all
+    with pytest.raises(CorruptSample, match=r"train/winter/000000\.tar: .* cannot be decoded: the file is empty"):
+        samples.decode(3, b"")
+
+
+def test_images_to_look_at_are_replaced_as_well(damaged: tuple[Path, str]) -> None:
+    reader = ShardReader(damaged[0])
+    first, second = reader.read_some("train", "summer", [0, 1])
+    assert np.array_equal(first, second)
+
+
+def test_label_maps_keep_their_colours_when_others_are_varied(reader: ShardReader) -> None:
+    plain = _batches(reader)
+    varied = _batches(reader, jitter=0.5)
+    assert digest(varied.at(0)) == digest(_batches(reader, jitter=0.5, threads=1).at(0)) != digest(plain.at(0))
+    again = varied.at(0), varied.at(36 * 12)
+    assert digest(again[0]) != digest(again[1])
+    labels = reader.manifest.options.model_copy(update={"labels": ("winter",)})
+    marked = ShardReader(reader.root)
+    marked.manifest = reader.manifest.model_copy(update={"options": labels})
+    batch = _batches(marked, jitter=0.5).at(0)
+    assert np.array_equal(batch.images["winter"], plain.at(0).images["winter"])
+    assert np.array_equal(batch.images["summer"], varied.at(0).images["summer"])
 
 
 def test_a_cut_or_missing_shard_is_found_when_the_data_set_is_opened(damaged: tuple[Path, str]) -> None:
@@ -200,7 +233,7 @@ def test_mistakes_are_told_in_one_sentence(reader: ShardReader, tmp_path: Path) 
         Batches(reader, domains=DOMAINS, crop=24, global_batch=4, seed=0, world_size=3)
     with pytest.raises(ValueError, match=r"no domain 'autumn'.*summer, winter"):
         Batches(reader, domains=["autumn"], crop=24, global_batch=4, seed=0)
-    with pytest.raises(ValueError, match="no multiple of the global batch 6"):
+    with pytest.raises(ValueError, match="no multiple of the global batch 12"):
         _batches(reader).at(4)
-    with pytest.raises(ValueError, match="no multiple of the global batch 6"):
-        _take(_batches(reader), 1, start=4)
+    with pytest.raises(ValueError, match="no multiple of the global batch 12"):
+        take(_batches(reader), 1, start=4)

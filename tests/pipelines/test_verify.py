@@ -11,7 +11,7 @@ import pytest
 from pipelines.images_to_shards import build_shards
 from pipelines.schema import Manifest
 from pipelines.verify import Damage, verify
-from tests.pipelines.test_resume import write
+from tests.pipelines.test_interrupted_builds import write
 
 
 @pytest.fixture(scope="module")

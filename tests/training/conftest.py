@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from training.checkpoint import CheckpointFolder
+from training.job import Job, make_job
 from training.journal import RunJournal
-from training.launch import Job, make_job
 from training.worker import LocalWorker
 
 STAGE1 = (

@@ -1,11 +1,17 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from pipelines.reader import ShardReader
 from training.config import override
+from training.feed import ImageFeed
+from training.job import Job
 from training.journal import read_metrics
-from training.launch import Job, train
+from training.launch import train
+from training.worker import LocalWorker
 from vqi2i import Translator
 
 QUIET = Console(quiet=True)
@@ -23,6 +29,45 @@ def test_two_workers_train_a_bundle(stage1_job: Job, tmp_path: Path, mlflow_stor
     assert "held_out_psnr" in rows[-1]
     assert list((tmp_path / "run/samples").glob("*.png"))
     assert train(stage1_job, tmp_path / "run", workers=2, console=QUIET) == result  # at once
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_two_ray_workers_read_the_batches_of_one_process(
+    stage1_job: Job, shards: Path, tmp_path: Path, ray_session: None
+) -> None:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    def read(settings: dict[str, Any]) -> None:
+        """What a worker does: 60 batches as its stage would get them, into a file of its own."""
+        import numpy as np
+
+        from pipelines.reader import ShardReader
+        from training.feed import ImageFeed
+        from training.job import Job
+        from training.worker import RayWorker
+
+        job, worker = Job.model_validate_json(settings["job"]), RayWorker(None)
+        assert job.config.stage == "stage1"
+        batches = ImageFeed(ShardReader(job.data), job.config, worker).batches(0)
+        np.save(f"{settings['out']}/{worker.rank}.npy", [next(batches).numpy() for _ in range(60)])
+        batches.close()
+
+    TorchTrainer(
+        read,
+        train_loop_config={"job": stage1_job.model_dump_json(), "out": str(tmp_path)},
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+        run_config=RunConfig(name="read", storage_path=str(tmp_path)),
+    ).fit()
+    parts = [np.load(tmp_path / f"{rank}.npy").reshape(60, 2, 2, 3, 32, 32) for rank in range(2)]
+    together = np.concatenate(parts, axis=2).reshape(60, 8, 3, 32, 32)  # each domain's rows, rank by rank
+    nothing: Any = None
+    assert stage1_job.config.stage == "stage1"
+    alone = ImageFeed(ShardReader(shards), stage1_job.config, LocalWorker(nothing, nothing)).batches(0)
+    assert all(np.array_equal(batch, next(alone).numpy()) for batch in together)
+    alone.close()
 
 
 def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, mlflow_store: str) -> None:

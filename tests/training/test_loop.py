@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imaging.codec import Pixels
 from training.config import ScheduleConfig
+from training.data_state import DataState
 from training.journal import read_metrics
 from training.loop import Clock, crossed, fit
 from training.worker import LocalWorker
@@ -48,6 +49,9 @@ class Counting:
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position, "total": self.total}
+
+    def data_state(self) -> DataState:
+        return DataState(position=self.position, seed=0, manifest="none", global_batch=4, order="samples")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.position, self.total = state["position"], state["total"]

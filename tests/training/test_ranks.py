@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.training.conftest import STAGE1, STAGE2
 from training.checkpoint import CheckpointFolder
+from training.job import Job, make_job
 from training.journal import RunJournal
-from training.launch import Job, make_job
 from training.stage1 import Stage1
 from training.stages import make_stage, prepare
 from training.worker import LocalWorker
@@ -42,7 +42,7 @@ class Rank(LocalWorker):
 
 def state_after_one_step(job: Job, worker: LocalWorker) -> dict[str, Tensor]:
     """Gradients, and what the codebook keeps beside its weights."""
-    stage = make_stage(job.config, job.data, job.model, worker)
+    stage = make_stage(job, worker)
     batches = stage.batches(0)
     stage.train_step(next(batches))  # type: ignore[arg-type]
     batches.close()
@@ -81,7 +81,7 @@ def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
 def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two ranks found, for every job."""
     root = tmp_path_factory.mktemp("ranks")
-    prepare(jobs["stage2"].config, jobs["stage2"].data, jobs["stage2"].model)
+    prepare(jobs["stage2"])
     mp.spawn(run_rank, (2, {name: job.model_dump_json() for name, job in jobs.items()}, root), nprocs=2)  # type: ignore[attr-defined]
     return root
 

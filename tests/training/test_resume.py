@@ -8,15 +8,17 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from training.config import override
+from training.job import Job
 from training.journal import read_metrics
-from training.launch import Job, RunRecord, train
+from training.launch import RunRecord, train
 from vqi2i.bundle import fingerprint
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-from training.launch import Job, train
+from training.job import Job
+from training.launch import train
 torch.set_num_threads(1)
 train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), local=True)
 """

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from training.config import LossWeights, override
-from training.launch import Job
+from training.job import Job
 from training.stage1 import DivergenceError, Stage1
 from training.stages import make_stage
 from training.worker import LocalWorker
 
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage1:
-    stage = make_stage(override(job.config, settings), job.data, job.model, worker)
+    stage = make_stage(job.model_copy(update={"config": override(job.config, settings)}), worker)
     assert isinstance(stage, Stage1)
     return stage
 

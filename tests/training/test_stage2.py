@@ -5,21 +5,16 @@ import pytest
 import torch
 
 from training.config import override
-from training.launch import Job
+from training.job import Job
 from training.stage2 import Stage2
 from training.stages import make_stage, prepare
 from training.worker import LocalWorker
 
-# webdataset leaves the shards open that it reads tokens from.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage2:
-    config = override(job.config, settings)
-    prepare(config, job.data, job.model)
-    stage = make_stage(config, job.data, job.model, worker)
+    job = job.model_copy(update={"config": override(job.config, settings)})
+    prepare(job)
+    stage = make_stage(job, worker)
     assert isinstance(stage, Stage2)
     return stage
 
@@ -61,12 +56,10 @@ def test_the_bundle_holds_stage_1_and_the_prior(stage2_job: Job, worker: LocalWo
 
 
 def test_a_window_of_another_size_than_the_tokens_is_refused(stage2_job: Job, worker: LocalWorker) -> None:
-    _stage(stage2_job, worker)
-    other = override(stage2_job.config, ["prior.window=[4,4]"])
     with pytest.raises(ValueError, match="the model makes 8x8 tokens: set both equal"):
-        make_stage(other, stage2_job.data, stage2_job.model, worker)
+        _stage(stage2_job, worker, "prior.window=[8,4]")
 
 
 def test_stage_2_needs_a_bundle(stage2_job: Job, worker: LocalWorker) -> None:
     with pytest.raises(ValueError, match="give it with --model"):
-        make_stage(stage2_job.config, stage2_job.data, None, worker)
+        make_stage(stage2_job.model_copy(update={"model": None}), worker)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training.launch import make_job
+from training.job import make_job
 from tuning.search import search
 from tuning.study import Study, TrialRow, make_study
 from vqi2i import Translator

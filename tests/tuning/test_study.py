@@ -5,8 +5,9 @@ from rich.console import Console
 
 from pipelines.synthetic import DOMAINS
 from training.config import override
+from training.job import Job
 from training.journal import RunJournal, read_metrics
-from training.launch import Job, fit_here
+from training.launch import fit_here
 from training.recipes import recipe
 from training.stages import prepare
 from tuning.spaces import METRICS
@@ -42,13 +43,12 @@ def test_the_direction_follows_from_the_metric() -> None:
 
 
 @pytest.mark.parametrize("stage", list(METRICS))
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_a_stage_reports_every_metric_that_trials_can_be_ranked_by(
     stage: str, shards: Path, tiny_bundle_without_prior: Path, tmp_path: Path
 ) -> None:
     config = override(recipe(stage, "laptop64", DOMAINS), [*TINY[stage], "schedule.images=1", "batch_size=1"])
     job = Job(config=config, data=shards, model=tiny_bundle_without_prior)
-    prepare(job.config, job.data, job.model)
+    prepare(job)
     fit_here(job, tmp_path, RunJournal(tmp_path, None, Console(quiet=True)))
     (row,) = read_metrics(tmp_path)
     assert METRICS[stage].keys() <= row.keys()

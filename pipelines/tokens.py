@@ -1,0 +1,144 @@
+"""The on-disk contract of token shards: what `shards_to_tokens` writes and stage 2 reads.
+
+OUT/identity.json           what the tokens are made of: this module's `TokenIdentity`; written first
+OUT/tokens.json             this module's `TokenManifest`; written last
+OUT/train/summer/000000.tar WebDataset shard; per sample KEY.tokens.npy (variants, rows, columns) uint16,
+                            KEY.style.npy (style_dim,) float32 and KEY.json with the image it was made from
+OUT/train/summer/000000.json  its `TokenShard`; written when the shard is whole
+"""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from pipelines.order import Order, sample_key
+from pipelines.schema import SPLITS, Split, canonical_sha256
+from vqi2i.config import Frozen
+
+MANIFEST_NAME = "tokens.json"
+IDENTITY_NAME = "identity.json"
+
+
+class TokenIdentity(Frozen):
+    """All that decides which tokens a set of shards holds."""
+
+    format_version: Literal[2] = 2
+    bundle: str  # fingerprint of the model that encodes
+    data: str  # fingerprint of the images' manifest
+    domains: tuple[str, ...]
+    crop: int
+    variants: int
+    grid: tuple[int, int]  # rows, columns
+
+    @property
+    def sha256(self) -> str:
+        """Name of such a set."""
+        return canonical_sha256(self.model_dump(mode="json"))
+
+
+class TokenShard(Frozen):
+    """One tar file; `name` is its path below the root."""
+
+    name: str
+    split: Split
+    domain: str
+    sha256: str
+    samples: int
+    damaged: tuple[str, ...] = ()  # a sentence for every image that could not be read and is left out
+
+
+class TokenManifest(Frozen):
+    """A complete set of token shards."""
+
+    identity: TokenIdentity
+    shards: tuple[TokenShard, ...]
+
+    def of(self, split: Split, domain: str) -> list[TokenShard]:
+        """The shards of one split and domain, in order."""
+        return [shard for shard in self.shards if (shard.split, shard.domain) == (split, domain)]
+
+
+def read_manifest(root: Path) -> TokenManifest | None:
+    """The manifest of a complete set; None if there is none that this version reads."""
+    try:
+        return TokenManifest.model_validate_json((root / MANIFEST_NAME).read_text())
+    except (OSError, ValidationError):
+        return None
+
+
+class TokenBatch(NamedTuple):
+    """Token grids of a batch, rows ordered domain by domain."""
+
+    tokens: np.ndarray  # (domains * b, rows, columns) int64
+    domains: np.ndarray  # (domains * b,) int64 indices
+
+
+class TokenReader:
+    """The tokens of a data set in memory: two bytes per token.
+
+    Raises:
+        ValueError: `root` holds no complete tokens, tokens of another model than `bundle`, or a damaged shard.
+    """
+
+    def __init__(self, root: Path, *, bundle: str):
+        manifest = read_manifest(root)
+        if manifest is None:
+            raise ValueError(f"{root} holds no finished token shards: they are made by `vqi2i train stage2`")
+        if manifest.identity.bundle != bundle:
+            raise ValueError(f"{root} holds tokens of another model: delete it, and stage 2 makes them anew")
+        self.identity = manifest.identity
+        self.domains = manifest.identity.domains
+        self._orders: dict[tuple[int, str], Order] = {}
+        self._tokens = {
+            (split, d): _load(root, manifest.of(split, d), manifest.identity) for split in SPLITS for d in self.domains
+        }
+
+    def tokens(self, split: Split, domain: str) -> np.ndarray:
+        """All tokens of one split and domain: (images, variants, rows, columns) uint16."""
+        return self._tokens[split, domain]
+
+    def batch(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> TokenBatch:
+        """One worker's part of the training batch at `position`, a pure function of its arguments."""
+        local = global_batch // world_size
+        first = position + rank * local
+        rows, domains = [], []
+        for number, domain in enumerate(self.domains):
+            images, order = self.tokens("train", domain), self._order(seed, domain)
+            for place in range(first, first + local):
+                variant = sample_key(seed, domain, place) % self.identity.variants
+                rows.append(images[order.at(place), variant])
+                domains.append(number)
+        return TokenBatch(np.stack(rows).astype(np.int64), np.asarray(domains, np.int64))
+
+    def _order(self, seed: int, domain: str) -> Order:
+        if (seed, domain) not in self._orders:
+            count = len(self.tokens("train", domain))
+            self._orders[seed, domain] = Order(seed=seed, stream=domain, count=count)
+        return self._orders[seed, domain]
+
+
+def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> np.ndarray:
+    """Tokens of some shards: (images, variants, rows, columns) uint16."""
+    tokens = np.empty((sum(shard.samples for shard in shards), identity.variants, *identity.grid), np.uint16)
+    rows = iter(tokens)
+    for shard in shards:
+        try:
+            data = (root / shard.name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{root / shard.name} cannot be read ({error.strerror}): {_REMEDY}") from error
+        if hashlib.sha256(data).hexdigest() != shard.sha256:
+            raise ValueError(f"{root / shard.name} has changed: {_REMEDY}")
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None
+                if stream is not None:
+                    next(rows)[:] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+    return tokens
+
+
+_REMEDY = f"delete it and {MANIFEST_NAME} beside it, and stage 2 makes it anew"

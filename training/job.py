@@ -1,0 +1,64 @@
+"""What is trained on what."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from pipelines.shard_cache import CacheSettings
+from pipelines.shard_files import read_manifest
+from pipelines.storage import local_folder
+from training.config import Stage1Config, Stage2Config, override
+from training.recipes import recipe as named_recipe
+from vqi2i.bundle import fingerprint
+from vqi2i.config import Frozen
+
+
+class Job(Frozen):
+    """What is trained on what; together with the place it runs, all that decides the result."""
+
+    config: Stage1Config | Stage2Config
+    data: Annotated[str, BeforeValidator(os.fspath)]  # folder or address of the shards
+    model: Path | None = None  # stage 1's bundle, for stage 2
+    tokens: Path | None = None  # folder for stage 2's token shards; None: beside the shards
+    cache: CacheSettings = CacheSettings()
+    accept_other_data: bool = False  # whether a run may go on with other data than it began with
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between a run's first start and its resume."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "data": read_manifest(self.data).fingerprint,
+            "model": fingerprint(self.model) if self.model is not None else None,
+        }
+
+    def tokens_root(self) -> Path:
+        """Where sets of token shards lie.
+
+        Raises:
+            ValueError: the shards lie elsewhere, and no folder was given.
+        """
+        if self.tokens is not None:
+            return self.tokens
+        if (folder := local_folder(self.data)) is None:
+            raise ValueError(f"{self.data} is not on this machine: name a folder for its token shards with --tokens")
+        return folder / "tokens"
+
+
+def make_job(
+    stage: str, *, data: str | Path, model: Path | None, recipe: str, settings: Sequence[str] = (),
+    tokens: Path | None = None, cache: CacheSettings | None = None, accept_other_data: bool = False,
+) -> Job:  # fmt: skip
+    """A named recipe for the domains of the shards at `data`, with settings `name=value` applied."""
+    config = override(named_recipe(stage, recipe, read_manifest(data).domains), settings)
+    folder = local_folder(data)
+    return Job(
+        config=config,
+        data=str(folder.absolute()) if folder is not None else str(data),
+        model=model.absolute() if model is not None else None,
+        tokens=tokens.absolute() if tokens is not None else None,
+        cache=cache or CacheSettings(),
+        accept_other_data=accept_other_data,
+    )
