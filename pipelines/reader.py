@@ -59,7 +59,7 @@ class Samples:
 
     def decode(self, index: int, data: bytes) -> Pixels:
         """Pixels of image number `index` from its bytes; raises as `read` does."""
-        if zlib.crc32(data) != self.crc32[index]:
+        if zlib.crc32(data) != int(self.crc32[index]):
             raise CorruptSample(
                 f"{self.name(index)} have changed: restore the shard from a copy, or delete it and run"
                 " `vqi2i data shard` again"

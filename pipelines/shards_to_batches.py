@@ -191,7 +191,7 @@ class Batches:
         raise CorruptSample(f"{self._reader.root}: no sample of {stream.name} can be read; {replaced[-1]}")
 
     def _color(self, domain: str, position: int) -> int | None:
-        if domain in self._reader.manifest.options.labels:
+        if not self._augment.varies_colors or domain in self._reader.manifest.options.labels:
             return None
         return sample_key(self._seed, f"colors of {domain}", position)
 
