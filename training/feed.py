@@ -27,6 +27,7 @@ class ImageFeed:
             raise ValueError(f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with others")
         self.reader = reader
         self.domains = domains
+        self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps
         self.crop = config.crop
         self.device = worker.device
         self.epoch = max(reader.count("train", domain) for domain in domains)  # images of each domain

@@ -86,13 +86,13 @@ class Stage1:
         self.discriminator_adam.zero_grad()
         shift = draws.integer("shift", 1, len(config.network.domains))
         augmentation = draws.uniform("augmentation", 5, len(images), diff_augment.NUM_DRAWS)
-        recolored = recolor(images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], config.recolor)
+        recolored = self._recolored(images, draws)
         metrics: list[dict[str, Tensor]] = []
         content, tokens = [], []
         parts = self._parts(len(images))
         for rows in parts:
             some = images[rows].contiguous(memory_format=torch.channels_last)
-            views = self._look(some, shift, recolored[rows] if config.recolor else None)
+            views = self._look(some, shift, None if recolored is None else recolored[rows])
             metrics.append(self._teach_discriminator(some, views, augmentation[:, rows]))
             metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows])
             content.append(views.content.detach())
@@ -109,6 +109,15 @@ class Stage1:
     @property
     def _quantize(self) -> bool:
         return self.position >= self.config.codebook.start_at
+
+    def _recolored(self, images: Tensor, draws: Draws) -> Tensor | None:
+        """The images as the content encoder is to see them; in label maps, colours are the content."""
+        if not self.config.recolor:
+            return None
+        domains = self.config.network.domains
+        recolored = recolor(images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], self.config.recolor)
+        shown = zip(domains, images.chunk(len(domains)), recolored.chunk(len(domains)), strict=True)
+        return torch.cat([own if domain in self.feed.labels else other for domain, own, other in shown])
 
     def _look(self, images: Tensor, shift: int, recolored: Tensor | None) -> Views:
         """What the autoencoder makes of images; what no weight asks for is not computed."""
