@@ -24,6 +24,7 @@ CacheOption = Annotated[
 CacheSizeOption = Annotated[
     float, typer.Option("--cache-gb", min=0, envvar="VQI2I_CACHE_GB", help="Its size; 0: read remote shards in ranges.")
 ]
+CACHE, CACHE_GB = "~/.cache/vqi2i/shards", 64  # as in CacheSettings, which loads slowly
 TokensOption = Annotated[
     Path | None, typer.Option(help="Folder for token shards that all workers see (default: inside a local DATA).")
 ]
@@ -46,8 +47,8 @@ def stage1(
     runs: RunsOption = Path("runs"),
     workers: WorkersOption = 1,
     local: LocalOption = False,
-    cache: CacheOption = "~/.cache/vqi2i/shards",
-    cache_gb: CacheSizeOption = 64,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,8 +77,8 @@ def stage2(
     workers: WorkersOption = 1,
     local: LocalOption = False,
     tokens: TokensOption = None,
-    cache: CacheOption = "~/.cache/vqi2i/shards",
-    cache_gb: CacheSizeOption = 64,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,8 @@ from rich.table import Column, Table
 
 from commands.console import JsonOption, conclude, console
 from commands.train import (
+    CACHE,
+    CACHE_GB,
     CacheOption,
     CacheSizeOption,
     DataOption,
@@ -53,8 +55,8 @@ def stage1(
     cpus_per_trial: CpusOption = 1,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
-    cache: CacheOption = "~/.cache/vqi2i/shards",
-    cache_gb: CacheSizeOption = 64,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings of encoders, codebook, generators and discriminators.
@@ -84,8 +86,8 @@ def stage2(
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
     tokens: TokensOption = None,
-    cache: CacheOption = "~/.cache/vqi2i/shards",
-    cache_gb: CacheSizeOption = 64,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings of the prior over stage 1's tokens.

@@ -9,8 +9,8 @@ MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
-_GRAY = frozenset({"1", "I;16", "I;16B", "L", "LA", "La"})
-_NOT_CMYK = _GRAY | {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
+GRAY = frozenset({"1", "I;16", "I;16B", "L", "LA", "La"})
+_NOT_CMYK = GRAY | {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 
 
 class ImageError(ValueError):
@@ -152,4 +152,4 @@ def _fits(profile: bytes, mode: str) -> bool:
     except (OSError, ImageCms.PyCMSError):
         return False
     # Gray pixels and palettes may be given an RGB profile, for they are RGB of a kind.
-    return mode in {"RGB": _NOT_CMYK, "GRAY": _GRAY, "CMYK": {"CMYK"}}.get(space, ())
+    return mode in {"RGB": _NOT_CMYK, "GRAY": GRAY, "CMYK": {"CMYK"}}.get(space, ())

@@ -7,8 +7,8 @@ import numpy as np
 
 import imaging
 from imaging.codec import Pixels
+from pipelines.reader import ShardReader
 from pipelines.schema import SPLITS, Manifest, Split
-from pipelines.shards_to_batches import ShardReader
 
 
 class Row(NamedTuple):

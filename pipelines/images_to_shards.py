@@ -14,6 +14,7 @@ from typing import NamedTuple, Unpack
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.claim import check_folders, claim, hashes_folder, locked, tidy
+from pipelines.cluster import join_ray
 from pipelines.files import atomic, sha256_of, write_table
 from pipelines.inputs import IGNORED, HashCache
 from pipelines.mark import Tally, build_sha256, versions
@@ -127,8 +128,8 @@ def _build_on_ray(
     """The same as Ray tasks, `workers` at once, as they are done; Ray repeats tasks whose process dies."""
     import ray
 
-    if jobs and not ray.is_initialized():
-        ray.init()
+    if jobs:
+        join_ray()
     task = ray.remote(build_shard)
     running: dict[ray.ObjectRef, ShardJob] = {}
     waiting = iter(jobs)

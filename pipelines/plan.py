@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from pipelines.inputs import IGNORED, HashCache, InputFile, list_files, read_files
 from pipelines.progress import Progress, counter
-from pipelines.schema import SPLITS, BuildOptions, Split, canonical_sha256
+from pipelines.schema import SPLITS, BuildOptions, Split, canonical_sha256, index_name
 
 Half = Literal["left", "right"]
 
@@ -43,7 +43,7 @@ class ShardJob(NamedTuple):
     @property
     def index_name(self) -> str:
         """Path of the shard's index below the data set's root."""
-        return self.name.removesuffix(".tar") + ".parquet"
+        return index_name(self.name)
 
 
 class Plan(NamedTuple):

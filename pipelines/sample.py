@@ -13,13 +13,11 @@ import numpy as np
 
 import imaging
 from imaging.codec import Pixels
-from imaging.header import Header
+from imaging.header import GRAY, Header
 from imaging.strict import decode_strictly
 from pipelines.inputs import MAX_BYTES
 from pipelines.plan import Entry, Half, ShardJob
 from pipelines.schema import BuildOptions
-
-_GRAY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B"})
 
 
 class Sample(NamedTuple):
@@ -101,7 +99,7 @@ def _changes(header: Header, job: ShardJob) -> tuple[str, ...]:
         "cmyk": header.mode == "CMYK",
         "deep": header.deep,
         "palette": header.mode in {"P", "PA"},
-        "gray": header.mode in _GRAY,
+        "gray": header.mode in GRAY,
         "half": job.half is not None,
     }
     return tuple(word for word, was in done.items() if was)

@@ -58,7 +58,7 @@ class Shard(Frozen):
     @property
     def index_name(self) -> str:
         """Path of the shard's index below the root of the data set."""
-        return self.name.removesuffix(".tar") + ".parquet"
+        return index_name(self.name)
 
 
 class BuildOptions(Frozen):
@@ -161,10 +161,24 @@ class Manifest(Frozen):
             raise ValueError(
                 f"{root} is not a finished data set (no {MANIFEST_NAME}): build one with `vqi2i data shard`"
             )
+        return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> Self:
+        """The manifest that a file called `name` holds.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(data)
         except ValidationError as error:
-            raise ValueError(f"{path} cannot be used ({first_error(error)}): build the data set again") from error
+            raise ValueError(f"{name} cannot be used ({first_error(error)}): build the data set again") from error
+
+
+def index_name(shard: str) -> str:
+    """Path of the index of the shard with this path."""
+    return shard.removesuffix(".tar") + ".parquet"
 
 
 def canonical_sha256(value: Any) -> str:

@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pipelines.schema import MANIFEST_NAME, Manifest, Shard, first_error
+from pipelines.schema import MANIFEST_NAME, Manifest, Shard
 from pipelines.shard_cache import CacheSettings, ShardCache
 from pipelines.storage import IN_FLIGHT, Remote, local_folder, open_remote
 
@@ -118,13 +116,7 @@ class RangeFiles(ShardFiles):
 
     def manifest(self) -> Manifest:
         """The remote manifest."""
-        data = self._remote.read(MANIFEST_NAME)
-        try:
-            return Manifest.model_validate_json(data)
-        except ValidationError as error:
-            raise ValueError(
-                f"{self.root}/{MANIFEST_NAME} cannot be used ({first_error(error)}): build the data set again"
-            ) from error
+        return Manifest.parse(self._remote.read(MANIFEST_NAME), f"{self.root}/{MANIFEST_NAME}")
 
     def check(self, shards: Iterable[Shard]) -> None:
         """Ask for lengths, several at once."""

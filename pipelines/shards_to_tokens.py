@@ -4,12 +4,10 @@ Every shard is one independent job whose bytes follow from model and images alon
 it, and a build that was interrupted makes only what is missing.
 """
 
-import hashlib
 import io
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,20 +18,21 @@ from webdataset.writer import TarWriter
 
 import imaging
 from imaging.codec import Pixels
+from pipelines.cluster import join_ray
+from pipelines.files import atomic, sha256_of
 from pipelines.order import sample_key
+from pipelines.progress import Progress
 from pipelines.reader import CorruptSample, ShardReader
 from pipelines.schema import SPLITS, Split
 from pipelines.shard_cache import CacheSettings
-from pipelines.shard_writer import atomic
 from pipelines.tokens import IDENTITY_NAME, MANIFEST_NAME, TokenIdentity, TokenManifest, TokenShard, read_manifest
 from vqi2i.bundle import fingerprint
+from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
 
 _log = logging.getLogger(__name__)
 _SHARD_SAMPLES = 1024
 _BATCH = 32
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 class TokenSource(NamedTuple):
@@ -59,19 +58,19 @@ class TokenJob(NamedTuple):
         return f"{self.split}/{self.domain}/{self.number:06d}.tar"
 
 
-def token_identity(model: Path, data: str, translator: Translator, *, crop: int, variants: int) -> TokenIdentity:
+def token_identity(model: Path, data: str, network: NetworkConfig, *, crop: int, variants: int) -> TokenIdentity:
     """What the tokens of a data set are made of.
 
     Args:
         model: bundle of stage 1.
         data: fingerprint of the images' manifest.
-        translator: what the bundle holds.
+        network: of the bundle.
         crop: side of the crops in pixels.
         variants: the centre crop, its mirror image, then random crops, every second one mirrored.
     """
-    side = crop // translator.network.stride
+    side = crop // network.stride
     return TokenIdentity(
-        bundle=fingerprint(model), data=data, domains=translator.domains, crop=crop, variants=variants,
+        bundle=fingerprint(model), data=data, domains=network.domains, crop=crop, variants=variants,
         grid=(side, side),
     )  # fmt: skip
 
@@ -103,9 +102,10 @@ def shards_to_tokens(
         total = sum(job.stop - job.start for job in jobs)
         shards = {job.name: shard for job in jobs if (shard := _finished(out, job)) is not None}
         missing = [job for job in jobs if job.name not in shards]
-        make = _in_this_process(device) if workers == 0 else _on_ray(workers)
+        given = source, identity, out, missing
+        made_now = _on_ray(*given, workers) if workers else _in_this_process(*given, device)
         done = sum(shard.samples + len(shard.damaged) for shard in shards.values())
-        for shard in make(source, identity, out, missing):
+        for shard in made_now:
             shards[shard.name] = shard
             done += shard.samples + len(shard.damaged)
             if progress is not None:
@@ -137,7 +137,7 @@ class TokenEncoder:
                     tar.write(sample)
                     samples += 1
         shard = TokenShard(
-            name=job.name, split=job.split, domain=job.domain, sha256=_sha256(path), samples=samples,
+            name=job.name, split=job.split, domain=job.domain, sha256=sha256_of(path), samples=samples,
             damaged=tuple(damaged),
         )  # fmt: skip
         _write(path.with_suffix(".json"), shard.model_dump_json(indent=2))
@@ -171,39 +171,27 @@ class TokenEncoder:
             }
 
 
-_Make = Callable[[TokenSource, TokenIdentity, Path, Sequence[TokenJob]], Iterator[TokenShard]]
+def _in_this_process(
+    source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob], device: str
+) -> Iterator[TokenShard]:
+    encoder = TokenEncoder(source, identity, out, device)
+    return map(encoder.make, jobs)
 
 
-def _in_this_process(device: str) -> _Make:
-    def make(
-        source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob]
-    ) -> Iterator[TokenShard]:  # fmt: skip
-        encoder = TokenEncoder(source, identity, out, device)
-        return map(encoder.make, jobs)
+def _on_ray(
+    source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob], workers: int
+) -> Iterator[TokenShard]:
+    import ray
+    from ray.util import ActorPool
 
-    return make
-
-
-def _on_ray(workers: int) -> _Make:
-    def make(
-        source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob]
-    ) -> Iterator[TokenShard]:  # fmt: skip
-        import ray
-        from ray.util import ActorPool
-
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        cluster = ray.cluster_resources()
-        gpu = cluster.get("GPU", 0) >= 1
-        room = int(cluster["GPU" if gpu else "CPU"])  # an actor without a place would keep its job for ever
-        actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(TokenEncoder)
-        arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
-        encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
-        made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
-        yield from cast("Iterator[TokenShard]", made)
-
-    return make
+    cluster = join_ray()
+    gpu = cluster.get("GPU", 0) >= 1
+    room = int(cluster["GPU" if gpu else "CPU"])  # an actor without a place would keep its job for ever
+    actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(TokenEncoder)
+    arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
+    encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
+    made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
+    yield from cast("Iterator[TokenShard]", made)
 
 
 def _jobs(reader: ShardReader, domains: Sequence[str]) -> Iterator[TokenJob]:
@@ -238,7 +226,7 @@ def _finished(out: Path, job: TokenJob) -> TokenShard | None:
     path = out / job.name
     try:
         shard = TokenShard.model_validate_json(path.with_suffix(".json").read_text())
-        return shard if _sha256(path) == shard.sha256 else None
+        return shard if sha256_of(path) == shard.sha256 else None
     except (OSError, ValidationError):
         return None
 
@@ -264,11 +252,6 @@ def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ ALLOWED = {
 }
 THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
 RAY = (
+    "pipelines/cluster.py",
     "pipelines/images_to_shards.py",
     "pipelines/shards_to_tokens.py",
     "training/worker.py",

@@ -1,12 +1,11 @@
 """Weight files by path or by URL: fetched once, kept by their sha256, checked before they are read."""
 
-import hashlib
 import os
 import shutil
 import urllib.request
 from pathlib import Path
 
-from pipelines.files import atomic
+from pipelines import files
 from training.config import WeightFile
 
 
@@ -23,7 +22,7 @@ def fetch(file: WeightFile) -> Path:
         path = Path(file.source).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"there is no weight file {path}: give its path, or a URL and a sha256")
-        if file.sha256 and (found := _sha256(path)) != file.sha256:
+        if file.sha256 and (found := files.sha256_of(path)) != file.sha256:
             raise ValueError(f"{path} has the sha256 {found}, not {file.sha256}: it is another file or damaged")
         return path
     path = _cache() / file.sha256
@@ -34,7 +33,7 @@ def fetch(file: WeightFile) -> Path:
 
 def sha256_of(file: WeightFile) -> str:
     """What a weight file holds, whether its configuration says so or not."""
-    return file.sha256 or _sha256(fetch(file))
+    return file.sha256 or files.sha256_of(fetch(file))
 
 
 def _cache() -> Path:
@@ -44,19 +43,14 @@ def _cache() -> Path:
 
 def _download(file: WeightFile, path: Path) -> None:
     try:
-        with urllib.request.urlopen(file.source, timeout=60) as answer, atomic(path) as stream:
+        with urllib.request.urlopen(file.source, timeout=60) as answer, files.atomic(path) as stream:
             shutil.copyfileobj(answer, stream)
             stream.flush()
             temporary = Path(stream.name)
-            if (found := _sha256(temporary)) != file.sha256:
+            if (found := files.sha256_of(temporary)) != file.sha256:
                 temporary.unlink()
                 raise ValueError(
                     f"{file.source} has the sha256 {found}, not {file.sha256}: it is not the file you want"
                 )
     except OSError as error:
         raise ValueError(f"{file.source} cannot be fetched ({error}): give the path of a copy instead") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

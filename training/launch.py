@@ -1,13 +1,13 @@
 """From a configuration to a bundle: claims a run, places its workers, keeps its journal, collects the result."""
 
 import logging
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from pipelines.cluster import join_ray
 from pipelines.files import atomic
 from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
 from training.data_state import IN_IDENTITY, REMEDY
@@ -90,17 +90,14 @@ def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
 
 
 def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> tuple[Outcome, Path]:
-    import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from training.mailbox import mailbox
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    cpus = 1 if gpus else max(1, int(ray.cluster_resources()["CPU"]) // workers)
+    cluster = join_ray()
+    gpus = int(cluster.get("GPU", 0))
+    cpus = 1 if gpus else max(1, int(cluster["CPU"]) // workers)
     # A job that cannot be placed would otherwise be retried for ever.
     failures = FailureConfig(max_failures=3, controller_failure_limit=3)
     checkpoints = CheckpointConfig(num_to_keep=job.config.schedule.keep_checkpoints)

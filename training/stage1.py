@@ -10,6 +10,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
+from training.codes import SharedCodebook
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
 from training.data_state import DataState
 from training.draws import Draws
@@ -27,7 +28,6 @@ from vqi2i.layers import channels_last
 from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
-from vqi2i.quantizer import assignments
 from vqi2i.recolor import NUM_DRAWS, recolor
 from vqi2i.rows import merge, part
 from vqi2i.style_prior import StylePrior
@@ -62,6 +62,7 @@ class Stage1:
         self.generator_adam = _adam(self.generators, config.optim)
         self.discriminator_adam = _adam(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
+        self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
@@ -198,21 +199,12 @@ class Stage1:
         with torch.no_grad(), self._autocast():
             parts = self._parts(len(images))
             content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
-        self.autoencoder.codebook.start_from(self._everyones(_rows(content)), self._draws().generator("codebook"))
+        self.codebook.start_from(content, self._draws().generator("codebook"))
 
     def _move_codebook(self, content: Tensor, tokens: Tensor) -> int:
         if not self._quantize:
             return 0
-        codebook, vectors = self.autoencoder.codebook, _rows(content)
-        counts, sums = assignments(vectors, tokens, codebook.size)
-        self.worker.sum(counts, sums)
-        self.usage.add(counts, self.position)
-        return codebook.follow(counts, sums, self._everyones(vectors), self._draws().generator("codebook"))
-
-    def _everyones(self, rows: Tensor) -> Tensor:
-        """Rows of all workers, domain by domain, as one worker with the whole batch would have them."""
-        shares = self.worker.gather(rows).unflatten(0, (self.worker.world_size, len(self.config.network.domains), -1))
-        return shares.transpose(0, 1).flatten(0, 2)
+        return self.codebook.follow(content, tokens, self.position, self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
@@ -303,11 +295,6 @@ def _adam(module: nn.Module, optim: OptimConfig) -> Adam:
 def _joined(parts: list[Tensor], places: list[Tensor]) -> Tensor:
     """Rows that were handled in parts, back in the order of the batch."""
     return torch.cat(parts)[torch.cat(places).argsort().to(parts[0].device)]
-
-
-def _rows(content: Tensor) -> Tensor:
-    """Content maps (b, d, h, w) as vectors (b * h * w, d)."""
-    return content.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:

@@ -17,6 +17,8 @@ from training.job import Job
 from training.stage1 import Stage1
 from training.stage2 import Stage2
 from training.worker import Worker
+from vqi2i.bundle import read_config
+from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
 
 
@@ -39,7 +41,7 @@ def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
     if job.model is None:
         raise ValueError("stage 2 needs the bundle of stage 1: give it with --model")
     translator = Translator.load(job.model, worker.device)
-    identity = _tokens_of(job, config, translator)
+    identity = _tokens_of(job, config, translator.network)
     tokens = TokenReader(job.tokens_root() / identity.sha256[:12], bundle=identity.bundle)
     return Stage2(config, worker, tokens, translator, {"prior_recipe": config.recipe})
 
@@ -62,7 +64,7 @@ def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> No
     if isinstance(job.config, Stage1Config) or job.model is None:
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    identity = _tokens_of(job, job.config, Translator.load(job.model))
+    identity = _tokens_of(job, job.config, read_config(job.model).network)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = console or Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -74,10 +76,10 @@ def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> No
         )  # fmt: skip
 
 
-def _tokens_of(job: Job, config: Stage2Config, translator: Translator) -> TokenIdentity:
+def _tokens_of(job: Job, config: Stage2Config, network: NetworkConfig) -> TokenIdentity:
     """The tokens that stage 2 learns from."""
     assert job.model is not None
     return token_identity(
-        job.model, read_manifest(job.data).fingerprint, translator,
-        crop=config.prior.window[0] * translator.network.stride, variants=config.variants,
+        job.model, read_manifest(job.data).fingerprint, network,
+        crop=config.prior.window[0] * network.stride, variants=config.variants,
     )  # fmt: skip

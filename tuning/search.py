@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ray
 from pydantic import TypeAdapter
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
+from pipelines.cluster import join_ray
 from pipelines.files import atomic
 from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
 from training.launch import refuse_other_settings
@@ -140,14 +140,11 @@ def _tuner(study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, co
 
 def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
     """Start or join Ray; return a trial's resources and how many trials it has room for."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     for name, value in _TUNE.items():
         os.environ.setdefault(name, value)
     for noisy in ("ray.tune", "optuna"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    cluster = ray.cluster_resources()
+    cluster = join_ray()
     resources: dict[str, float] = {"CPU": cpus_per_trial}
     if cluster.get("GPU", 0) >= 1:
         resources["GPU"] = 1

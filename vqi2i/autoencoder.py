@@ -96,8 +96,7 @@ class Autoencoder(nn.Module):
 
     def forward(
         self, images: Tensor, shift: int = 1, *, quantize: bool = True, style_back: bool = True,
-        content_back: bool = True,
-        recolored: Tensor | None = None,
+        content_back: bool = True, recolored: Tensor | None = None,
     ) -> Views:  # fmt: skip
         """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain, equally many of each.
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqi2i.losses import total_variation
+
 PerceptualKind = Literal["none", "multiscale", "lpips"]
 
 
@@ -22,8 +24,7 @@ class MultiScale(nn.Module):
         """Distance of each image to its target (b, 3, h, w), averaged to a scalar."""
         total = images.new_zeros(())
         for _ in range(self.num_scales):
-            difference = images - targets
-            total = total + difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+            total = total + total_variation(images - targets)
             images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
         return total / self.num_scales + (images - targets).abs().mean()
 

@@ -17,6 +17,7 @@ import imaging
 from pipelines import inputs
 from pipelines.images_to_shards import build_shards
 from pipelines.mark import read_mark
+from pipelines.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"size": 40, "test_fraction": 0.2, "shard_samples": 12}
@@ -100,15 +101,20 @@ def test_killed_at_ten_moments_it_ends_with_the_same_bytes_and_keeps_what_was_do
     assert len(set(done_when_killed)) >= 3, "the moments were not spread over the build"
 
 
-def test_finished_shards_are_taken_over_unread(tmp_path: Path) -> None:
-    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
+def interrupting_at(number: int) -> Progress:
+    """Whoever is told that so many things are done is interrupted."""
 
-    def interrupt(done: int, total: int) -> None:
-        if done == 25:
+    def tell(done: int, total: int) -> None:
+        if done == number:
             raise KeyboardInterrupt
 
+    return tell
+
+
+def test_finished_shards_are_taken_over_unread(tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        build_shards({"a": folder}, out=out, progress=interrupt, **SETTINGS)
+        build_shards({"a": folder}, out=out, progress=interrupting_at(25), **SETTINGS)
     marks = sorted(out.rglob("*.parquet"))
     tars = [mark.with_suffix(".tar") for mark in marks]
     assert len(marks) >= 1
@@ -136,13 +142,8 @@ def test_hashes_survive_an_interruption_and_a_changed_file_is_named(
 ) -> None:
     monkeypatch.setattr(inputs, "_SAVE_EVERY", 0)
     folder, out = write(tmp_path / "in", range(20)), tmp_path / "out"
-
-    def interrupt(done: int, total: int) -> None:
-        if done == 10:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        build_shards({"a": folder}, out=out, reading=interrupt, **SETTINGS)
+        build_shards({"a": folder}, out=out, reading=interrupting_at(10), **SETTINGS)
     assert {path.name for path in out.iterdir()} == {"hashes.partial"}
     changed = folder / "0003.png"
     facts = changed.stat()

@@ -20,6 +20,7 @@ from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_iden
 from pipelines.tokens import TokenIdentity, TokenManifest, TokenReader
 from tests.pipelines.conftest import flip_byte
 from vqi2i import Translator
+from vqi2i.bundle import read_config
 
 # webdataset leaves the shards open that it has read.
 pytestmark = pytest.mark.filterwarnings(
@@ -58,7 +59,8 @@ def identity(source: TokenSource) -> TokenIdentity:
 
 def _identity(source: TokenSource, **options: int) -> TokenIdentity:
     data = ShardReader(source.data).manifest.fingerprint
-    return token_identity(source.model, data, Translator.load(source.model), **{"crop": 24, "variants": 3, **options})
+    network = read_config(source.model).network
+    return token_identity(source.model, data, network, **{"crop": 24, "variants": 3, **options})
 
 
 def _files(folder: Path) -> dict[str, bytes]:
