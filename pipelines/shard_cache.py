@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from pydantic import Field
 from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
+_OURS = re.compile(r"[0-9a-f]{64}(\.part)?")  # whatever else lies in the folder is somebody's
 
 
 class CacheSettings(Frozen):
@@ -92,7 +94,7 @@ class ShardCache:
         """Remove the files that were not opened for longest until `size` bytes fit, and take those."""
         with FileLock(self._folder / "locks" / "room"):
             part.unlink(missing_ok=True)
-            files = [(path, path.stat()) for path in self._folder.iterdir() if path.is_file()]
+            files = [(path, path.stat()) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)]
             excess = sum(status.st_size for _, status in files) + size - self.limit
             for path, status in sorted(files, key=lambda file: file[1].st_atime_ns):
                 if excess > 0 and self._remove(path):

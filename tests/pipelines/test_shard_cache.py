@@ -55,6 +55,15 @@ def test_those_who_want_a_file_at_the_same_time_fetch_it_once(tmp_path: Path) ->
     assert origin.fetched == ["shard"]
 
 
+def test_files_of_others_stay_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(bytes(100 * SIZE))
+    origin, cache = Origin(), _cache(tmp_path, files=2)
+    for name in "abc":
+        assert origin.read(cache, name) == origin.content(name)
+    assert (tmp_path / "holiday.jpg").stat().st_size == 100 * SIZE
+    assert len([path for path in tmp_path.iterdir() if len(path.name) == 64]) == 2
+
+
 def test_what_was_opened_longest_ago_makes_room(tmp_path: Path) -> None:
     origin, cache = Origin(), _cache(tmp_path, files=3)
     held = origin.open(cache, "a")
