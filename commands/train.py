@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
 DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
-RecipeOption = Annotated[str, typer.Option(help="laptop64 or paper256.")]
+RecipeOption = Annotated[str, typer.Option(help="laptop64, paper256, plus256 or reference256; a wrong name lists them.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes of Ray Train.")]
 CacheOption = Annotated[
-    str, typer.Option(envvar="VQI2I_CACHE", help="Folder on each machine that keeps the files of remote shards.")
+    str, typer.Option(envvar="VQI2I_SHARD_CACHE", help="Folder on each machine that keeps the files of remote shards.")
 ]
 CacheSizeOption = Annotated[
-    float, typer.Option("--cache-gb", min=0, envvar="VQI2I_CACHE_GB", help="Its size; 0: read remote shards in ranges.")
+    float,
+    typer.Option("--cache-gb", min=0, envvar="VQI2I_SHARD_CACHE_GB", help="Its size; 0: read remote shards in ranges."),
 ]
 CACHE, CACHE_GB = "~/.cache/vqi2i/shards", 64  # as in CacheSettings, which loads slowly
 TokensOption = Annotated[

@@ -53,8 +53,8 @@ def test_the_command_trains_on_s3_without_a_cache(
 ) -> None:
     settings = [*STAGE1, "schedule.images=16", "order=blocks"]
     here = train(_with(stage1_job, *settings), tmp_path / "here", local=True, console=QUIET)
-    monkeypatch.setenv("VQI2I_CACHE_GB", "0")
-    monkeypatch.setenv("VQI2I_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VQI2I_SHARD_CACHE_GB", "0")
+    monkeypatch.setenv("VQI2I_SHARD_CACHE", str(tmp_path / "cache"))
     arguments = ["train", "stage1", "--data", bucket, "--local", "--json", "--runs", str(tmp_path), "--run", "there"]
     result = CliRunner().invoke(app, [*arguments, *(part for s in settings for part in ("--set", s))])
     assert result.exit_code == 0, result.output
@@ -150,8 +150,8 @@ def test_a_checkpoint_of_another_order_is_refused(
 def test_settings_of_the_cache_come_from_options_or_the_environment(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VQI2I_CACHE", str(tmp_path))
-    monkeypatch.setenv("VQI2I_CACHE_GB", "3")
+    monkeypatch.setenv("VQI2I_SHARD_CACHE", str(tmp_path))
+    monkeypatch.setenv("VQI2I_SHARD_CACHE_GB", "3")
     seen: list[CacheSettings] = []
 
     def stop(*_: object, cache: CacheSettings, **__: object) -> None:
