@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.files import atomic, sha256_of
+from pipelines.mark import build_sha256, read_mark
 from pipelines.plan import Plan
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
 
@@ -73,7 +74,11 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
     """
     begun = out / _PLAN_NAME
     if (out / MANIFEST_NAME).is_file():
-        manifest = Manifest.load(out)
+        manifest = _manifest(out, plan)
+        if manifest is None:
+            _begin(begun, plan)
+            (out / MANIFEST_NAME).unlink()
+            return None
         if manifest.plan != plan.sha256:
             raise ValueError(f"{out} holds a data set of other images or options: choose another folder or delete it")
         spoiled = [shard for shard in manifest.shards() if not _is_whole(out, shard)]
@@ -91,6 +96,17 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
     else:
         _begin(begun, plan)
     return None
+
+
+def _manifest(out: Path, plan: Plan) -> Manifest | None:
+    """The manifest of `out`; None if it is damaged and the indexes say that the data set is this plan's."""
+    try:
+        return Manifest.load(out)
+    except ValueError:
+        marks = [read_mark(index) for index in out.glob("*/*/*.parquet")]
+        if not marks or any(mark is None or mark.build != build_sha256(plan.sha256) for mark in marks):
+            raise
+        return None
 
 
 def tidy(out: Path, plan: Plan, manifest: Manifest) -> None:

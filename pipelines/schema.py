@@ -22,6 +22,8 @@ DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 MANIFEST_NAME = "manifest.json"
+_CHECKSUM = "sha256"
+_REMEDY = "build the data set again, from the same images into the same folder"
 REJECTS_NAME = "rejects.parquet"
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "domain", "reason", "detail")])
 INDEX_SCHEMA = pa.schema(
@@ -107,7 +109,7 @@ class Statistics(Frozen):
 class Manifest(Frozen):
     """Everything about a data set except its pixels."""
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     domains: tuple[DomainName, ...] = Field(min_length=1)
     options: BuildOptions
     plan: Sha256  # of the options and of every input file's domain, name and content
@@ -146,8 +148,8 @@ class Manifest(Frozen):
                 yield from self.splits[split][domain]
 
     def to_json(self) -> str:
-        """The text of manifest.json."""
-        return self.model_dump_json(indent=2) + "\n"
+        """The text of manifest.json: every field, and the fingerprint by which `parse` notices a changed byte."""
+        return json.dumps({**self.model_dump(mode="json"), _CHECKSUM: self.fingerprint}, indent=2) + "\n"
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -168,12 +170,19 @@ class Manifest(Frozen):
         """The manifest that a file called `name` holds.
 
         Raises:
-            ValueError: it is not one of this version.
+            ValueError: it is not one of this version, or not as it was written.
         """
         try:
-            return cls.model_validate_json(data)
+            fields = json.loads(data)
+            checksum = fields.pop(_CHECKSUM, None)
+            manifest = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
-            raise ValueError(f"{name} cannot be used ({first_error(error)}): build the data set again") from error
+            raise ValueError(f"{name} cannot be used ({first_error(error)}): {_REMEDY}") from error
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{name} is not the JSON of a manifest: {_REMEDY}") from error
+        if checksum != manifest.fingerprint:
+            raise ValueError(f"{name} is not as it was written (its checksum differs): {_REMEDY}")
+        return manifest
 
 
 def index_name(shard: str) -> str:

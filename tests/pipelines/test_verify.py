@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.images_to_shards import build_shards
-from pipelines.schema import Manifest
+from pipelines.schema import MANIFEST_NAME, Manifest
 from pipelines.verify import Damage, verify
 from tests.pipelines.test_interrupted_builds import write
 
@@ -98,3 +98,23 @@ def test_a_damaged_shard_is_built_again_alone(whole: Path, copy: Path) -> None:
     report = build_shards({d: source / d for d in "ab"}, out=copy, size=32, shard_samples=9)
     assert (report.built, report.manifest) == (1, manifest)
     assert verify(copy) == []
+
+
+def test_a_changed_byte_in_the_manifest_is_noticed_and_the_next_build_writes_it_anew(whole: Path, copy: Path) -> None:
+    file = copy / MANIFEST_NAME
+    written = file.read_bytes()
+    for place in range(3, len(written) - 3, 97):
+        if written[place : place + 1].isspace():
+            continue  # means nothing in JSON
+        flip(file, place)
+        with pytest.raises(ValueError, match=r"manifest\.json .*: build the data set again"):
+            Manifest.load(copy)
+        file.write_bytes(written)
+    flip(file, 40)
+    source = whole.parent
+    with pytest.raises(ValueError, match="build the data set again"):
+        build_shards({"a": source / "a"}, out=copy, size=32, shard_samples=9)  # other images: nothing is lost
+    assert verify(whole) == []
+    report = build_shards({d: source / d for d in "ab"}, out=copy, size=32, shard_samples=9)
+    assert report.built == 0
+    assert file.read_bytes() == written
