@@ -1,4 +1,4 @@
-"""vqi2i data: make, shard, look at and verify images."""
+"""vqi2i data: make, shard, look at, verify and copy images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from commands.console import JsonOption, conclude, console, progress, stages
 
-app = typer.Typer(no_args_is_help=True, help="Make, shard, look at and verify image data.")
+app = typer.Typer(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
 
 
 @app.command()
@@ -149,6 +149,25 @@ def verify(data: Annotated[Path, typer.Argument(help="Folder of shards.")], as_j
     }  # fmt: skip
     sentence = f"{data}: {result['images']} images in {result['shards']} shards are as they were written"
     conclude(result, as_json=as_json, sentence=sentence)
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")],
+    target: Annotated[str, typer.Argument(help="A folder, or an address at s3:// or gs://.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a data set to a bucket, or from it; the same command again continues.
+
+    Example: vqi2i data copy shards s3://bucket/shards
+    """
+    from pipelines.copying import copy_data
+
+    with progress("copying") as tell:
+        manifest = copy_data(source, target, tell)
+    images = sum(shard.samples for shard in manifest.shards())
+    result = {"target": target, "fingerprint": manifest.fingerprint, "images": images}
+    conclude(result, as_json=as_json, sentence=f"{target}: {images} images")
 
 
 def parse_halves(setting: str) -> dict[str, Path]:

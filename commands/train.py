@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
 DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
-RecipeOption = Annotated[str, typer.Option(help="laptop64, paper256, plus256 or reference256; a wrong name lists them.")]
+RecipeOption = Annotated[
+    str, typer.Option(help="laptop64, paper256, plus256 or reference256; a wrong name lists them.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
