@@ -49,7 +49,9 @@ def shard(
     max_aspect: Annotated[float, typer.Option(help="Leave out images that are longer than this many to 1.")] = 8,
     shard_samples: Annotated[int, typer.Option(help="Images in a shard.")] = 2048,
     max_reject_fraction: Annotated[float, typer.Option(help="Fail if a larger share cannot be used.")] = 0.1,
-    workers: Annotated[int, typer.Option(min=0, help="Ray tasks at once; 0 builds in this process.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Ray tasks at once, on machines that all see the folders; 0: this process.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Turn folders of images into WebDataset shards with a manifest and an index.
