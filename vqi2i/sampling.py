@@ -1,6 +1,6 @@
 """From logits to a token, from tokens to a window, from windows to a canvas of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,31 +74,12 @@ def fill_window(
     return flat.view_as(tokens)
 
 
-def fill_canvas(
-    prior: CausalPrior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
-    generators: Sequence[torch.Generator],
-) -> Tensor:  # fmt: skip
-    """Sample the unknown cells of canvases (b, h, w) of any size with windows that move by half their size.
-
-    Each window sees what those before it filled; a canvas smaller than the window is completed and cut back.
-    """
-    rows, columns = prior.config.window
-    height, width = known.shape
-    grown = (tokens.shape[0], max(height, rows), max(width, columns))
-    canvas = tokens.new_zeros(grown)
-    canvas[:, :height, :width] = tokens
-    filled = known.new_zeros(grown[1:])
-    filled[:height, :width] = known
-    for top in _origins(grown[1], rows):
-        for left in _origins(grown[2], columns):
-            window = (slice(top, top + rows), slice(left, left + columns))
-            if not filled[window].all():
-                part = canvas[:, window[0], window[1]]
-                canvas[:, window[0], window[1]] = fill_window(
-                    prior, part, filled[window], domains, sampling, generators
-                )
-                filled[window] = True
-    return canvas[:, :height, :width]
+def block_windows(canvas: Sequence[int], window: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Windows that cover a canvas (rows, columns), row by row, each half its size after the last."""
+    rows, columns = window
+    for top in _origins(canvas[0], rows):
+        for left in _origins(canvas[1], columns):
+            yield slice(top, top + rows), slice(left, left + columns)
 
 
 def _origins(length: int, window: int) -> list[int]:

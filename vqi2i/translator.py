@@ -14,8 +14,9 @@ from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
 from vqi2i.causal import CausalPrior
 from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.imagination import complete, imagine
 from vqi2i.layers import channels_last
-from vqi2i.sampling import Sampling, fill_canvas
+from vqi2i.sampling import Sampling
 from vqi2i.style_prior import StylePrior
 
 Direction = Literal["horizontal", "vertical"]
@@ -289,7 +290,7 @@ class Translator:
         def call(tokens: Tensor, seeds: Sequence[int]) -> Tensor:
             domains = torch.full((len(tokens),), index, device=self.device)
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-            return fill_canvas(prior, tokens, known.to(self.device), domains, sampling or Sampling(), generators)
+            return complete(imagine(prior, tokens, known.to(self.device), domains, sampling or Sampling(), generators))
 
         return in_calls(call, self.limits.rows, tokens, _seeds(seed, len(tokens), stream=0))
 

@@ -7,7 +7,7 @@ import torch
 
 from vqi2i.causal import CausalPrior, KeyValueCache
 from vqi2i.config import PriorConfig
-from vqi2i.sampling import Sampling, draw, fill_canvas, fill_window, probabilities
+from vqi2i.sampling import Sampling, draw, fill_window, probabilities
 
 Condition = Literal["domain", "coordinates"]
 CONDITIONS: list[Condition] = ["domain", "coordinates"]
@@ -100,23 +100,3 @@ def test_sampling_with_a_cache_follows_the_uncached_model(condition: Condition) 
         logits = model(model.inputs(flat, torch.tensor([1])))[:, model.config.prefix_length - 1 + cell]
         flat[:, cell] = draw(probabilities(logits, Sampling()), generator)
     assert torch.equal(filled.flatten(1), flat)
-
-
-@pytest.mark.parametrize(("height", "width"), [(4, 6), (4, 15), (9, 7), (2, 3), (3, 20)])
-def test_canvases_of_any_size_are_filled(height: int, width: int) -> None:
-    tokens = torch.full((2, height, width), -1)
-    known = torch.zeros(height, width, dtype=torch.bool)
-    known[:, 0] = True
-    tokens[:, :, 0] = 7
-    filled = fill_canvas(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2))
-    assert filled.shape == tokens.shape
-    assert (filled[:, :, 0] == 7).all()
-    assert ((filled >= 0) & (filled < 11)).all()
-
-
-def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
-    model, known = prior(), torch.zeros(4, 10, dtype=torch.bool)
-    empty = torch.zeros(3, 4, 10, dtype=torch.long)
-    together = fill_canvas(model, empty, known, torch.tensor([0, 1, 0]), Sampling(), generators(4, 5, 6))
-    alone = fill_canvas(model, empty[:1], known, torch.tensor([1]), Sampling(), generators(5))
-    assert torch.equal(together[1:2], alone)

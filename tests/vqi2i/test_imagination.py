@@ -1,0 +1,54 @@
+"""What is imagined of a canvas, whatever its size and mask."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.vqi2i.test_prior import generators, prior
+from vqi2i.imagination import complete, imagine
+from vqi2i.sampling import Sampling
+
+
+def left_column_known(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Two canvases of which the left column is all sevens and the rest no token at all."""
+    tokens = torch.full((2, height, width), -1)
+    known = torch.zeros(height, width, dtype=torch.bool)
+    known[:, 0] = True
+    tokens[:, :, 0] = 7
+    return tokens, known
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (4, 15), (9, 7), (2, 3), (3, 20)])
+def test_canvases_of_any_size_are_filled(height: int, width: int) -> None:
+    tokens, known = left_column_known(height, width)
+    filled = complete(imagine(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2)))
+    assert filled.shape == tokens.shape
+    assert (filled[:, :, 0] == 7).all()
+    assert ((filled >= 0) & (filled < 11)).all()
+
+
+def test_a_canvas_grows_and_what_is_known_stays() -> None:
+    tokens, known = left_column_known(4, 15)
+    canvases = list(imagine(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2)))
+    assert len(canvases) > 1
+    for before, after in zip([(tokens, known), *canvases], canvases, strict=False):
+        assert after.known.sum() > before[1].sum()
+        assert torch.equal(after.tokens[:, before[1]], before[0][:, before[1]])
+    assert canvases[-1].known.all()
+
+
+def test_a_canvas_without_gaps_comes_back() -> None:
+    tokens, known = torch.randint(11, (1, 5, 9)), torch.ones(5, 9, dtype=torch.bool)
+    (canvas,) = imagine(prior(), tokens, known, torch.tensor([0]), Sampling(), generators(1))
+    assert torch.equal(canvas.tokens, tokens)
+    assert canvas.known.all()
+
+
+def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
+    model, known = prior(), torch.zeros(4, 10, dtype=torch.bool)
+    empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
+    domains = torch.tensor([0, 1] * 4)
+    together = complete(imagine(model, empty, known, domains, Sampling(), generators(*seeds)))
+    for row, seed in enumerate(seeds):
+        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], Sampling(), generators(seed)))
+        assert torch.equal(together[row : row + 1], alone)
