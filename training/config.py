@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.order import OrderKind
+from training.precision import Precision
 from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
 from vqi2i.diff_augment import Augmentation
 from vqi2i.losses import Game
@@ -151,7 +152,7 @@ class RunConfig(Frozen):
     recipe: str
     seed: int = 0
     batch_size: int = Field(gt=0, description="images of each domain in a step, over all workers")
-    precision: Literal["bf16", "float32"] = "bf16"
+    precision: Precision = Field(default="auto", description="auto: bf16 where the processor has it, else float32")
     max_corrupt: int = Field(
         default=16, ge=0, description="damaged images that a process may meet; others take their place"
     )

@@ -16,6 +16,7 @@ from training.data_state import DataState
 from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
+from training.precision import autocast
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.usage import RollingUsage
 from training.worker import Worker
@@ -216,7 +217,7 @@ class Stage1:
         return Draws(self.worker, "stage1", self.config.seed, self.position, num_domains=len(domains))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        return autocast(self.worker.device, self.config.precision)
 
     @property
     def images_per_position(self) -> int:

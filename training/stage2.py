@@ -14,6 +14,7 @@ from pipelines.tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
 from training.data_state import DataState
 from training.draws import seed_of
+from training.precision import autocast
 from training.snapshots import generation_grid
 from training.worker import Worker
 from vqi2i.translator import Translator, build_prior
@@ -90,7 +91,7 @@ class Stage2:
         return {"nll": nll.detach().float()}
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        return autocast(self.worker.device, self.config.precision)
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:

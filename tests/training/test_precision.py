@@ -1,0 +1,43 @@
+"""bfloat16 where the processor has it, float32 where it would be emulated."""
+
+from types import MappingProxyType
+
+import pytest
+import torch
+
+from training.precision import autocast, has_bfloat16
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Pretend that the CPU can do nothing but what is named."""
+
+    def pretend(*names: str) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(dict.fromkeys(names, True)))
+
+    return pretend
+
+
+@pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16", "bf16", "sve_bf16"])
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(processor, unit):
+    processor("avx2", unit)
+    with autocast(CPU, "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+def test_auto_is_float32_where_bfloat16_would_be_emulated(processor):
+    processor("avx2", "avx512_f")
+    assert not has_bfloat16(CPU)
+    with autocast(CPU, "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_precision_that_is_named_is_used_on_any_processor(processor):
+    processor("avx2")
+    with autocast(CPU, "bf16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    processor("avx512_bf16")
+    with autocast(CPU, "float32"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
