@@ -16,10 +16,14 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when it is complete and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk it would keep others from being written
+        raise
     temporary.replace(path)
 
 

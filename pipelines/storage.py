@@ -13,7 +13,7 @@ from pyarrow import fs
 
 IN_FLIGHT = 8  # requests at once
 _DOWNLOAD_BYTES = 8 * 2**20  # of one request when a whole file is fetched
-_PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
+PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
 
 Result = TypeVar("Result")
 
@@ -83,7 +83,7 @@ class Remote(ABC):
 
     def _patiently(self, name: str, get: Callable[[], Result]) -> Result:
         """Call `get`, again after a pause if the network fails."""
-        for pause in (*_PAUSES, None):
+        for pause in (*PAUSES, None):
             try:
                 return get()
             except StorageError:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipelines.order import OrderKind
 from training.precision import Precision
+from training.ranking import MEASURED, MODES, Mode
 from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
 from vqi2i.diff_augment import Augmentation
 from vqi2i.losses import Game
@@ -118,7 +119,17 @@ class ScheduleConfig(Frozen):
     log_every: int = Field(default=400, gt=0)
     sample_every: int = Field(default=2000, gt=0)
     save_every: int = Field(default=1000, gt=0)
-    keep_checkpoints: int = Field(default=2, gt=0)
+    save_seconds: float | None = Field(default=60, gt=0, description="time after which a checkpoint is due as well")
+    keep_checkpoints: int = Field(default=2, gt=0, description="so many of the newest stay")
+    best: str = Field(default="", description="measured figure by which one more stays, the best; empty: none")
+    max_nonfinite: int = Field(
+        default=16, ge=0, description="steps left out because they were not finite, after which the run fails"
+    )
+
+    @property
+    def best_mode(self) -> Mode:
+        """Whether more or less of the figure `best` is better."""
+        return MODES.get(self.best, "max")
 
     def learning_rate_factor(self, position: int, time_gone: float = 0.0) -> float:
         """Linear warm-up, constant, linear fall to zero.
@@ -158,6 +169,13 @@ class RunConfig(Frozen):
     )
     optim: OptimConfig
     schedule: ScheduleConfig
+
+    @model_validator(mode="after")
+    def _check_best(self) -> Self:
+        stage, best = getattr(self, "stage", ""), self.schedule.best
+        if best and stage and best not in MEASURED[stage]:
+            raise ValueError(f"{stage} does not measure schedule.best={best}: choose {' or '.join(MEASURED[stage])}")
+        return self
 
     def dump(self) -> str:
         """The whole configuration as JSON."""

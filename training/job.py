@@ -15,6 +15,12 @@ from training.recipes import recipe as named_recipe
 from vqi2i.bundle import fingerprint
 from vqi2i.config import Frozen
 
+# Settings that change nothing of the result: a run may go on with others.
+_INCIDENTAL = {
+    "schedule": {"save_every", "save_seconds", "keep_checkpoints", "best", "max_nonfinite"},
+    "max_corrupt": True,
+}
+
 
 class Job(Frozen):
     """What is trained on what; together with the place it runs, all that decides the result."""
@@ -29,7 +35,7 @@ class Job(Frozen):
     def identity(self) -> dict[str, Any]:
         """What must not change between a run's first start and its resume."""
         return {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json", exclude=_INCIDENTAL),
             "data": read_manifest(self.data).fingerprint,
             "model": fingerprint(self.model) if self.model is not None else None,
         }

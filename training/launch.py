@@ -1,25 +1,32 @@
 """From a configuration to a bundle: claims a run, places its workers, keeps its journal, collects the result."""
 
 import logging
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from imaging.codec import Pixels
 from pipelines.cluster import join_ray
 from pipelines.files import atomic
-from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
+from training.bundles import fetch_bundle, leave_bundles
+from training.checkpoint import BUNDLE, Checkpoints
 from training.data_state import IN_IDENTITY, REMEDY
+from training.interrupt import Interrupt, Interrupted, listening, patiently
 from training.job import Job
 from training.journal import RunJournal
 from training.loop import Outcome, fit
+from training.stage1 import Stage1
+from training.stage2 import Stage2
 from training.stages import make_stage, prepare
 from training.tracking import Tracker, flat
-from training.worker import Journal, LocalWorker, RayWorker, keep_freed_memory
+from training.worker import Journal, LocalWorker, RayWorker, Worker, keep_freed_memory
 from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
+BEST = "best"  # folder of the best weights' bundle, if these are not the last
 
 
 class Result(NamedTuple):
@@ -51,6 +58,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
 
     Raises:
         ValueError: the folder holds a run of another configuration, or the job's parts do not fit each other.
+        Interrupted: somebody asked for an end; the same call goes on.
     """
     run_dir = run_dir.absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -64,33 +72,65 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
         record = RunRecord(identity=job.identity(), mlflow_run=tracker.run_id)
         _write_record(run_dir, record)
         tracker.config(job.config)
+    checkpoints = checkpoints_of(job, run_dir)
     try:
         prepare(job, workers=0 if local else workers, console=console)
-        with RunJournal(run_dir, tracker, console) as journal:
-            outcome, checkpoint = (
-                fit_here(job, run_dir, journal) if local else _fit_on_ray(job, run_dir, journal, workers)
-            )
-    except BaseException:
-        tracker.end("FAILED")
+        with RunJournal(run_dir, tracker, console) as journal, listening(console) as interrupt:
+            if local:
+                outcome = _fit_and_export(job, LocalWorker(
+                    checkpoints, journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
+                ))  # fmt: skip
+            else:
+                outcome = _fit_on_ray(job, run_dir, journal, workers, interrupt)
+    except BaseException as error:
+        tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
         raise
-    take_bundle(checkpoint / BUNDLE, bundle)
+    fetch_bundle(checkpoints, "last", bundle)
+    if not fetch_bundle(checkpoints, "best", run_dir / BEST):
+        shutil.rmtree(run_dir / BEST, ignore_errors=True)
     tracker.end("FINISHED", bundle)
     _write_record(run_dir, record.model_copy(update={"outcome": outcome}))
     return Result(bundle, *outcome)
 
 
-def fit_here(job: Job, run_dir: Path, journal: Journal) -> tuple[Outcome, Path]:
-    """Train in this process, with checkpoints in `run_dir`; return the outcome and the last checkpoint."""
+def checkpoints_of(job: Job, run_dir: Path) -> Checkpoints:
+    """Where the checkpoints of a run lie."""
+    return Checkpoints.of(job.config.schedule, run_dir / "checkpoints")
+
+
+def fit_here(job: Job, run_dir: Path, journal: Journal) -> Outcome:
+    """Train in this process, with checkpoints in `run_dir`."""
+    worker = LocalWorker(checkpoints_of(job, run_dir), journal, accept_other_data=job.accept_other_data)
+    return _fit(job, worker)[0]
+
+
+def export_newest(job: Job, run_dir: Path, target: Path) -> bool:
+    """Write the bundle of the newest checkpoint in `run_dir`; False if there is none."""
+    checkpoints = checkpoints_of(job, run_dir)
+    if (snapshot := checkpoints.newest()) is None:
+        return False
+    stage = make_stage(job, LocalWorker(checkpoints, _Silence()))
+    snapshot.restore(stage, accept_other_data=job.accept_other_data)
+    stage.export(target)
+    return True
+
+
+def _fit(job: Job, worker: Worker) -> tuple[Outcome, Stage1 | Stage2]:
     keep_freed_memory()
-    checkpoints = CheckpointFolder(run_dir / "checkpoints", job.config.schedule.keep_checkpoints)
-    worker = LocalWorker(checkpoints, journal, accept_other_data=job.accept_other_data)
     stage = make_stage(job, worker)
-    outcome = fit(stage, worker, job.config.schedule, stage.images_per_position)
-    return outcome, checkpoints.all()[-1]
+    return fit(stage, worker, job.config.schedule, stage.images_per_position), stage
 
 
-def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> tuple[Outcome, Path]:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+def _fit_and_export(job: Job, worker: Worker) -> Outcome:
+    """Train on one of the workers; the first leaves bundles beside the checkpoints."""
+    outcome, stage = _fit(job, worker)
+    if worker.rank == 0:
+        leave_bundles(stage, worker.checkpoints)
+    return outcome
+
+
+def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int, interrupt: Interrupt) -> Outcome:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from training.mailbox import mailbox
@@ -100,34 +140,47 @@ def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int) -> t
     cpus = 1 if gpus else max(1, int(cluster["CPU"]) // workers)
     # A job that cannot be placed would otherwise be retried for ever.
     failures = FailureConfig(max_failures=3, controller_failure_limit=3)
-    checkpoints = CheckpointConfig(num_to_keep=job.config.schedule.keep_checkpoints)
     with mailbox(journal) as letters:
-        result = TorchTrainer(
+        trainer = TorchTrainer(
             _train_on_worker,
-            train_loop_config={"job": job.model_dump_json(), "mailbox": letters, "threads": cpus},
+            train_loop_config={
+                "job": job.model_dump_json(), "run_dir": str(run_dir), "mailbox": letters, "threads": cpus,
+            },
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}
             ),
-            run_config=RunConfig(
-                name="ray", storage_path=str(run_dir), checkpoint_config=checkpoints, failure_config=failures
-            ),
-        ).fit()
-    if result.checkpoint is None:
-        raise RuntimeError(f"{run_dir}: Ray Train ended without a checkpoint; its logs say why")
-    assert result.return_value is not None
-    return Outcome(*result.return_value), Path(result.checkpoint.path)
+            # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
+            run_config=RunConfig(name="ray", storage_path=str(run_dir), failure_config=failures),
+        )  # fmt: skip
+        answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
+    assert answer is not None
+    if isinstance(answer, int):
+        raise Interrupted(answer)
+    return Outcome(*answer)
 
 
-def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]:
-    """What each worker of a Ray Train run does."""
+def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...] | int:
+    """What each worker of a Ray Train run does; a number alone says where it was interrupted."""
     import torch
 
     torch.set_num_threads(settings["threads"])
-    keep_freed_memory()
     job = Job.model_validate_json(settings["job"])
-    worker = RayWorker(settings["mailbox"], accept_other_data=job.accept_other_data)
-    stage = make_stage(job, worker)
-    return tuple(fit(stage, worker, job.config.schedule, stage.images_per_position))
+    checkpoints = checkpoints_of(job, Path(settings["run_dir"]))
+    worker = RayWorker(checkpoints, settings["mailbox"], accept_other_data=job.accept_other_data)
+    try:
+        return tuple(_fit_and_export(job, worker))
+    except Interrupted as interrupted:
+        return interrupted.position
+
+
+class _Silence:
+    """A journal that nobody reads."""
+
+    def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Let a report go."""
+
+    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
+        """Let pictures go."""
 
 
 def _claim(job: Job, run_dir: Path) -> RunRecord | None:

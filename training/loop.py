@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from imaging.codec import Pixels
 from training.config import ScheduleConfig
 from training.data_state import DataState
+from training.interrupt import Interrupted
 from training.worker import Worker
 
 
@@ -35,10 +35,6 @@ class Stage(Protocol):
 
     def samples(self) -> dict[str, Pixels]:
         """Named pictures that show how far training is."""
-        ...
-
-    def export(self, path: Path) -> None:
-        """Write the bundle of the current weights."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,27 +66,37 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
         worker: where it runs, reports to and saves.
         schedule: when things happen.
         images_per_position: images read per position (the number of domains), for throughput.
+
+    Raises:
+        Interrupted: somebody asked for an end before the schedule's; a checkpoint is written.
+        StorageError: a checkpoint could not be written.
     """
-    elapsed = worker.restore(stage)
-    clock = Clock(elapsed)
+    clock = Clock(worker.restore(stage))
     meter = Meter(stage.position)
-    with closing(stage.batches(stage.position)) as batches:
-        stage.time_gone = clock.share_of(schedule.minutes, worker)
-        while stage.position < schedule.images and stage.time_gone < 1:
+    figures: dict[str, float] = {}  # measured on the weights as they are now
+    with closing(worker), closing(stage.batches(stage.position)) as batches:
+        stage.time_gone, stop = clock.look(schedule.minutes, worker)
+        while stage.position < schedule.images and stage.time_gone < 1 and not stop:
             before = stage.position
             meter.add(stage.train_step(next(batches)))
-            # The wall clock is asked once per step, so that all workers hear the same answer.
-            stage.time_gone = clock.share_of(schedule.minutes, worker)
+            # Asked once per step, so that all workers hear the same answer.
+            stage.time_gone, stop = clock.look(schedule.minutes, worker)
             is_last = stage.time_gone >= 1 or stage.position >= schedule.images
+            figures = {}
             if is_last or crossed(before, stage.position, schedule.log_every):
-                record = meter.read(stage.position, images_per_position) | stage.measure()
-                worker.log(stage.position, schedule.images, record, clock.seconds)
+                means = meter.read(stage.position, images_per_position)
+                figures = stage.measure()
+                worker.log(stage.position, schedule.images, means | figures, clock.seconds)
             if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
                 worker.show(stage.position, stage.samples())
-            if not is_last and crossed(before, stage.position, schedule.save_every):
-                worker.save(stage, clock.seconds)
-    worker.save(stage, clock.seconds)
-    return Outcome(stage.position, clock.seconds, stage.position >= schedule.images)
+            is_due = crossed(before, stage.position, schedule.save_every)
+            if is_due or worker.wants_to_save(schedule.save_seconds, figures):
+                worker.save(stage, clock.seconds, figures)
+        worker.save(stage, clock.seconds, figures)
+    complete = stage.position >= schedule.images
+    if stop and not complete:
+        raise Interrupted(stage.position)
+    return Outcome(stage.position, clock.seconds, complete)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -109,13 +115,20 @@ class Clock:
         """Seconds so far."""
         return time.monotonic() - self._start
 
-    def share_of(self, minutes: float | None, worker: Worker) -> float:
-        """How much of `minutes` the first worker's clock has seen, 0 without a limit; every worker must ask."""
-        if minutes is None:
-            return 0.0
-        share = torch.tensor(self.seconds / (60 * minutes) if worker.rank == 0 else 0.0, device=worker.device)
-        worker.sum(share)
-        return float(share)
+    def look(self, minutes: float | None, worker: Worker) -> tuple[float, bool]:
+        """What the first worker sees; every worker must ask.
+
+        Args:
+            minutes: limit of the run.
+            worker: who asks.
+
+        Returns:
+            The share of `minutes` that has passed, 0 without a limit; and whether somebody wants an end.
+        """
+        share = self.seconds / (60 * minutes) if minutes is not None else 0.0
+        seen = torch.tensor((share, worker.stop_asked()) if worker.rank == 0 else (0.0, 0.0), device=worker.device)
+        worker.sum(seen)
+        return float(seen[0]), bool(seen[1])
 
 
 class Meter:

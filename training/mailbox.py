@@ -20,6 +20,15 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._letters: list[tuple[str, tuple[Any, ...]]] = []
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask the workers for an end."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """Whether the driver wants an end."""
+        return self._stopping
 
     def put(self, kind: str, content: tuple[Any, ...]) -> None:
         """Leave a report: `log` or `show` and its arguments."""
@@ -34,7 +43,8 @@ class Mailbox:
 @contextmanager
 def mailbox(journal: Journal) -> Iterator[Any]:
     """A mailbox actor; a thread passes what arrives on to the journal."""
-    actor: Any = ray.remote(num_cpus=0)(Mailbox).remote()
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # other nodes may die
+    actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote()
     finished = threading.Event()
 
     def deliver() -> None:

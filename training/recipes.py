@@ -28,7 +28,14 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
         discriminator=DiscriminatorConfig(num_layers=2, norm="none"),
         discriminator_optim=OptimConfig(learning_rate=1e-3),
         schedule=ScheduleConfig(
-            images=8000, minutes=8, warmup_images=200, log_every=800, sample_every=3200, save_every=1600
+            images=8000,
+            minutes=8,
+            warmup_images=200,
+            log_every=800,
+            sample_every=3200,
+            save_every=1600,
+            save_seconds=5,
+            best="held_out_psnr",
         ),
         weights=LossWeights(
             pixel=5,
@@ -63,7 +70,8 @@ def stage1_paper256(domains: Sequence[str]) -> Stage1Config:
         optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
         discriminator_optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
         schedule=ScheduleConfig(
-            images=1_231_000, constant_until=1, log_every=1000, sample_every=20_000, save_every=20_000
+            images=1_231_000, constant_until=1, log_every=1000, sample_every=20_000, save_every=20_000,
+            save_seconds=300, best="held_out_psnr",
         ),
         weights=LossWeights(
             pixel=5, perceptual=5, commitment=0.25, codebook=1, adversarial=0.1, adversarial_reconstruction=0.02,
@@ -129,7 +137,14 @@ def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
         prior=PriorConfig(num_layers=4, num_heads=4, width=128, dropout=0.1, window=(16, 16)),
         optim=OptimConfig(learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
         schedule=ScheduleConfig(
-            images=6400, minutes=2, warmup_images=400, log_every=1600, sample_every=6400, save_every=3200
+            images=6400,
+            minutes=2,
+            warmup_images=400,
+            log_every=1600,
+            sample_every=6400,
+            save_every=3200,
+            save_seconds=5,
+            best="held_out_nll",
         ),
     )
 
@@ -143,7 +158,13 @@ def stage2_paper256(domains: Sequence[str]) -> Stage2Config:
         prior=PriorConfig(num_layers=24, num_heads=16, width=512, dropout=0.1, window=(16, 16)),
         optim=OptimConfig(learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.01, clip_norm=1.0),
         schedule=ScheduleConfig(
-            images=300_000, warmup_images=4000, log_every=4000, sample_every=40_000, save_every=20_000
+            images=300_000,
+            warmup_images=4000,
+            log_every=4000,
+            sample_every=40_000,
+            save_every=20_000,
+            save_seconds=300,
+            best="held_out_nll",
         ),
     )
 

@@ -1,10 +1,9 @@
 """Where a stage runs: the only training code that knows of ranks, devices and Ray Train."""
 
 import ctypes
-import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -12,16 +11,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from imaging.codec import Pixels
-from training import checkpoint
-from training.checkpoint import Checkpointed, CheckpointFolder
+from training.checkpoint import Checkpointed, Checkpoints
+from training.saver import Saver
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
-
-
-class Saved(Checkpointed, Protocol):
-    """A stage as a worker sees it."""
-
-    position: int
+_ASK_EVERY = 1.0  # seconds between two questions to the driver
 
 
 class Journal(Protocol):
@@ -37,12 +31,18 @@ class Journal(Protocol):
 
 
 class Worker(ABC):
-    """One of `world_size` equal processes, with the sums they take together."""
+    """One of `world_size` equal processes, with the sums they take together; the first one saves for all."""
 
-    def __init__(self, *, rank: int, world_size: int, device: torch.device):
+    def __init__(
+        self, checkpoints: Checkpoints, *, rank: int, world_size: int, device: torch.device, accept_other_data: bool
+    ):
         self.rank = rank
         self.world_size = world_size
         self.device = device
+        self.checkpoints = checkpoints
+        self.accept_other_data = accept_other_data
+        self._saver = Saver(checkpoints)
+        self._saved: int | None = None  # position of the newest checkpoint
 
     def average_gradients(self, module: nn.Module) -> None:
         """Replace every gradient by its mean over the workers, in one exchange."""
@@ -78,12 +78,41 @@ class Worker(ABC):
         """Report sample pictures; only the first worker's are passed on."""
 
     @abstractmethod
-    def save(self, stage: Saved, seconds: float) -> None:
-        """Save a checkpoint; every worker must call it."""
+    def stop_asked(self) -> bool:
+        """Whether somebody wants training to save and stop; only the first worker knows."""
 
-    @abstractmethod
-    def restore(self, stage: Saved) -> float:
-        """Continue from the last checkpoint; return the seconds trained before it, 0 without one."""
+    def save(self, stage: Checkpointed, seconds: float, figures: Mapping[str, float]) -> None:
+        """Begin a checkpoint, unless there is one of this position; see `Saver.save`."""
+        if self.rank == 0 and self._saved != stage.position:
+            self._saver.save(stage, seconds, figures)
+            self._saved = stage.position
+
+    def wants_to_save(self, every: float | None, figures: Mapping[str, float]) -> bool:
+        """Whether a checkpoint is due by the clock, or `figures` are the best so far; only the first worker knows."""
+        return self.rank == 0 and (self._saver.is_due(every) or self.checkpoints.would_be_best(figures))
+
+    def restore(self, stage: Checkpointed) -> float:
+        """Continue from the newest whole checkpoint, the same on all workers.
+
+        Returns:
+            Seconds trained before it, 0 without one.
+
+        Raises:
+            ValueError: it was made on other data, and that is not accepted; or it cannot be read.
+        """
+        snapshot = self.checkpoints.newest() if self.rank == 0 else None
+        found = torch.tensor(snapshot.head.position if snapshot else -1, device=self.device)
+        self.sum(found.mul_(self.rank == 0))
+        if found < 0:
+            return 0.0
+        snapshot = snapshot or self.checkpoints.read(int(found))
+        snapshot.restore(stage, accept_other_data=self.accept_other_data)
+        self._saved = snapshot.head.position
+        return snapshot.head.seconds
+
+    def close(self) -> None:
+        """Wait until the last checkpoint is written; raises what hindered it."""
+        self._saver.wait()
 
 
 def keep_freed_memory() -> None:
@@ -97,14 +126,16 @@ def keep_freed_memory() -> None:
 
 
 class LocalWorker(Worker):
-    """The only process: no Ray, checkpoints in a folder of the run."""
+    """The only process: no Ray."""
 
-    def __init__(self, checkpoints: CheckpointFolder, journal: Journal, *, accept_other_data: bool = False):
+    def __init__(
+        self, checkpoints: Checkpoints, journal: Journal, *, accept_other_data: bool = False,
+        stop_asked: Callable[[], bool] = lambda: False,
+    ):  # fmt: skip
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        super().__init__(rank=0, world_size=1, device=device)
-        self.checkpoints = checkpoints
-        self.accept_other_data = accept_other_data
+        super().__init__(checkpoints, rank=0, world_size=1, device=device, accept_other_data=accept_other_data)
         self.journal = journal
+        self._stop_asked = stop_asked
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Report figures to the journal."""
@@ -114,31 +145,28 @@ class LocalWorker(Worker):
         """Report sample pictures to the journal."""
         self.journal.show(position, pictures)
 
-    def save(self, stage: Saved, seconds: float) -> None:
-        """Save a checkpoint into the run's folder."""
-        self.checkpoints.save(stage, stage.position, seconds)
-
-    def restore(self, stage: Saved) -> float:
-        """Continue from the newest checkpoint in the run's folder."""
-        found = self.checkpoints.all()
-        return checkpoint.read(found[-1], stage, accept_other_data=self.accept_other_data) if found else 0.0
+    def stop_asked(self) -> bool:
+        """Whether somebody in this process wants an end."""
+        return self._stop_asked()
 
 
 class RayWorker(Worker):
     """One worker of a Ray Train run; its journal is an actor that the driver empties."""
 
-    def __init__(self, mailbox: Any, *, accept_other_data: bool = False):
+    def __init__(self, checkpoints: Checkpoints, mailbox: Any, *, accept_other_data: bool = False):
         import ray.train
         import ray.train.torch
 
         context = ray.train.get_context()
         super().__init__(
+            checkpoints,
             rank=context.get_world_rank(),
             world_size=context.get_world_size(),
             device=ray.train.torch.get_device(),
+            accept_other_data=accept_other_data,
         )
         self.mailbox = mailbox
-        self.accept_other_data = accept_other_data
+        self._ask_at = 0.0
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Put figures into the driver's mailbox."""
@@ -150,28 +178,11 @@ class RayWorker(Worker):
         if self.rank == 0:
             self.mailbox.put.remote("show", (position, dict(pictures)))
 
-    def save(self, stage: Saved, seconds: float) -> None:
-        """Report a checkpoint to Ray Train, which moves it to the run's storage."""
-        from ray.train import Checkpoint, report
+    def stop_asked(self) -> bool:
+        """Whether the driver wants an end; it is asked now and then."""
+        import ray
 
-        saved = None
-        if self.rank == 0:
-            directory = Path(tempfile.mkdtemp())
-            checkpoint.write(directory, stage, seconds)
-            saved = Checkpoint.from_directory(directory)
-        report(
-            {"position": stage.position},
-            checkpoint=saved,
-            checkpoint_dir_name=f"{stage.position:010d}",
-            delete_local_checkpoint_after_upload=True,
-        )
-
-    def restore(self, stage: Saved) -> float:
-        """Continue from the checkpoint that Ray Train holds for this run."""
-        from ray.train import get_checkpoint
-
-        saved = get_checkpoint()
-        if saved is None:
-            return 0.0
-        with saved.as_directory() as directory:
-            return checkpoint.read(Path(directory), stage, accept_other_data=self.accept_other_data)
+        if self.rank or time.monotonic() < self._ask_at:
+            return False
+        self._ask_at = time.monotonic() + _ASK_EVERY
+        return ray.get(self.mailbox.stopping.remote())

@@ -16,13 +16,13 @@ from rich.console import Console
 
 from pipelines.cluster import join_ray
 from pipelines.files import atomic
-from training.checkpoint import BUNDLE, CheckpointFolder, take_bundle
-from training.launch import refuse_other_settings
+from training.checkpoint import BUNDLE
+from training.launch import export_newest, refuse_other_settings
 from training.stages import prepare
 from training.tracking import Tracker
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
-from tuning.trial import as_settings, run_trial, trial_folder
+from tuning.trial import as_settings, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten
 from vqi2i.config import Frozen
 
@@ -174,11 +174,10 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
     """Write the table, the best trial's bundle and its settings in the form that `--set` takes."""
     _write(run_dir / RESULTS, TypeAdapter(list[TrialRow]).dump_json(list(rows), indent=2).decode())
     best = rows[0]
-    checkpoints = CheckpointFolder(trial_folder(run_dir, best.trial) / "checkpoints", keep=1).all()
-    if best.status == "failed" or not checkpoints:
-        raise ValueError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
     bundle = run_dir / BUNDLE
-    take_bundle(checkpoints[-1] / BUNDLE, bundle)
+    job = trial_job(study.job, best.settings)
+    if best.status == "failed" or not export_newest(job, trial_folder(run_dir, best.trial), bundle):
+        raise ValueError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
     _write(run_dir / BEST, "".join(f"{setting}\n" for setting in as_settings(best.settings)))
     return bundle
 

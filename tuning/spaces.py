@@ -1,12 +1,12 @@
 """What is searched: named spaces of settings, and the figures that trials can be ranked by."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from training.config import LossWeights
+from training.ranking import MEASURED, Mode
 
 Space = dict[str, Any]  # dotted setting -> ray.tune domain
-Mode = Literal["min", "max"]
 
 
 def stage1_method() -> Space:
@@ -62,10 +62,9 @@ SPACES: dict[str, dict[str, Callable[[], Space]]] = {
 # What trials can be ranked by, and in which direction it is better.
 METRICS: dict[str, dict[str, Mode]] = {
     "stage1": {
-        "held_out_psnr": "max", "codes_used": "max", "perplexity": "max", "images_per_second": "max",
-        **dict.fromkeys(LossWeights.model_fields, "min"),
+        **MEASURED["stage1"], "images_per_second": "max", **dict.fromkeys(LossWeights.model_fields, "min"),
     },
-    "stage2": {"held_out_nll": "min", "held_out_bits_per_token": "min", "nll": "min", "images_per_second": "max"},
+    "stage2": {**MEASURED["stage2"], "nll": "min", "images_per_second": "max"},
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from training.job import Job
-from tuning.spaces import Mode, direction, search_space
+from training.ranking import Mode
+from tuning.spaces import direction, search_space
 from vqi2i.config import Frozen
 
 

@@ -24,6 +24,11 @@ def as_settings(sampled: Mapping[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in sampled.items()]
 
 
+def trial_job(job: Job, sampled: Mapping[str, Any]) -> Job:
+    """What a trial with these settings trains."""
+    return job.model_copy(update={"config": override(job.config, as_settings(sampled))})
+
+
 def run_trial(sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Path, threads: int) -> None:
     """Train `job` with the sampled settings; an interrupted trial goes on from its own last checkpoint.
 
@@ -39,9 +44,8 @@ def run_trial(sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Pat
 
     torch.set_num_threads(threads)
     folder = trial_folder(run_dir, tune.get_context().get_trial_id())
-    config = override(job.config, as_settings(sampled))
     journal = TuneJournal(folder, metric)
-    fit_here(job.model_copy(update={"config": config}), folder, journal)
+    fit_here(trial_job(job, sampled), folder, journal)
     journal.conclude()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import Checkpoints
 from training.job import Job, make_job
 from training.journal import RunJournal
 from training.worker import LocalWorker
@@ -50,9 +50,7 @@ def stage2_job(shards: Path, tiny_bundle_without_prior: Path) -> Job:
 @pytest.fixture
 def worker(tmp_path: Path) -> LocalWorker:
     """The only process of a run in the test's folder."""
-    return LocalWorker(
-        CheckpointFolder(tmp_path / "checkpoints", keep=2), RunJournal(tmp_path, None, Console(quiet=True))
-    )
+    return LocalWorker(Checkpoints(tmp_path / "checkpoints", keep=2), RunJournal(tmp_path, None, Console(quiet=True)))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,7 +20,7 @@ from tests.training.conftest import STAGE1
 from training.config import override
 from training.job import Job, make_job
 from training.journal import read_metrics
-from training.launch import RunRecord, train
+from training.launch import RunRecord, checkpoints_of, train
 from training.stages import prepare
 from vqi2i.bundle import fingerprint
 
@@ -139,10 +138,10 @@ def test_a_checkpoint_of_another_order_is_refused(
 ) -> None:
     job = _with(stage1_job, "schedule.images=32")
     _interrupted(job, tmp_path / "run")
-    (checkpoint,) = (tmp_path / "run/checkpoints").iterdir()
-    state = torch.load(checkpoint / "state.pt", weights_only=True)
-    state["data"]["order_version"] = 0  # as if an earlier version had dealt the samples differently
-    torch.save(state, checkpoint / "state.pt")
+    checkpoints = checkpoints_of(job, tmp_path / "run")
+    snapshot = checkpoints.read(16)
+    snapshot.state["data"]["order_version"] = 0  # as if an earlier version had dealt the samples differently
+    checkpoints.write(snapshot)
     with pytest.raises(ValueError, match=r"made on other data \(order_version 0 -> 1\): .* say --accept-other-data"):
         train(job, tmp_path / "run", local=True, console=QUIET)
 

@@ -49,7 +49,8 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         from training.job import Job
         from training.worker import RayWorker
 
-        job, worker = Job.model_validate_json(settings["job"]), RayWorker(None)
+        nothing: Any = None
+        job, worker = Job.model_validate_json(settings["job"]), RayWorker(nothing, None)
         assert job.config.stage == "stage1"
         batches = ImageFeed(ShardReader(job.data), job.config, worker).batches(0)
         np.save(f"{settings['out']}/{worker.rank}.npy", [next(batches).numpy() for _ in range(60)])

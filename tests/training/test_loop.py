@@ -44,9 +44,6 @@ class Counting:
     def samples(self) -> dict[str, Pixels]:
         return {"black": np.zeros((2, 2, 3), np.uint8)}
 
-    def export(self, path: Path) -> None:
-        path.mkdir()
-
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position, "total": self.total}
 
@@ -62,7 +59,7 @@ def _reported(run_dir: Path) -> list[float]:
 
 
 def _saved(worker: LocalWorker) -> list[int]:
-    return [int(path.name) for path in worker.checkpoints.all()]
+    return worker.checkpoints.positions()
 
 
 def test_reports_pictures_and_checkpoints_come_when_the_schedule_says(worker: LocalWorker, tmp_path: Path) -> None:
@@ -112,9 +109,9 @@ def test_the_wall_clock_ends_a_run_with_a_checkpoint(worker: LocalWorker) -> Non
 
 
 def test_time_of_earlier_attempts_counts(worker: LocalWorker) -> None:
-    assert 0.99 < Clock(elapsed=59.9).share_of(1, worker) < 1
-    assert Clock(elapsed=60.1).share_of(1, worker) > 1
-    assert Clock(elapsed=1e9).share_of(None, worker) == 0
+    assert 0.99 < Clock(elapsed=59.9).look(1, worker)[0] < 1
+    assert Clock(elapsed=60.1).look(1, worker)[0] > 1
+    assert Clock(elapsed=1e9).look(None, worker) == (0, False)
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)])

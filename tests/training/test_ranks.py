@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from tests.training.conftest import STAGE1, STAGE2
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import Checkpoints
 from training.job import Job, make_job
 from training.journal import RunJournal
 from training.stage1 import Stage1
@@ -36,7 +36,7 @@ class Rank(LocalWorker):
     """One of several processes that Ray did not start."""
 
     def __init__(self, rank: int, world_size: int, folder: Path):
-        super().__init__(CheckpointFolder(folder / "checkpoints", 1), RunJournal(folder, None))
+        super().__init__(Checkpoints(folder / "checkpoints", 1), RunJournal(folder, None))
         self.rank, self.world_size = rank, world_size
 
 

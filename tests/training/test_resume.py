@@ -28,7 +28,7 @@ QUIET = Console(quiet=True)
 def _kill_after_first_checkpoint(job: Job, run_dir: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, job.model_dump_json(), str(run_dir)], cwd=ROOT)
     deadline = time.monotonic() + 60
-    while not list(run_dir.glob("checkpoints/[0-9]*")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(run_dir.glob("checkpoints/*.ckpt")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL

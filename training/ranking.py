@@ -1,0 +1,19 @@
+"""Which measured figures can rank checkpoints and trials, and in which direction each is better."""
+
+from typing import Literal
+
+Mode = Literal["min", "max"]
+
+# What each stage's `measure` gives that tells how good its weights are.
+MEASURED: dict[str, dict[str, Mode]] = {
+    "stage1": {"held_out_psnr": "max", "codes_used": "max", "perplexity": "max"},
+    "stage2": {"held_out_nll": "min", "held_out_bits_per_token": "min"},
+}
+MODES: dict[str, Mode] = {name: mode for figures in MEASURED.values() for name, mode in figures.items()}
+
+
+def is_better(one: float, other: float | None, mode: Mode) -> bool:
+    """Whether a figure beats another one, or there is no other; what is no number beats nothing."""
+    if other is None:
+        return one == one
+    return one > other if mode == "max" else one < other
