@@ -120,7 +120,6 @@ class Batches:
         self.local_batch = global_batch // world_size
         self._first = rank * self.local_batch
         self._corrupt: set[str] = set()
-        self.replaced = 0  # damaged samples in the batches that `iterate` has given
 
     def at(self, position: int) -> Batch:
         """The batch that starts at `position`, a multiple of the global batch; a pure function of it."""
@@ -164,7 +163,6 @@ class Batches:
                 yield self._counted(pending.popleft().result())
 
     def _counted(self, batch: Batch) -> Batch:
-        self.replaced += len(batch.replaced)
         for sentence in batch.replaced:
             if sentence not in self._corrupt:
                 self._corrupt.add(sentence)

@@ -4,13 +4,14 @@ from collections.abc import Generator
 from contextlib import closing
 
 import numpy as np
-import torch
 from torch import Tensor
 
 import imaging
 from pipelines.reader import ShardReader
-from pipelines.shards_to_batches import Batches, held_out
+from pipelines.shards_to_batches import Batch, Batches, held_out
 from training.config import Stage1Config
+from training.prefetch import prefetched
+from training.transfer import Sent, Transfer
 from training.worker import Worker
 
 HELD_OUT = 64  # test images of each domain that are measured during training
@@ -36,17 +37,19 @@ class ImageFeed:
             rank=worker.rank, world_size=worker.world_size, paired=config.pairing == "paired",
             jitter=config.jitter, order=config.order, max_corrupt=config.max_corrupt,
         )  # fmt: skip
+        self.replaced = 0  # damaged images of the batches it has given, in whose place stood others
 
     def batches(self, start: int) -> Generator[Tensor, None, None]:
         """Training batches (domains * b, 3, crop, crop) in [-1, 1] from position `start` on."""
-        with closing(self._batches.iterate(start)) as source:
-            for batch in source:
-                yield self._to_device(batch.pixels.reshape(-1, *batch.pixels.shape[2:]))
+        transfer = Transfer(self.device)
 
-    @property
-    def replaced(self) -> int:
-        """Damaged images of this worker's batches in whose place stood others, since it started."""
-        return self._batches.replaced
+        def send(batch: Batch) -> tuple[int, Sent]:
+            return len(batch.replaced), transfer.send(batch.pixels.reshape(-1, *batch.pixels.shape[2:]))
+
+        with closing(prefetched(self._batches.iterate(start), send)) as source:
+            for replaced, sent in source:
+                self.replaced += replaced
+                yield _as_floats(sent.receive())
 
     def held_out(self) -> dict[str, Tensor]:
         """The first test images of each domain, centre-cropped; what lies on the disk is read anew."""
@@ -56,11 +59,14 @@ class ImageFeed:
         """Centre crops of training images of a domain, evenly spread over it."""
         return styled(self.reader, domain, self.crop)
 
-    def _to_device(self, pixels: np.ndarray) -> Tensor:
-        # uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is
-        # channels-last already, the layout in which convolutions are fastest.
-        images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
-        return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+def _as_floats(pixels: Tensor) -> Tensor:
+    """uint8 (n, h, w, 3) to (n, 3, h, w) in [-1, 1].
+
+    uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is channels-last
+    already, the layout in which convolutions are fastest.
+    """
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def styled(reader: ShardReader, domain: str, crop: int) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor
 from imaging.codec import Pixels
 from training.config import ScheduleConfig
 from training.data_state import DataState
+from training.footprint import memory_figures
 from training.interrupt import Interrupted
+from training.stopwatch import Stopwatch
 from training.worker import Worker
 
 
@@ -72,26 +74,33 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
         StorageError: a checkpoint could not be written.
     """
     clock = Clock(worker.restore(stage))
-    meter = Meter(stage.position)
+    phase = worker.stopwatch.phase
+    meter = Meter(stage.position, worker.stopwatch)
     figures: dict[str, float] = {}  # measured on the weights as they are now
     with closing(worker), closing(stage.batches(stage.position)) as batches:
         stage.time_gone, stop = clock.look(schedule.minutes, worker)
         while stage.position < schedule.images and stage.time_gone < 1 and not stop:
             before = stage.position
-            meter.add(stage.train_step(next(batches)))
+            with phase("data"):
+                batch = next(batches)
+            with phase("forward"):  # but for what the stage says otherwise
+                meter.add(stage.train_step(batch))
             # Asked once per step, so that all workers hear the same answer.
             stage.time_gone, stop = clock.look(schedule.minutes, worker)
             is_last = stage.time_gone >= 1 or stage.position >= schedule.images
             figures = {}
             if is_last or crossed(before, stage.position, schedule.log_every):
-                means = meter.read(stage.position, images_per_position)
-                figures = stage.measure()
-                worker.log(stage.position, schedule.images, means | figures, clock.seconds)
+                means = meter.read(stage.position, images_per_position) | memory_figures(worker.device)
+                with phase("report"):
+                    figures = stage.measure()
+                    worker.log(stage.position, schedule.images, means | figures, clock.seconds)
             if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
-                worker.show(stage.position, stage.samples())
+                with phase("report"):
+                    worker.show(stage.position, stage.samples())
             is_due = crossed(before, stage.position, schedule.save_every)
             if is_due or worker.wants_to_save(schedule.save_seconds, figures):
-                worker.save(stage, clock.seconds, figures)
+                with phase("save"):
+                    worker.save(stage, clock.seconds, figures)
         worker.save(stage, clock.seconds, figures)
     complete = stage.position >= schedule.images
     if stop and not complete:
@@ -132,9 +141,10 @@ class Clock:
 
 
 class Meter:
-    """Means of what steps return between two reports, and the rate of images."""
+    """Means of what steps return between two reports, their time by phase, and the rate of images."""
 
-    def __init__(self, position: int):
+    def __init__(self, position: int, stopwatch: Stopwatch):
+        self._stopwatch = stopwatch
         self._reset(position)
 
     def _reset(self, position: int) -> None:
@@ -150,8 +160,9 @@ class Meter:
         self._steps += 1
 
     def read(self, position: int, images_per_position: int) -> dict[str, float]:
-        """Means since the last reading, with `images_per_second`."""
+        """Means since the last reading, with `images_per_second` and `time/PHASE` in ms per step."""
         means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        means |= self._stopwatch.read(self._steps)
         rate = (position - self._position) * images_per_position / max(time.monotonic() - self._start, 1e-9)
         self._reset(position)
         return means | {"images_per_second": rate}

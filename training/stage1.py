@@ -66,6 +66,7 @@ class Stage1:
         self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+        self._phase = worker.stopwatch.phase
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
 
     def train_step(self, images: Tensor) -> dict[str, Tensor]:
@@ -99,11 +100,12 @@ class Stage1:
             metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows])
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
-        self._descend(self.generators, self.generator_adam, config.optim)
-        if self.position >= config.game.discriminator_from:
-            self._descend(self.discriminator, self.discriminator_adam, config.discriminator_optim)
-        restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
-        self.averaged.update_parameters(self.autoencoder)
+        with self._phase("optimiser"):
+            self._descend(self.generators, self.generator_adam, config.optim)
+            if self.position >= config.game.discriminator_from:
+                self._descend(self.discriminator, self.discriminator_adam, config.discriminator_optim)
+            restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
+            self.averaged.update_parameters(self.autoencoder)
         self.position += config.batch_size
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         return means | {"restarted_codes": images.new_tensor(restarted)}
@@ -145,7 +147,8 @@ class Stage1:
         if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
             penalty = gradient_penalty(self.discriminator, images)
         self._check_finite({"discriminator": loss, "gradient_penalty": penalty})
-        ((loss + 0.5 * game.r1 * game.r1_every * penalty) / self.config.accumulate).backward()
+        with self._phase("backward"):
+            ((loss + 0.5 * game.r1 * game.r1_every * penalty) / self.config.accumulate).backward()
         return {"discriminator": loss.detach().float(), "gradient_penalty": penalty.detach()}
 
     def _teach_generator(self, images: Tensor, views: Views, shift: int, draws: Tensor) -> dict[str, Tensor]:
@@ -161,7 +164,8 @@ class Stage1:
             )  # fmt: skip
         self.discriminator.requires_grad_(True)
         self._check_finite(terms)
-        (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
+        with self._phase("backward"):
+            (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
         return {name: term.detach().float() for name, term in terms.items()}
 
     def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:

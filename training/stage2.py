@@ -1,8 +1,9 @@
 """Stage 2: teach a causal transformer what grids of content tokens look like."""
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,20 @@ from training.config import Stage2Config
 from training.data_state import DataState
 from training.draws import seed_of
 from training.precision import autocast
+from training.prefetch import prefetched
 from training.snapshots import generation_grid
+from training.transfer import Transfer
 from training.worker import Worker
 from vqi2i.translator import Translator, build_prior
 
 HELD_OUT = 256  # test grids of each domain that are measured during training
+
+
+class Grids(NamedTuple):
+    """A batch on the device, rows ordered domain by domain."""
+
+    tokens: Tensor  # (n, rows, columns) int64
+    domains: Tensor  # (n,) int64 indices
 
 
 class Stage2:
@@ -48,15 +58,23 @@ class Stage2:
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
         optim = config.optim
-        self.adam = AdamW(self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay)
+        self.adam = AdamW(
+            self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True
+        )
 
     @property
     def images_per_position(self) -> int:
         """Images read for each step of `position`."""
         return len(self.tokens.domains)
 
-    def batches(self, start: int) -> Generator[TokenBatch, None, None]:
+    def batches(self, start: int) -> Generator[Grids, None, None]:
         """Endless training batches from position `start` on."""
+        transfer = Transfer(self.worker.device)
+        with closing(prefetched(self._read(start), lambda batch: tuple(map(transfer.send, batch)))) as source:
+            for tokens, domains in source:
+                yield Grids(tokens.receive(), domains.receive())
+
+    def _read(self, start: int) -> Generator[TokenBatch, None, None]:
         size = self.config.batch_size
         if size % self.worker.world_size:
             raise ValueError(
@@ -72,23 +90,28 @@ class Stage2:
             )
             start += size
 
-    def train_step(self, batch: TokenBatch) -> dict[str, Tensor]:
+    def train_step(self, batch: Grids) -> dict[str, Tensor]:
         """Follow the gradient of the negative log-likelihood of one batch (paper, second stage)."""
+        phase = self.worker.stopwatch.phase
         self.prior.train()
         torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
-        tokens, domains = (torch.from_numpy(array).to(self.worker.device) for array in batch)
         with self._autocast():
-            nll = self.prior.nll(tokens, domains)
+            nll = self.prior.nll(batch.tokens, batch.domains)
         self.adam.zero_grad()
-        nll.backward()
+        with phase("backward"):
+            nll.backward()
+        with phase("optimiser"):
+            self._descend()
+        self.position += self.config.batch_size
+        return {"nll": nll.detach().float()}
+
+    def _descend(self) -> None:
         self.worker.average_gradients(self.prior)
         nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
         factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
         for group in self.adam.param_groups:
             group["lr"] = self.config.optim.learning_rate * factor
         self.adam.step()
-        self.position += self.config.batch_size
-        return {"nll": nll.detach().float()}
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.worker.device, self.config.precision)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from imaging.codec import Pixels
 from training.checkpoint import Checkpointed, Checkpoints
 from training.saver import Saver
+from training.stopwatch import Stopwatch
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 _ASK_EVERY = 1.0  # seconds between two questions to the driver
@@ -39,6 +40,7 @@ class Worker(ABC):
         self.rank = rank
         self.world_size = world_size
         self.device = device
+        self.stopwatch = Stopwatch(device)
         self.checkpoints = checkpoints
         self.accept_other_data = accept_other_data
         self._saver = Saver(checkpoints)
@@ -48,16 +50,19 @@ class Worker(ABC):
         """Replace every gradient by its mean over the workers, in one exchange."""
         if self.world_size == 1:
             return
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.world_size
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        with self.stopwatch.phase("communication"):
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            dist.all_reduce(flat)
+            flat /= self.world_size
+            for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
     def sum(self, *tensors: Tensor) -> None:
         """Add up each tensor over the workers, in place."""
-        if self.world_size > 1:
+        if self.world_size == 1:
+            return
+        with self.stopwatch.phase("communication"):
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
@@ -65,9 +70,10 @@ class Worker(ABC):
         """Rows of all workers, in the order of their ranks: (n, ...) to (world_size * n, ...)."""
         if self.world_size == 1:
             return rows
-        gathered = [torch.empty_like(rows) for _ in range(self.world_size)]
-        dist.all_gather(gathered, rows.contiguous())
-        return torch.cat(gathered)
+        with self.stopwatch.phase("communication"):
+            gathered = [torch.empty_like(rows) for _ in range(self.world_size)]
+            dist.all_gather(gathered, rows.contiguous())
+            return torch.cat(gathered)
 
     @abstractmethod
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,18 @@ def test_time_of_earlier_attempts_counts(worker: LocalWorker) -> None:
 @pytest.mark.parametrize(("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)])
 def test_a_step_that_jumps_over_a_multiple_has_crossed_it(before: int, after: int, expected: bool) -> None:
     assert crossed(before, after, 8) is expected
+
+
+def test_a_report_says_where_the_time_and_the_memory_went(worker: LocalWorker, tmp_path: Path) -> None:
+    class Slow(Counting):
+        def train_step(self, batch: Any) -> dict[str, Tensor]:
+            with worker.stopwatch.phase("backward"):
+                time.sleep(0.02)
+            return super().train_step(batch)
+
+    fit(Slow(), worker, ScheduleConfig(images=16, log_every=8, save_every=8), images_per_position=1)
+    _, last = read_metrics(tmp_path)
+    assert 20 <= last["time/backward"] <= last["time/step"]
+    assert last["time/save"] > 0  # of the checkpoint between the reports
+    assert last["time/communication"] == 0  # alone
+    assert last["memory/resident"] > 50
