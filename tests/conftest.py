@@ -13,8 +13,8 @@ from tests.servers import s3_server
 from vqi2i import Translator
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.priors import build_prior
 from vqi2i.style_prior import StylePrior
-from vqi2i.translator import build_prior
 
 TINY = NetworkConfig(
     domains=("summer", "winter"),

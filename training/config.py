@@ -239,6 +239,29 @@ class Stage2Config(RunConfig):
     variants: int = Field(
         default=2, gt=0, description="crops and mirror images of each picture that are turned into tokens"
     )
+    crop: int | None = Field(
+        default=None, gt=0, description="side in pixels of what is turned into tokens; more than a window is cut anew"
+    )
+    domain_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="masked prior: share of grids whose domain is not told, for guidance"
+    )
+    ema_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="moving average of the weights that the bundle holds; 0 for none"
+    )
+
+    def crop_for(self, stride: int) -> int:
+        """Side in pixels of what is turned into tokens: a window unless `crop` says more.
+
+        Raises:
+            ValueError: a window does not fit into it, or it is no multiple of the stride.
+        """
+        window = max(self.prior.window) * stride
+        crop = self.crop or window
+        if crop < window or crop % stride:
+            raise ValueError(
+                f"crop {crop} must be a multiple of the model's {stride} px per token and hold a window of {window} px"
+            )
+        return crop
 
 
 Config = TypeVar("Config", bound=Frozen)

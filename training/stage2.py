@@ -1,7 +1,9 @@
-"""Stage 2: teach a causal transformer what grids of content tokens look like."""
+"""Stage 2: teach a transformer what grids of content tokens look like."""
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,27 +11,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
+from pipelines.schema import Split
 from pipelines.tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
 from training.data_state import DataState
 from training.draws import seed_of
+from training.glimpses import glimpse
 from training.precision import autocast
 from training.prefetch import prefetched
 from training.snapshots import generation_grid
 from training.transfer import Transfer
 from training.worker import Worker
-from vqi2i.translator import Translator, build_prior
+from vqi2i.likelihood import nats_per_token
+from vqi2i.masked import MaskedPrior
+from vqi2i.priors import Prior, build_prior
+from vqi2i.translator import Translator
 
-HELD_OUT = 256  # test grids of each domain that are measured during training
+MEASURED = 256  # grids of each domain and split that are measured during training
 
 
-class Grids(NamedTuple):
+class Windows(NamedTuple):
     """A batch on the device, rows ordered domain by domain."""
 
-    tokens: Tensor  # (n, rows, columns) int64
+    tokens: Tensor  # (n, rows, columns) int64, the size of the prior's window
     domains: Tensor  # (n,) int64 indices
+    hidden: Tensor  # (n, rows, columns) bool: what a masked prior has to say
 
 
 class Stage2:
@@ -50,13 +59,11 @@ class Stage2:
         self.provenance = provenance
         self.time_gone = 0.0  # share of the schedule's minutes
         self.position = 0  # images of each domain seen
-        if tokens.identity.grid != config.prior.window:
-            rows, columns = tokens.identity.grid
-            raise ValueError(
-                f"prior.window is {config.prior.window} but the model makes {rows}x{columns} tokens: set both equal"
-            )
+        if any(side < length for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)):
+            raise ValueError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
+        self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         optim = config.optim
         self.adam = AdamW(
             self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True
@@ -67,12 +74,27 @@ class Stage2:
         """Images read for each step of `position`."""
         return len(self.tokens.domains)
 
-    def batches(self, start: int) -> Generator[Grids, None, None]:
+    def batches(self, start: int) -> Generator[Windows, None, None]:
         """Endless training batches from position `start` on."""
         transfer = Transfer(self.worker.device)
-        with closing(prefetched(self._read(start), lambda batch: tuple(map(transfer.send, batch)))) as source:
-            for tokens, domains in source:
-                yield Grids(tokens.receive(), domains.receive())
+        with closing(prefetched(self._seen(start), lambda batch: tuple(map(transfer.send, batch)))) as source:
+            for sent in source:
+                yield Windows(*(part.receive() for part in sent))
+
+    def _seen(self, start: int) -> Generator[tuple[np.ndarray, ...], None, None]:
+        """Windows of this worker's grids, as arrays in the order of `Windows`."""
+        for position, batch in zip(count(start, self.config.batch_size), self._read(start), strict=False):
+            local = len(batch.tokens) // len(self.tokens.domains)
+            first = position + self.worker.rank * local
+            places = [(number, first + row % local) for row, number in enumerate(batch.domains.tolist())]
+            seen = glimpse(
+                torch.from_numpy(batch.tokens), self.config.prior.window, places,
+                seed=self.config.seed, domain_dropout=self.config.domain_dropout,
+            )  # fmt: skip
+            domains = batch.domains
+            if isinstance(self.prior, MaskedPrior):
+                domains = np.where(seen.domains_told.numpy(), domains, self.prior.no_domain)
+            yield seen.tokens.numpy(), domains, seen.hidden.numpy()
 
     def _read(self, start: int) -> Generator[TokenBatch, None, None]:
         size = self.config.batch_size
@@ -90,13 +112,13 @@ class Stage2:
             )
             start += size
 
-    def train_step(self, batch: Grids) -> dict[str, Tensor]:
+    def train_step(self, batch: Windows) -> dict[str, Tensor]:
         """Follow the gradient of the negative log-likelihood of one batch (paper, second stage)."""
         phase = self.worker.stopwatch.phase
         self.prior.train()
         torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
         with self._autocast():
-            nll = self.prior.nll(batch.tokens, batch.domains)
+            nll = self._nll(batch)
         self.adam.zero_grad()
         with phase("backward"):
             nll.backward()
@@ -112,29 +134,43 @@ class Stage2:
         for group in self.adam.param_groups:
             group["lr"] = self.config.optim.learning_rate * factor
         self.adam.step()
+        self.averaged.update_parameters(self.prior)
+
+    def _nll(self, batch: Windows) -> Tensor:
+        """Mean negative log-likelihood in nats per token of windows of a batch, of hidden tokens where some are."""
+        if isinstance(self.prior, MaskedPrior):
+            return self.prior.nll(batch.tokens, batch.hidden, batch.domains).mean()
+        return self.prior.nll(batch.tokens, batch.domains).mean()
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.worker.device, self.config.precision)
 
-    @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Negative log-likelihood of held-out grids, in nats and bits per token."""
-        self.prior.eval()
-        values = []
-        for number, domain in enumerate(self.tokens.domains):
-            grids = self.tokens.tokens("test", domain)[:HELD_OUT, 0].astype(np.int64)
-            for part in torch.from_numpy(grids).split(32):
-                with self._autocast():
-                    nll = self.prior.nll(
-                        part.to(self.worker.device), torch.full((len(part),), number, device=self.worker.device)
-                    )
-                values.append((float(nll), len(part)))
-        held_out = sum(value * count for value, count in values) / sum(count for _, count in values)
+        """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
+        as many training grids (`gap_bits`); see `vqi2i.likelihood` for what is comparable.
+        """
+        held_out, trained = self._mean_nats("test"), self._mean_nats("train")
         return {
             "held_out_nll": held_out,
-            "held_out_bits_per_token": held_out / np.log(2),
+            "held_out_bits_per_token": held_out / math.log(2),
+            "gap_bits": (held_out - trained) / math.log(2),
             "learning_rate": self.adam.param_groups[0]["lr"],
         }
+
+    def _mean_nats(self, split: Split) -> float:
+        """Of the centre crops of a split, by the averaged weights without dropout."""
+        rows, columns = self.config.prior.window
+        prior = self._average().eval()
+        grids = [self.tokens.tokens(split, domain)[:MEASURED, 0, :rows, :columns] for domain in self.tokens.domains]
+        domains = torch.cat([torch.full((len(part),), number) for number, part in enumerate(grids)])
+        tokens = torch.from_numpy(np.concatenate(grids).astype(np.int64))
+        with self._autocast():
+            return float(nats_per_token(prior, tokens.to(self.worker.device), domains.to(self.worker.device)).mean())
+
+    def _average(self) -> Prior:
+        """The averaged weights: what is measured, shown and exported."""
+        assert isinstance(self.averaged.module, Prior)
+        return self.averaged.module
 
     def samples(self) -> dict[str, Pixels]:
         """Images generated from nothing."""
@@ -144,7 +180,7 @@ class Stage2:
         """Stage 1 with the prior as it is now."""
         provenance = {**self.stage1.provenance, **self.provenance, "prior_images_seen": self.position}
         prior = build_prior(self.config.prior, self.stage1.network)
-        prior.load_state_dict(self.prior.state_dict())
+        prior.load_state_dict(self._average().state_dict())
         return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance)
 
     def export(self, path: Path) -> None:
@@ -160,10 +196,14 @@ class Stage2:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
-        return {"position": self.position, "prior": self.prior.state_dict(), "adam": self.adam.state_dict()}
+        return {
+            "position": self.position, "prior": self.prior.state_dict(), "averaged": self.averaged.state_dict(),
+            "adam": self.adam.state_dict(),
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""
         self.position = state["position"]
         self.prior.load_state_dict(state["prior"])
+        self.averaged.load_state_dict(state["averaged"])
         self.adam.load_state_dict(state["adam"])

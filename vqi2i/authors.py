@@ -17,7 +17,6 @@ from vqi2i.autoencoder import Autoencoder
 from vqi2i.causal import CausalPrior
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 from vqi2i.discriminator import Discriminator
-from vqi2i.translator import build_prior
 
 LATENT = 16  # rows and columns of tokens at the published sizes; the nominal resolution is not in a checkpoint
 _FIRST_STAGE = "first_stage_model."
@@ -165,7 +164,9 @@ def load_stage2(weights: Mapping[str, Tensor], config: PriorConfig, network: Net
     Raises:
         CheckpointError: keys are missing or unknown, or shapes differ from the configuration's.
     """
-    prior = build_prior(config, network)
+    prior = CausalPrior(
+        config, codebook_size=network.codebook_size, num_domains=len(network.domains), stride=network.stride
+    )
     transformer = {key: value for key, value in weights.items() if key.startswith(_PRIOR)}
     prior.load_state_dict(_translated(transformer, _stage2_modules(config), prior.state_dict()))
     return prior

@@ -35,5 +35,5 @@ def model_card(config: BundleConfig) -> str:
 def _prior(config: BundleConfig) -> str:
     if config.prior is None:
         return "none (stage 2 not trained)"
-    rows, columns = config.prior.window
-    return f"causal transformer, {config.prior.num_layers} layers, {config.prior.width} wide, {rows}x{columns} tokens"
+    prior, (rows, columns) = config.prior, config.prior.window
+    return f"{prior.kind} transformer, {prior.num_layers} layers, {prior.width} wide, {rows}x{columns} tokens"

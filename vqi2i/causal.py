@@ -2,57 +2,37 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from vqi2i.config import PriorConfig
+from vqi2i.transformer import Block, Rotation, initialise, rotation
 
 
-class KeyValueCache:
-    """Keys and values of the positions fed so far, per layer: what makes a step cost one token."""
+class RasterNeighbours(nn.Module):
+    """A depthwise convolution over the tokens that lie around the one to predict and are known by then.
 
-    def __init__(self, num_layers: int):
-        self.layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
+    Input i of the sequence is the token before cell i, so that the tokens to the left, above right, above and above
+    left of cell i are inputs i, i - columns + 2, i - columns + 1 and i - columns. At the borders of the grid raster
+    order goes on in the next row, and so do these.
+    """
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append (b, heads, n, d) and return all keys and values of the layer."""
-        held = self.layers[layer]
-        if held is not None:
-            keys, values = torch.cat([held[0], keys], dim=2), torch.cat([held[1], values], dim=2)
-        self.layers[layer] = (keys, values)
-        return keys, values
-
-
-class Block(nn.Module):
-    """Pre-normalised causal self-attention and MLP."""
-
-    def __init__(self, config: PriorConfig):
+    def __init__(self, width: int, columns: int):
         super().__init__()
-        width = config.width
-        self.num_heads = config.num_heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(config.dropout)
-        )
-        self.residual_dropout = nn.Dropout(config.dropout)
+        self.offsets = sorted({0, 1, max(columns - 2, 0), columns - 1, columns})
+        self.norm = nn.LayerNorm(width)
+        self.taps = nn.Parameter(torch.zeros(len(self.offsets), width))
 
-    def forward(self, x: Tensor, layer: int, cache: KeyValueCache | None) -> Tensor:
-        """Map (b, n, width) to the same shape; with a cache, the n positions follow those it holds."""
-        y = self.norm1(x)
-        q, k, v = (
-            rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads) for f in (self.query, self.key, self.value)
-        )
-        if cache is not None:
-            k, v = cache.extend(layer, k, v)
-        # Row i of the newest n positions sees everything up to itself. Dropout stays out of the attention itself, where
-        # it would cost the fused kernel.
-        mask = None
-        if q.shape[2] != k.shape[2]:
-            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(k.shape[2] - q.shape[2])
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        x = x + self.residual_dropout(self.out(rearrange(mixed, "b h n d -> b n (h d)")))
-        return x + self.mlp(self.norm2(x))
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, n, width) to the same shape."""
+        reach, length = self.offsets[-1], x.shape[1]
+        return self.mix(F.pad(self.norm(x), (0, 0, reach, 0)), reach, length)
+
+    def mix(self, y: Tensor, start: int, length: int) -> Tensor:
+        """What inputs `start` to `start + length` of the normalised y (b, n, width) make of those before them."""
+        mixed = y[:, start : start + length] * self.taps[0]
+        for tap, offset in zip(self.taps[1:], self.offsets[1:], strict=True):
+            mixed = torch.addcmul(mixed, y[:, start - offset : start - offset + length], tap)
+        return mixed
 
 
 class CausalPrior(nn.Module):
@@ -71,47 +51,67 @@ class CausalPrior(nn.Module):
         super().__init__()
         self.config = config
         self.codebook_size = codebook_size
+        rows, columns = config.window
         # The prefix shares the table with the tokens: domains have rows of their own, coordinates are read as tokens.
-        rows = codebook_size + (num_domains if config.condition == "domain" else 0)
-        self.embedding = nn.Embedding(rows, config.width)
+        entries = codebook_size + (num_domains if config.condition == "domain" else 0)
+        self.embedding = nn.Embedding(entries, config.width)
         self.coordinates: Tensor
         self.register_buffer("coordinates", coordinate_tokens(config.window, stride, codebook_size), persistent=False)
-        self.positions = nn.Parameter(torch.zeros(config.num_positions, config.width))
+        if config.positions == "learned":
+            self.positions = nn.Parameter(torch.zeros(config.num_positions, config.width))
+        else:
+            self.rows = nn.Parameter(torch.zeros(rows, config.width))
+            self.columns = nn.Parameter(torch.zeros(columns, config.width))
+        self.turns: Tensor  # of queries and keys: cosine and sine, each (n, head channels / 2)
+        self.register_buffer("turns", _turns(config), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_layers)])
+        self.blocks = nn.ModuleList(
+            [Block(config, RasterNeighbours(config.width, columns) if config.local else None)
+             for _ in range(config.num_layers)]
+        )  # fmt: skip
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, codebook_size, bias=False)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-        nn.init.normal_(self.positions, std=0.02)
+        initialise(self)
 
-    def inputs(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """The sequence fed to predict tokens (b, n) of domains (b,): the prefix, then all tokens but the last."""
+    def sequence(self, tokens: Tensor, domains: Tensor) -> Tensor:
+        """The prefix and tokens (b, n) of domains (b,)."""
         if self.config.condition == "coordinates":
             prefix = self.coordinates.expand(len(tokens), -1)
         else:
             prefix = self.codebook_size + domains[:, None]
-        return torch.cat([prefix, tokens[:, :-1]], dim=1)
+        return torch.cat([prefix, tokens], dim=1)
 
-    def forward(self, inputs: Tensor, start: int = 0, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits (b, n, codebook_size) of what follows each of `inputs`; the first token follows the prefix's last.
+    def inputs(self, tokens: Tensor, domains: Tensor) -> Tensor:
+        """What is fed to predict tokens (b, n) of domains (b,): their sequence without its last token."""
+        return self.sequence(tokens, domains)[:, :-1]
 
-        Args:
-            inputs: int64 (b, n), a part of a sequence made by `inputs`.
-            start: place of the part in the sequence; with a cache, what lies before it has been fed.
-            cache: keys and values of what was fed; extended in place.
-        """
-        x = self.dropout(self.embedding(inputs) + self.positions[start : start + inputs.shape[1]])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, layer, cache)
+    def places(self) -> Tensor:
+        """What is added to the inputs (n, width) for where they stand."""
+        if self.config.positions == "learned":
+            return self.positions
+        return (self.rows[:, None] + self.columns).flatten(0, 1)  # of the cell that is predicted
+
+    def rotations(self, start: int, stop: int) -> tuple[Rotation, Rotation] | None:
+        """How queries and keys of inputs `start` to `stop` are turned; None where positions are learned."""
+        if self.config.positions == "learned":
+            return None
+        query, key = self.turns[:, :, start:stop]
+        return Rotation(*query), Rotation(*key)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (b, n, codebook_size) of what follows each of inputs (b, n), which begin as those of `inputs`."""
+        length = inputs.shape[1]
+        x = self.dropout(self.embedding(inputs) + self.places()[:length])
+        turns = self.rotations(0, length)
+        for block in self.blocks:
+            x = block(x, turns, causal=True)
         return self.head(self.norm(x))
 
     def nll(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """Mean negative log-likelihood in nats per token of grids (b, h, w), the size of the window."""
+        """Mean negative log-likelihood (b,) in nats per token of grids (b, h, w), the size of the window."""
         flat = tokens.flatten(1)
-        logits = self(self.inputs(flat, domains))[:, self.config.prefix_length - 1 :]
-        return F.cross_entropy(logits.float().flatten(0, 1), flat.flatten())
+        logits = self(self.inputs(flat, domains))[:, self.config.prefix_length - 1 :].float()
+        return F.cross_entropy(logits.flatten(0, 1), flat.flatten(), reduction="none").view_as(flat).mean(dim=1)
 
 
 def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) -> Tensor:
@@ -121,3 +121,14 @@ def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) 
     y, x = (torch.arange(side, dtype=torch.float64) * stride + (stride - 1) / 2 for side in window)
     share = (y[:, None] * width + x[None]) / (height * width)
     return (codebook_size * share).round().long().flatten()
+
+
+def _turns(config: PriorConfig) -> Tensor:
+    """Angles of all inputs (2, 2, n, head channels / 2): queries turn with the cell to predict, keys with their own."""
+    rows, columns = config.window
+    cells = torch.arange(rows * columns)
+    y, x = cells // columns, cells % columns
+    # The prefix stands before the first cell.
+    own = torch.cat([torch.tensor([0]), y[:-1]]), torch.cat([torch.tensor([-1]), x[:-1]])
+    channels = config.width // config.num_heads
+    return torch.stack([torch.stack(rotation(*place, channels)) for place in ((y, x), own)])

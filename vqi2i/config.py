@@ -92,8 +92,11 @@ class DiscriminatorConfig(Frozen):
 
 
 class PriorConfig(Frozen):
-    """The causal transformer over content tokens."""
+    """The transformer over content tokens."""
 
+    kind: Literal["causal", "masked"] = Field(
+        default="causal", description="one token after the other in raster order, or any tokens from any others"
+    )
     num_layers: int = Field(default=4, gt=0)
     num_heads: int = Field(default=4, gt=0)
     width: int = Field(default=128, gt=0)
@@ -103,19 +106,30 @@ class PriorConfig(Frozen):
         default="domain",
         description="what precedes the tokens: their domain, or the release's constant grid of coordinates",
     )
+    positions: Literal["learned", "rotary"] = Field(
+        default="learned",
+        description="a vector per place, or distances in both directions (rotary) with a vector per row and column",
+    )
+    local: bool = Field(default=False, description="every block first mixes each token with its neighbours")
 
     @property
     def prefix_length(self) -> int:
-        """Inputs before the first token."""
+        """Inputs of the causal prior before the first token."""
         return 1 if self.condition == "domain" else math.prod(self.window)
 
     @property
     def num_positions(self) -> int:
-        """Rows of the table of positions; the last token is never an input, so that the release's last is idle."""
+        """Longest input of the causal prior; the last token is never an input, so that the release's last is idle."""
         return math.prod(self.window) * (1 if self.condition == "domain" else 2)
 
     @model_validator(mode="after")
     def _check(self) -> "PriorConfig":
         if self.width % self.num_heads:
             raise ValueError(f"prior.width {self.width} is not a multiple of prior.num_heads {self.num_heads}")
+        if self.positions == "rotary" and self.width // self.num_heads % 4:
+            raise ValueError(f"prior.positions=rotary needs heads of 4, 8, 12... channels: {self.num_heads} do not fit")
+        if self.kind == "masked" and (self.positions, self.condition) != ("rotary", "domain"):
+            raise ValueError("prior.kind=masked needs prior.positions=rotary and prior.condition=domain")
+        if self.condition == "coordinates" and (self.positions == "rotary" or self.local):
+            raise ValueError("prior.condition=coordinates goes with prior.positions=learned and prior.local=false")
         return self

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vqi2i import parallel, raster
 from vqi2i.causal import CausalPrior
-from vqi2i.sampling import Sampling, block_windows, fill_window
+from vqi2i.priors import Prior
+from vqi2i.sampling import Sampling
 
 
 class Canvas(NamedTuple):
@@ -19,7 +21,7 @@ class Canvas(NamedTuple):
 
 @torch.no_grad()
 def imagine(
-    prior: CausalPrior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
+    prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Canvas]:  # fmt: skip
     """Sample the unknown cells of canvases of any size, piece by piece.
@@ -36,21 +38,15 @@ def imagine(
         the canvas after every piece, at least once; the last one is complete.
     """
     height, width = known.shape
-    rows, columns = prior.config.window
-    # A canvas smaller than the window is completed and cut back.
-    grown = (tokens.shape[0], max(height, rows), max(width, columns))
-    canvas = tokens.new_zeros(grown)
-    canvas[:, :height, :width] = tokens
-    filled = torch.zeros(grown[1:], dtype=torch.bool, device=tokens.device)
-    filled[:height, :width] = known
-    for window in block_windows(grown[1:], prior.config.window):
-        if not filled[window].all():
-            part = canvas[:, window[0], window[1]]
-            canvas[:, window[0], window[1]] = fill_window(prior, part, filled[window], domains, sampling, generators)
-            filled[window] = True
-            yield Canvas(canvas[:, :height, :width].clone(), filled[:height, :width].clone())
+    known = known.to(tokens.device)
     if known.all():
-        yield Canvas(tokens.clone(), filled[:height, :width])
+        yield Canvas(tokens.clone(), known.clone())
+        return
+    given = tokens, known, domains, sampling, generators
+    pieces = raster.fill(prior, *given) if isinstance(prior, CausalPrior) else parallel.fill(prior, *given)
+    for canvas, filled in pieces:
+        # A canvas smaller than the window was completed: it is cut back.
+        yield Canvas(canvas[:, :height, :width].clone(), filled[:height, :width].clone())
 
 
 def complete(canvases: Iterator[Canvas]) -> Tensor:

@@ -1,21 +1,28 @@
-"""From logits to a token, from tokens to a window, from windows to a canvas of any size."""
+"""From logits to tokens, and how boldly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from vqi2i.causal import CausalPrior, KeyValueCache
+Precision = Literal["float32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How boldly tokens are drawn."""
+    """How tokens are drawn, and how fast."""
 
     temperature: float = 1.0
     top_k: int | None = None  # only the k most likely tokens
     top_p: float = 0.95  # only the most likely tokens that together have this probability
+    context: float = 0.5  # share of a window's side that overlaps with the window before, on canvases larger than it
+    windows: Literal["block", "per_token"] = "block"  # causal: per_token moves the window as the release does
+    steps: int = 8  # masked: passes over a window of which nothing is known; fewer where less is to be imagined
+    order: Literal["halton", "confidence"] = "halton"  # masked: evenly spread cells first, or those it is sure of
+    guidance: float = 0.0  # masked: how much more than usual the domain counts
+    precision: Precision = "float32"  # of the prior's weights; int8 for the causal prior only
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -24,6 +31,14 @@ class Sampling:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+        if not 0 <= self.context < 1:
+            raise ValueError(f"context must lie in [0, 1), got {self.context}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.guidance < 0:
+            raise ValueError(f"guidance must not be below 0, got {self.guidance}")
+        if self.windows == "per_token" and self.precision != "float32":
+            raise ValueError("windows=per_token shows what the release does, in precision=float32 only")
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -32,6 +47,8 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_k is not None:
         threshold = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
         logits = logits.masked_fill(logits < threshold, -torch.inf)
+    if sampling.top_p == 1:
+        return logits.softmax(-1)
     ordered, order = logits.softmax(-1).sort(descending=True)
     # The most likely token always stays: its own probability is not counted as being before it.
     ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= sampling.top_p, 0)
@@ -39,50 +56,13 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return kept / kept.sum(-1, keepdim=True)
 
 
-def draw(probs: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """One token per row of probabilities (b, k), each from its own generator: rows do not disturb each other."""
-    uniform = torch.stack([torch.rand((), generator=generator) for generator in generators]).to(probs.device)
+def uniforms(generators: Sequence[torch.Generator], count: int) -> Tensor:
+    """Uniform numbers (b, count), each row from its own generator: rows do not disturb each other."""
+    return torch.stack([torch.rand(count, generator=generator) for generator in generators])
+
+
+def draw(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One token per row of probabilities (b, k), chosen by uniform numbers (b,)."""
     ladder = probs.cumsum(-1)
-    return torch.searchsorted(ladder, uniform[:, None] * ladder[:, -1:], right=True)[:, 0].clamp_max(
-        probs.shape[-1] - 1
-    )
-
-
-@torch.no_grad()
-def fill_window(
-    prior: CausalPrior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
-    generators: Sequence[torch.Generator],
-) -> Tensor:  # fmt: skip
-    """Sample the unknown cells of windows (b, h, w) in raster order; runs of known cells are fed in one pass.
-
-    Args:
-        prior: in evaluation mode.
-        tokens: int64 (b, h, w), the size of the prior's window; values where not `known` are ignored.
-        known: bool (h, w).
-        domains: int64 (b,), index of each row's domain.
-        sampling: how boldly.
-        generators: one per row.
-    """
-    flat = tokens.flatten(1).clone()
-    cache = KeyValueCache(prior.config.num_layers)
-    fed = 0
-    for cell in (~known.flatten()).nonzero().flatten().tolist():
-        inputs = prior.inputs(flat[:, : cell + 1], domains)
-        logits = prior(inputs[:, fed:], fed, cache)[:, -1]
-        flat[:, cell] = draw(probabilities(logits, sampling), generators)
-        fed = inputs.shape[1]
-    return flat.view_as(tokens)
-
-
-def block_windows(canvas: Sequence[int], window: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Windows that cover a canvas (rows, columns), row by row, each half its size after the last."""
-    rows, columns = window
-    for top in _origins(canvas[0], rows):
-        for left in _origins(canvas[1], columns):
-            yield slice(top, top + rows), slice(left, left + columns)
-
-
-def _origins(length: int, window: int) -> list[int]:
-    """Starts of windows that cover `length`, each half a window after the last."""
-    step = max(window // 2, 1)
-    return [*range(0, length - window, step), length - window]
+    rung = uniform.to(ladder)[:, None] * ladder[:, -1:]
+    return torch.searchsorted(ladder, rung, right=True)[:, 0].clamp_max(probs.shape[-1] - 1)

@@ -12,10 +12,9 @@ from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
 from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
-from vqi2i.causal import CausalPrior
-from vqi2i.config import NetworkConfig, PriorConfig
 from vqi2i.imagination import complete, imagine
 from vqi2i.layers import channels_last
+from vqi2i.priors import Prior, build_prior
 from vqi2i.sampling import Sampling
 from vqi2i.style_prior import StylePrior
 
@@ -40,7 +39,7 @@ class Translator:
     """
 
     def __init__(
-        self, autoencoder: Autoencoder, styles: StylePrior, prior: CausalPrior | None = None,
+        self, autoencoder: Autoencoder, styles: StylePrior, prior: Prior | None = None,
         provenance: Mapping[str, Any] | None = None, limits: CallLimits | None = None,
     ):  # fmt: skip
         self.limits = limits or CallLimits()
@@ -318,13 +317,6 @@ class Translator:
         rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
         box = _without_masked(images, mask)[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return self.encode(box, domain).style
-
-
-def build_prior(config: PriorConfig, network: NetworkConfig) -> CausalPrior:
-    """An untrained prior over the tokens of a network."""
-    return CausalPrior(
-        config, codebook_size=network.codebook_size, num_domains=len(network.domains), stride=network.stride
-    )
 
 
 def _seeds(seed: Seeds, count: int, *, stream: int) -> list[int]:

@@ -25,6 +25,10 @@ QUANTIZERS = {
     "simvq": LEARNED,
     "fsq": ("weights.commitment=0", "network.fsq_levels=[4,4]", "network.embed_dim=2", "network.codebook_size=16"),
 }
+PRIORS = {
+    "causal": (),
+    "masked": ("prior.kind=masked", "prior.positions=rotary", "prior.local=true", "domain_dropout=0.5"),
+}
 GAME = (
     'game.augment=["color","translation","cutout"]', "game.r1=1", "game.r1_every=1", "recolor=1",
     # In flat areas the sign of a difference between neighbours, and so these terms' gradient, is rounding noise.
@@ -73,7 +77,9 @@ def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
         for name, settings in QUANTIZERS.items()
     }  # fmt: skip
     prior = [*STAGE2, "prior.dropout=0"]  # each worker drops units of its own
-    made["stage2"] = make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64", settings=prior)
+    for name, settings in PRIORS.items():
+        made[name] = make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64",
+                              settings=[*prior, *settings])  # fmt: skip
     return made
 
 
@@ -81,12 +87,12 @@ def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
 def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two ranks found, for every job."""
     root = tmp_path_factory.mktemp("ranks")
-    prepare(jobs["stage2"])
+    prepare(jobs["causal"])
     mp.spawn(run_rank, (2, {name: job.model_dump_json() for name, job in jobs.items()}, root), nprocs=2)  # type: ignore[attr-defined]
     return root
 
 
-@pytest.mark.parametrize("name", [*QUANTIZERS, "stage2"])
+@pytest.mark.parametrize("name", [*QUANTIZERS, *PRIORS])
 def test_two_workers_take_the_step_of_one(name: str, jobs: dict[str, Job], folder: Path, worker: LocalWorker) -> None:
     alone = state_after_one_step(jobs[name], worker)
     ranks = [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from training.config import override
+from training.glimpses import glimpse
 from training.job import Job
 from training.stage2 import Stage2
 from training.stages import make_stage, prepare
@@ -23,17 +24,25 @@ def _step(stage: Stage2, count: int) -> list[float]:
     return [float(stage.train_step(batch)["nll"]) for batch in islice(stage.batches(stage.position), count)]
 
 
-def test_held_out_tokens_become_likelier(stage2_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage2_job, worker, "schedule.images=1000")
+MASKED = ("prior.kind=masked", "prior.positions=rotary", "prior.local=true")
+LOCAL = ("prior.positions=rotary", "prior.local=true", "ema_decay=0.9")
+kinds = pytest.mark.parametrize("settings", [(), LOCAL, MASKED], ids=["causal", "local", "masked"])
+
+
+@kinds
+def test_held_out_tokens_become_likelier(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+    stage = _stage(stage2_job, worker, "schedule.images=1000", *settings)
     before = stage.measure()
     _step(stage, 40)
     after = stage.measure()
     assert after["held_out_nll"] < before["held_out_nll"] - 0.3
+    assert abs(after["gap_bits"]) < 0.5
     assert after["held_out_bits_per_token"] == pytest.approx(after["held_out_nll"] / 0.693147, rel=1e-4)
 
 
-def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWorker) -> None:
-    stage, resumed = _stage(stage2_job, worker), _stage(stage2_job, worker)
+@kinds
+def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+    stage, resumed = _stage(stage2_job, worker, *settings), _stage(stage2_job, worker, *settings)
     _step(stage, 3)
     state = copy.deepcopy(stage.state_dict())
     uninterrupted = _step(stage, 3)
@@ -41,12 +50,16 @@ def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWork
     resumed.load_state_dict(state)
     assert _step(resumed, 3) == uninterrupted
     assert resumed.position == stage.position == 24
-    before, after = stage.prior.state_dict(), resumed.prior.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    for before, after in ((stage.prior, resumed.prior), (stage.averaged, resumed.averaged)):
+        kept = after.state_dict()
+        assert all(torch.equal(value, kept[name]) for name, value in before.state_dict().items())
 
 
-def test_the_bundle_holds_stage_1_and_the_prior(stage2_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage2_job, worker)
+@kinds
+def test_the_bundle_holds_stage_1_and_the_prior(
+    stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
+) -> None:
+    stage = _stage(stage2_job, worker, *settings)
     _step(stage, 1)
     translator = stage.translator()
     assert translator.provenance["prior_images_seen"] == 4
@@ -55,9 +68,40 @@ def test_the_bundle_holds_stage_1_and_the_prior(stage2_job: Job, worker: LocalWo
     assert image.shape == (3, 32, 32)
 
 
-def test_a_window_of_another_size_than_the_tokens_is_refused(stage2_job: Job, worker: LocalWorker) -> None:
-    with pytest.raises(ValueError, match="the model makes 8x8 tokens: set both equal"):
-        _stage(stage2_job, worker, "prior.window=[8,4]")
+def test_averaged_weights_follow_those_that_learn(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker, "ema_decay=0.9")
+    before = copy.deepcopy(stage.prior.head.weight.detach())
+    _step(stage, 3)
+    learned, averaged = stage.prior.head.weight, stage.translator().prior.head.weight  # type: ignore[union-attr]
+    assert 0 < (averaged - before).norm() < (learned - before).norm()
+
+
+def test_a_smaller_window_sees_different_parts_of_a_grid(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker, "prior.window=[8,4]")
+    assert stage.tokens.identity.grid == (8, 8)
+    _step(stage, 2)
+    grid = torch.arange(64).view(1, 8, 8)
+    lefts = {
+        int(glimpse(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0]) for place in range(60)
+    }  # fmt: skip
+    assert lefts == {0, 1, 2, 3, 4}
+
+
+def test_what_is_hidden_depends_on_the_place_in_the_data_alone() -> None:
+    grids = torch.randint(9, (4, 8, 8))
+    places = [(0, 5), (0, 6), (1, 5), (1, 6)]
+    together = glimpse(grids, (8, 8), places, seed=3, domain_dropout=0.5)
+    assert len({tuple(mask.flatten().tolist()) for mask in together.hidden}) == 4
+    for row, place in enumerate(places):
+        alone = glimpse(grids[row : row + 1], (8, 8), [place], seed=3, domain_dropout=0.5)
+        assert torch.equal(alone.hidden[0], together.hidden[row])
+        assert alone.domains_told[0] == together.domains_told[row]
+
+
+@pytest.mark.parametrize("crop", [16, 34])
+def test_a_crop_that_holds_no_window_is_refused(stage2_job: Job, worker: LocalWorker, crop: int) -> None:
+    with pytest.raises(ValueError, match=f"crop {crop} must be a multiple of the model's 4 px per token"):
+        _stage(stage2_job, worker, f"crop={crop}")
 
 
 def test_stage_2_needs_a_bundle(stage2_job: Job, worker: LocalWorker) -> None:

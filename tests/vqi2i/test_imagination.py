@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.vqi2i.test_prior import generators, prior
 from vqi2i.imagination import complete, imagine
-from vqi2i.sampling import Sampling
+from vqi2i.sampling import Precision, Sampling
 
 
 def left_column_known(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -44,11 +44,12 @@ def test_a_canvas_without_gaps_comes_back() -> None:
     assert canvas.known.all()
 
 
-def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_a_seed_gives_the_same_tokens_in_any_company(precision: Precision) -> None:
     model, known = prior(), torch.zeros(4, 10, dtype=torch.bool)
     empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
-    domains = torch.tensor([0, 1] * 4)
-    together = complete(imagine(model, empty, known, domains, Sampling(), generators(*seeds)))
+    domains, sampling = torch.tensor([0, 1] * 4), Sampling(precision=precision)
+    together = complete(imagine(model, empty, known, domains, sampling, generators(*seeds)))
     for row, seed in enumerate(seeds):
-        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], Sampling(), generators(seed)))
+        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
         assert torch.equal(together[row : row + 1], alone)

@@ -1,0 +1,47 @@
+"""What a step of stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden of it.
+
+Every grid has random numbers of its own, named by its domain and place in the data: any number of workers sees the
+same.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from training.draws import seed_of
+from vqi2i.masks import training_mask
+
+
+class Glimpse(NamedTuple):
+    """A batch as the prior learns from it."""
+
+    tokens: Tensor  # (b, h, w), the size of the window
+    hidden: Tensor  # (b, h, w) bool: what the masked prior has to say
+    domains_told: Tensor  # (b,) bool
+
+
+def glimpse(
+    tokens: Tensor, window: tuple[int, int], places: Sequence[tuple[int, int]], *, seed: int, domain_dropout: float
+) -> Glimpse:
+    """Draw windows and masks.
+
+    Args:
+        tokens: grids (b, H, W), no smaller than the window.
+        window: rows and columns.
+        places: number of the domain and place in the data of each grid.
+        seed: of the run.
+        domain_dropout: share of grids whose domain is not told.
+    """
+    rows = []
+    for grid, place in zip(tokens, places, strict=True):
+        generator = torch.Generator().manual_seed(seed_of("glimpse", seed, *place))
+        top, left = (
+            int(torch.randint(side - length + 1, (), generator=generator))
+            for side, length in zip(grid.shape, window, strict=True)
+        )
+        told = float(torch.rand((), generator=generator)) >= domain_dropout
+        part = grid[top : top + window[0], left : left + window[1]]
+        rows.append((part, training_mask(window, generator), torch.tensor(told)))
+    return Glimpse(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
