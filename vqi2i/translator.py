@@ -1,8 +1,8 @@
 """The public object: one trained model and everything it can do with images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +12,15 @@ from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
 from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
-from vqi2i.imagination import complete, imagine
+from vqi2i.chain import Chain, perform
+from vqi2i.draft import Draft
 from vqi2i.layers import channels_last
 from vqi2i.priors import Prior, build_prior
 from vqi2i.sampling import Sampling
+from vqi2i.seeds import Seeds, generators
+from vqi2i.studio import MIN_TOKENS, Studio, last
+from vqi2i.style_field import Direction
 from vqi2i.style_prior import StylePrior
-
-Direction = Literal["horizontal", "vertical"]
-Seeds = int | Sequence[int]
-MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
 
 
 class Encoded(NamedTuple):
@@ -115,7 +115,7 @@ class Translator:
             style: (b, style_dim), or (b, style_dim, m, n) for a style that varies over the canvas.
             domain: one of `domains`.
         """
-        self._check_domain(domain)
+        self.check_domain(domain)
 
         def call(tokens: Tensor, style: Tensor) -> Tensor:
             codes = self.autoencoder.codebook.lookup(tokens)
@@ -129,13 +129,18 @@ class Translator:
         """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles can be sampled."""
         self.style_prior = StylePrior({d: self.encode(images[d], d).style for d in self.domains}).to(self.device)
 
-    def sample_styles(self, domain: str, count: int, seed: Seeds = 0) -> Tensor:
-        """Styles (count, style_dim) drawn from the domain's style prior: no image needed."""
-        self._check_domain(domain)
-        generators = [torch.Generator().manual_seed(seed) for seed in _seeds(seed, count, stream=1)]
-        return self.style_prior.sample(domain, generators)
+    def sample_styles(self, domain: str, count: int, seed: Seeds = 0, *, step: int = 0) -> Tensor:
+        """Styles (count, style_dim) drawn from the domain's style prior: no image needed.
 
-    @torch.no_grad()
+        Args:
+            domain: one of `domains`.
+            count: how many.
+            seed: of the first one, or of each.
+            step: place in a chain of applications, each of which draws styles of its own.
+        """
+        self.check_domain(domain)
+        return self.style_prior.sample(domain, generators(seed, count, "style", step=step))
+
     def translate(
         self, images: Tensor, *, source: str, target: str, style: Tensor | None = None, seed: Seeds = 0
     ) -> Tensor:
@@ -148,11 +153,9 @@ class Translator:
             style: (b, style_dim) or (1, style_dim), for example an exemplar's `encode(...).style`; sampled if None.
             seed: for the sampled styles.
         """
-        tokens = self.encode(images, source).tokens
-        if style is None:
-            style = self.sample_styles(target, len(images), seed)
-        decoded = self.decode(tokens, style.expand(len(images), -1), target)
-        return decoded[..., : images.shape[2], : images.shape[3]]
+        draft = self._studio.photograph(images, source)
+        style = self.sample_styles(target, len(images), seed) if style is None else style
+        return self._studio.painted(self._studio.translated(draft, target, style))
 
     def generate(
         self, count: int, *, domain: str, height: int | None = None, width: int | None = None,
@@ -163,57 +166,47 @@ class Translator:
         Raises:
             ValueError: the model has no prior (stage 2 was not trained).
         """
-        height = height or self.network.resolution
-        width = width or self.network.resolution
-        rows, columns = (-(-side // self.network.stride) for side in (height, width))
-        tokens = torch.zeros(count, rows, columns, dtype=torch.long, device=self.device)
-        known = torch.zeros(rows, columns, dtype=torch.bool)
-        tokens = self._fill(tokens, known, domain, seed, sampling)
+        height, width = height or self.network.resolution, width or self.network.resolution
         style = self.sample_styles(domain, count, seed) if style is None else style.expand(count, -1)
-        return self.decode(tokens, style, domain)[..., :height, :width]
+        blank = self._studio.blank(style, domain, height=height, width=width)
+        made = self._studio.imagined(blank, sampling or Sampling(), generators(seed, count, "tokens"))
+        return self._studio.painted(last(made))
 
     def extend(
-        self, images: Tensor, *, domain: str, left: int = 0, right: int = 0, target: str | None = None,
-        style: Tensor | None = None, seed: Seeds = 0, sampling: Sampling | None = None,
+        self, images: Tensor, *, domain: str, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0,
+        target: str | None = None, style: Tensor | None = None, seed: Seeds = 0, sampling: Sampling | None = None,
+        feather: int | None = None,
     ) -> Tensor:  # fmt: skip
-        """Continue images past their left and right borders: (b, 3, h, left + w + right).
+        """Continue images past their borders: (b, 3, top + h + bottom, left + w + right).
 
-        The whole canvas is decoded, so the known part appears as the model rebuilds it. To the left the mirror image
-        is extended, since mirrored *tokens* would decode to patches of the wrong orientation.
+        The whole canvas is decoded, so that the known part appears as the model rebuilds it, unless `feather` puts the
+        given pixels back.
 
         Args:
             images: (b, 3, h, w) of `domain`.
             domain: the images' domain, in which the new content is imagined.
             left: pixels to add on the left.
             right: pixels to add on the right.
+            top: pixels to add above.
+            bottom: pixels to add below.
             target: show the canvas in this domain; `domain` if None.
             style: (b, style_dim) of `target`; the image's own if None and `target` is `domain`, else sampled.
             seed: for the new content and a sampled style.
             sampling: how boldly tokens are drawn.
+            feather: put the given pixels back, with a border so many pixels wide; 0 changes none of them.
 
         Raises:
-            ValueError: nothing to add, or the model has no prior.
+            ValueError: nothing to add, or the model has no prior; `feather` with another domain or style.
         """
-        if left < 0 or right < 0 or left + right == 0:
-            raise ValueError("say how many pixels to add: left or right must be above 0, neither below")
-        target = target or domain
-        own = self.encode(images, domain).style
-        if style is None:
-            style = own if target == domain else self.sample_styles(target, len(images), seed)
-        style = style.expand(len(images), -1)
-        if left:
-            mirrored = self._widen(images.flip(3), domain, left, seed, sampling)
-            shown = self.decode(mirrored, own, domain) if right else self.decode(mirrored, style, target)
-            images = shown[..., : images.shape[2], : images.shape[3] + left].flip(3)
-            if not right:
-                return images
-        height, width = images.shape[2], images.shape[3] + right
-        tokens = self._widen(images, domain, right, seed, sampling)
-        return self.decode(tokens, style, target)[..., :height, :width]
+        draft = self._studio.photograph(images, domain)
+        draws = generators(seed, len(images), "tokens")
+        sides = {"left": left, "right": right, "top": top, "bottom": bottom}
+        draft = last(self._studio.extended(draft, sampling or Sampling(), draws, **sides))
+        return self._studio.painted(self._finished(draft, target, style, seed, feather))
 
     def complete(
         self, images: Tensor, *, mask: Tensor, domain: str, target: str | None = None, style: Tensor | None = None,
-        seed: Seeds = 0, sampling: Sampling | None = None,
+        seed: Seeds = 0, sampling: Sampling | None = None, feather: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Imagine the part of images that a mask takes away; tokens of the kept part stay as they are.
 
@@ -225,27 +218,16 @@ class Translator:
             style: (b, style_dim) of `target`; the kept part's own if None and `target` is `domain`, else sampled.
             seed: for the new content and a sampled style.
             sampling: how boldly tokens are drawn.
+            feather: put the kept pixels back, with a border so many pixels wide; 0 changes none of them.
 
         Raises:
-            ValueError: the mask has another size, or keeps nothing or everything; the model has no prior.
+            ValueError: the mask has another size, or keeps nothing or everything; the model has no prior; `feather`
+                with another domain or style.
         """
-        height, width = images.shape[2:]
-        if mask.shape != (height, width):
-            raise ValueError(
-                f"the mask is {mask.shape[1]}x{mask.shape[0]} but the image {width}x{height}: same size, please"
-            )
-        mask = mask.to(images.device)
-        if mask.all() or not mask.any():
-            raise ValueError("the mask must keep a part of the image and take a part away (white = keep)")
-        target = target or domain
-        if style is None:
-            style = self._style_of_kept(images, mask, domain) if target == domain else self.sample_styles(
-                target, len(images), seed
-            )  # fmt: skip
-        encoded = self.encode(_without_masked(images, mask), domain)
-        known = self._known_cells(mask, encoded.tokens.shape[1:])
-        tokens = self._fill(encoded.tokens, known, domain, seed, sampling)
-        return self.decode(tokens, style.expand(len(images), -1), target)[..., :height, :width]
+        draft = self._studio.photograph(images, domain)
+        draws = generators(seed, len(images), "tokens")
+        draft = last(self._studio.completed(draft, mask, sampling or Sampling(), draws))
+        return self._studio.painted(self._finished(draft, target, style, seed, feather))
 
     def transition(
         self, images: Tensor, *, domain: str, styles: Tensor, target: str | None = None,
@@ -258,77 +240,59 @@ class Translator:
             domain: the images' domain.
             styles: (k, style_dim) of `target`, k >= 2, met at equal distances.
             target: the styles' domain; `domain` if None.
-            direction: from left to right, or from top to bottom.
+            direction: from left to right, from top to bottom, or from the middle to the corners.
         """
-        if len(styles) < 2:
-            raise ValueError(f"a transition needs at least two styles, got {len(styles)}")
-        tokens = self.encode(images, domain).tokens
-        length = tokens.shape[2] if direction == "horizontal" else tokens.shape[1]
-        ramp = F.interpolate(styles.T[None].float(), size=length, mode="linear", align_corners=True)
-        field = ramp[:, :, None, :] if direction == "horizontal" else ramp[:, :, :, None]
-        decoded = self.decode(tokens, field.expand(len(images), -1, *tokens.shape[1:]), target or domain)
-        return decoded[..., : images.shape[2], : images.shape[3]]
+        draft = self._studio.photograph(images, domain)
+        return self._studio.painted(self._studio.blended(draft, target or domain, styles, direction))
 
-    def _check_domain(self, domain: str) -> None:
+    def compose(
+        self, images: Tensor | None, chain: Chain, *, pictures: Mapping[str, Tensor] | None = None, seed: Seeds = 0
+    ) -> Tensor:
+        """Apply a chain of steps with one decode at the end; see `vqi2i.chain`.
+
+        Args:
+            images: (b, 3, h, w) of the chain's domain, or None for a chain that begins by generating.
+            chain: what to do.
+            pictures: images (1, 3, h, w) under the names by which steps ask for exemplars and masks.
+            seed: for all that is drawn; every step draws from streams of its own.
+
+        Raises:
+            ValueError: a step does not fit the model, the images or the step before it; the message names the step.
+        """
+        return self._studio.painted(last(perform(self, chain, images, pictures or {}, seed)))
+
+    def unfold(
+        self, images: Tensor | None, chain: Chain, *, pictures: Mapping[str, Tensor] | None = None, seed: Seeds = 0
+    ) -> Iterator[Tensor]:
+        """What `compose` paints, while it comes into being: pictures with grey where nothing is imagined yet.
+
+        The last one is what `compose` returns.
+        """
+        for draft in perform(self, chain, images, pictures or {}, seed):
+            yield self._studio.painted(draft)
+
+    def check_domain(self, domain: str) -> None:
+        """Raise a ValueError that lists the domains if `domain` is none of them."""
         if domain not in self.domains:
             raise ValueError(f"unknown domain {domain!r}: this model knows {', '.join(self.domains)}")
 
+    @property
+    def _studio(self) -> Studio:
+        return Studio(self)
+
+    def _finished(
+        self, draft: Draft, target: str | None, style: Tensor | None, seed: Seeds, feather: int | None
+    ) -> Draft:
+        """Show a draft as asked; the styles are those of a chain's second step."""
+        if style is None and target not in (None, draft.domain):
+            style = self.sample_styles(target, len(draft.tokens), seed, step=1)
+        if style is not None:
+            draft = self._studio.translated(draft, target or draft.domain, style)
+        return draft if feather is None else self._studio.pasted(draft, feather)
+
     def _padded(self, images: Tensor, domain: str) -> Tensor:
-        self._check_domain(domain)
+        self.check_domain(domain)
         stride = self.network.stride
         height, width = (max(-(-side // stride), MIN_TOKENS) * stride for side in images.shape[2:])
         padding = (0, width - images.shape[3], 0, height - images.shape[2])
         return F.pad(images.to(self.device), padding, mode="replicate")
-
-    def _fill(self, tokens: Tensor, known: Tensor, domain: str, seed: Seeds, sampling: Sampling | None) -> Tensor:
-        self._check_domain(domain)
-        if self.prior is None:
-            raise ValueError("this model has no prior and can only translate: train stage 2 and use its bundle")
-        prior, index = self.prior, self.domains.index(domain)
-
-        def call(tokens: Tensor, seeds: Sequence[int]) -> Tensor:
-            domains = torch.full((len(tokens),), index, device=self.device)
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-            return complete(imagine(prior, tokens, known.to(self.device), domains, sampling or Sampling(), generators))
-
-        return in_calls(call, self.limits.rows, tokens, _seeds(seed, len(tokens), stream=0))
-
-    def _widen(self, images: Tensor, domain: str, pixels: int, seed: Seeds, sampling: Sampling | None) -> Tensor:
-        """Tokens of images and of enough new columns to their right for `pixels` more."""
-        tokens = self.encode(images, domain).tokens
-        stride = self.network.stride
-        kept = images.shape[3] // stride  # a column that is partly padding is imagined anew
-        columns = -(-(images.shape[3] + pixels) // stride)
-        canvas = F.pad(tokens[:, :, :kept], (0, columns - kept))
-        known = torch.zeros(canvas.shape[1:], dtype=torch.bool)
-        known[:, :kept] = True
-        return self._fill(canvas, known, domain, seed, sampling)
-
-    def _known_cells(self, mask: Tensor, grid: Sequence[int]) -> Tensor:
-        """Cells (rows, columns) all of whose pixels are kept; padding beyond the image counts as kept."""
-        stride = self.network.stride
-        padding = (0, grid[1] * stride - mask.shape[1], 0, grid[0] * stride - mask.shape[0])
-        lost = F.pad((~mask).float()[None, None], padding)
-        return F.max_pool2d(lost, stride)[0, 0] == 0
-
-    @torch.no_grad()
-    def _style_of_kept(self, images: Tensor, mask: Tensor, domain: str) -> Tensor:
-        """Style of the smallest rectangle around what is kept."""
-        rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-        box = _without_masked(images, mask)[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return self.encode(box, domain).style
-
-
-def _seeds(seed: Seeds, count: int, *, stream: int) -> list[int]:
-    """One seed of a random stream per image; tokens and styles draw from different streams."""
-    seeds = [seed + index for index in range(count)] if isinstance(seed, int) else list(seed)
-    if len(seeds) != count:
-        raise ValueError(f"{count} images need {count} seeds, got {len(seeds)}")
-    # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
-    return [2 * value + stream for value in seeds]
-
-
-def _without_masked(images: Tensor, mask: Tensor) -> Tensor:
-    """Images whose lost pixels take the mean colour of the kept ones, so that no border disturbs its neighbours."""
-    mean = (images * mask).sum(dim=(2, 3), keepdim=True) / mask.sum()
-    return torch.where(mask, images, mean)

@@ -80,34 +80,10 @@ def test_an_extension_adds_what_was_asked(translator: Translator, left: int, rig
     assert wide.shape == (2, 3, 32, left + width + right)
 
 
-def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> None:
-    batch = images(1)
-    tokens = translator._widen(batch, "summer", 16, 0, None)
-    assert torch.equal(tokens[:, :, :8], translator.encode(batch, "summer").tokens)
-
-
-def test_extending_to_the_left_is_extending_the_mirror_image(translator: Translator) -> None:
-    batch = images(1)
-    style = translator.encode(batch, "summer").style
-    left = translator.extend(batch, domain="summer", left=16, style=style, seed=2)
-    right = translator.extend(batch.flip(3), domain="summer", right=16, style=style, seed=2)
-    assert close(left, right.flip(3))
-
-
 def test_an_extension_can_be_shown_in_another_domain(translator: Translator) -> None:
     batch = images(1)
     own = translator.extend(batch, domain="summer", right=16, seed=2)
     assert not close(own, translator.extend(batch, domain="summer", right=16, target="winter", seed=2))
-
-
-def test_completion_keeps_the_tokens_of_what_is_kept(translator: Translator) -> None:
-    mask = torch.zeros(32, 32, dtype=torch.bool)
-    mask[:, :17] = True
-    cells = translator._known_cells(mask, (8, 8))
-    assert cells[:, :4].all()
-    assert not cells[:, 4:].any()
-    whole = translator.complete(images(1), mask=mask, domain="summer")
-    assert whole.shape == (1, 3, 32, 32)
 
 
 def test_completion_does_not_look_at_what_is_masked(translator: Translator) -> None:

@@ -1,0 +1,103 @@
+"""Applications as changes of a draft: what is known stays, whatever the prior, the side or the size."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.conftest import TINY, TINY_PRIOR, untrained
+from vqi2i import Sampling, Translator
+from vqi2i.config import PriorConfig
+from vqi2i.priors import build_prior
+from vqi2i.seeds import generators
+from vqi2i.studio import Studio, last
+
+FEW = Sampling(steps=3)
+
+
+def masked() -> Translator:
+    """The untrained model with a prior that sees all sides."""
+    translator = untrained(prior=False)
+    config = PriorConfig.model_validate(TINY_PRIOR.model_dump() | {"kind": "masked", "positions": "rotary"})
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        translator.prior = build_prior(config, TINY).eval().requires_grad_(False)
+    return translator
+
+
+@pytest.fixture(scope="module", params=["causal", "masked"])
+def translator(request: pytest.FixtureRequest) -> Translator:
+    return untrained() if request.param == "causal" else masked()
+
+
+def images(count: int = 1, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width)) * 2 - 1
+
+
+def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> None:
+    studio, batch = Studio(translator), images(2)
+    before = studio.photograph(batch, "summer")
+    after = last(studio.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7))
+    rows, columns = (after.offset[0] + 4) // 4, (after.offset[1] + 9) // 4
+    assert after.size == (32 + 4 + 7, 32 + 9 + 16)
+    assert torch.equal(after.tokens[:, rows : rows + 8, columns : columns + 8], before.tokens)
+    assert after.known.all()
+
+
+@pytest.mark.parametrize("sides", [{"left": 5}, {"top": 6}, {"left": 3, "right": 9, "top": 1, "bottom": 13}], ids=str)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (30, 41), (7, 5)])
+def test_any_side_of_any_size_grows_by_what_was_asked(
+    translator: Translator, sides: dict[str, int], height: int, width: int
+) -> None:
+    wide = translator.extend(images(1, height, width), domain="summer", seed=1, sampling=FEW, **sides)
+    more = height + sides.get("top", 0) + sides.get("bottom", 0), width + sides.get("left", 0) + sides.get("right", 0)
+    assert wide.shape == (1, 3, *more)
+
+
+def test_pixels_put_back_are_the_given_ones_bit_for_bit(translator: Translator) -> None:
+    batch = images(1, 30, 41)
+    wide = translator.extend(batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=0, sampling=FEW)
+    assert torch.equal(wide[..., 6:36, 5:46], batch)
+    soft = translator.extend(batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=4, sampling=FEW)
+    assert torch.equal(soft[..., 10:32, 9:42], batch[..., 4:-4, 4:-4])
+    assert not torch.equal(soft[..., 6:36, 5:46], batch)
+
+
+def test_a_completion_keeps_tokens_and_with_paste_pixels(translator: Translator) -> None:
+    studio, batch = Studio(translator), images(1, 30, 41)
+    mask = torch.rand(30, 41, generator=torch.Generator().manual_seed(3)) > 0.02
+    mask[4:20, 11:30] = False
+    photograph = studio.photograph(batch, "summer")
+    draft = last(studio.completed(photograph, mask, FEW, generators(0, 1, "tokens")))
+    read = studio.photograph(torch.where(mask, batch, (batch * mask).sum((2, 3), keepdim=True) / mask.sum()), "summer")
+    whole = torch.stack([mask[r * 4 : r * 4 + 4, c * 4 : c * 4 + 4].all() for r in range(8) for c in range(11)])
+    kept = whole.view(8, 11)
+    assert kept.any()
+    assert torch.equal(draft.tokens[:, kept], read.tokens[:, kept])
+    pasted = translator.complete(batch, mask=mask, domain="summer", feather=0, sampling=FEW)
+    assert torch.equal(pasted[..., mask], batch[..., mask])
+
+
+def test_a_picture_does_not_depend_on_its_company(translator: Translator) -> None:
+    batch = images(5)
+    sides = {"left": 8, "top": 4}
+    together = translator.extend(batch, domain="summer", seed=3, sampling=FEW, **sides)
+    assert torch.equal(together[4:], translator.extend(batch[4:], domain="summer", seed=7, sampling=FEW, **sides))
+
+
+def test_to_the_left_a_causal_prior_continues_the_mirror_image() -> None:
+    studio, batch = Studio(untrained()), images()
+    draft = studio.photograph(batch, "summer")
+    left = last(studio.extended(draft, FEW, generators(2, 1, "tokens"), left=16))
+    mirror = studio.photograph(batch.flip(3), "summer")
+    right = last(studio.extended(mirror, FEW, generators(2, 1, "tokens"), right=16))
+    shown = studio.painted(replace(right, style=draft.own)).flip(3)[..., :16]
+    read = studio.photograph(torch.cat([shown, batch], dim=3), "summer")
+    assert torch.equal(left.tokens[..., :4], read.tokens[..., :4])
+
+
+def test_only_a_picture_that_keeps_its_look_takes_its_pixels_back(translator: Translator) -> None:
+    with pytest.raises(ValueError, match="keeps its own domain and style"):
+        translator.extend(images(), domain="summer", right=8, target="winter", feather=2)
+    with pytest.raises(ValueError, match="0 or more"):
+        translator.extend(images(), domain="summer", right=8, feather=-1)

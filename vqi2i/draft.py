@@ -1,0 +1,115 @@
+"""A picture before it is painted: tokens, styles and what was given. Applications change drafts; one decode ends."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The pixels that a picture grew from."""
+
+    pixels: Tensor  # (b, 3, h, w) in [-1, 1], the size of the picture; ignored outside of `kept`
+    kept: Tensor  # bool (h, w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A batch of pictures as tokens on a canvas, which may reach beyond the picture's borders."""
+
+    tokens: Tensor  # (b, rows, columns) int64
+    known: Tensor  # bool (rows, columns); False while tokens are still being imagined
+    size: tuple[int, int]  # of the picture in pixels
+    offset: tuple[int, int] = (0, 0)  # pixels of the canvas above and to the left of the picture
+    domain: str  # whose content the tokens are
+    own: Tensor  # (b, style_dim) in that domain
+    shown_in: str  # the domain in which the picture is shown
+    style: Tensor  # (b, style_dim) of it, or (b, style_dim, rows, columns)
+    given: Given | None = None
+    feather: int | None = None  # put the given pixels back, with a border as soft as this
+
+    @property
+    def is_as_given(self) -> bool:
+        """Whether nothing has been imagined yet."""
+        return self.given is not None and bool(self.given.kept.all())
+
+    @property
+    def shows_its_own(self) -> bool:
+        """Whether the picture is shown in the domain and the style that it was given in."""
+        return self.shown_in == self.domain and self.style is self.own
+
+    def imagined(self, tokens: Tensor, known: Tensor) -> "Draft":
+        """The same canvas with other tokens."""
+        return replace(self, tokens=tokens, known=known)
+
+    def grown(self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int) -> "Draft":
+        """The canvas with room for so many more pixels; new cells, and those partly beyond a moved border, are unknown.
+
+        Args:
+            left: pixels, like the other sides.
+            right: of the picture.
+            top: of the picture.
+            bottom: of the picture.
+            stride: pixels per cell along each side.
+            least: cells that a canvas must have along each side.
+        """
+        rows = _Axis.grown(self.offset[0], self.size[0], self.tokens.shape[1], top, bottom, stride, least)
+        columns = _Axis.grown(self.offset[1], self.size[1], self.tokens.shape[2], left, right, stride, least)
+        kept = self.tokens[:, : rows.kept, : columns.kept]
+        sides = (columns.before, columns.after, rows.before, rows.after)
+        return replace(
+            self,
+            tokens=F.pad(kept, sides),
+            known=F.pad(self.known[: rows.kept, : columns.kept], sides),
+            size=(self.size[0] + top + bottom, self.size[1] + left + right),
+            offset=(rows.offset, columns.offset),
+            style=_carried(self.style, rows, columns) if self.style.ndim == 4 else self.style,
+            given=_padded(self.given, (left, right, top, bottom)),
+        )
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What becomes of the cells along one side of a canvas."""
+
+    kept: int
+    before: int  # new cells
+    after: int
+    offset: int  # pixels
+
+    @classmethod
+    def grown(cls, offset: int, size: int, cells: int, more_before: int, more_after: int, stride: int, least: int):
+        """A picture of `size` pixels that begins `offset` pixels into its cells, with more on either side."""
+        before = max(-(-(more_before - offset) // stride), 0)
+        kept = (offset + size) // stride if more_after else cells
+        needed = -(-(offset + size + more_after) // stride) if more_after else cells
+        after = max(needed, least - before) - kept
+        return cls(kept, before, after, before * stride + offset - more_before)
+
+
+def _carried(style: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    """A field of styles whose borders go on into what is new."""
+    field = style[:, :, : rows.kept, : columns.kept]
+    return F.pad(field, (columns.before, columns.after, rows.before, rows.after), mode="replicate")
+
+
+def _padded(given: Given | None, sides: tuple[int, int, int, int]) -> Given | None:
+    return given and Given(pixels=F.pad(given.pixels, sides), kept=F.pad(given.kept, sides))
+
+
+def known_cells(kept: Tensor, draft: Draft, stride: int) -> Tensor:
+    """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture count as kept."""
+    rows, columns = draft.tokens.shape[1:]
+    (top, left), (height, width) = draft.offset, draft.size
+    sides = (left, columns * stride - left - width, top, rows * stride - top - height)
+    lost = F.pad((~kept).float()[None, None], sides)
+    return F.max_pool2d(lost, stride)[0, 0] == 0
+
+
+def guessed(draft: Draft) -> Tensor:
+    """Tokens to look at while some are unknown: each picture's most common one stands for these."""
+    rows = draft.tokens.flatten(1)
+    common = torch.stack([row[draft.known.flatten()].mode().values if draft.known.any() else row[0] for row in rows])
+    return torch.where(draft.known, draft.tokens, common[:, None, None])

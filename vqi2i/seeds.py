@@ -1,0 +1,31 @@
+"""Which random numbers an image is given: its own seed, another stream for every purpose and step."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+Seeds = int | Sequence[int]
+Purpose = Literal["tokens", "style"]
+_PURPOSES: tuple[Purpose, ...] = ("tokens", "style")
+_STEP = 0x9E3779B9  # odd and far from small numbers: steps of one seed do not meet those of its neighbours
+
+
+def generators(seed: Seeds, count: int, purpose: Purpose, *, step: int = 0) -> list[torch.Generator]:
+    """One generator per image; an int `seed` gives image i the seed `seed + i`, a sequence gives each its own.
+
+    Args:
+        seed: of the request.
+        count: images.
+        purpose: what is drawn; tokens and styles draw from different streams.
+        step: place in a chain of applications; every step draws from streams of its own.
+
+    Raises:
+        ValueError: a sequence of another length than `count`.
+    """
+    seeds = [seed + index for index in range(count)] if isinstance(seed, int) else list(seed)
+    if len(seeds) != count:
+        raise ValueError(f"{count} images need {count} seeds, got {len(seeds)}")
+    # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
+    streams = (len(_PURPOSES) * value + _PURPOSES.index(purpose) ^ step * _STEP & 0xFFFFFFFF for value in seeds)
+    return [torch.Generator().manual_seed(stream) for stream in streams]

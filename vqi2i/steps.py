@@ -1,0 +1,103 @@
+"""The steps that a chain is made of, as they are written down: strict, and each with a name."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from vqi2i.config import Frozen
+from vqi2i.sampling import Sampling
+from vqi2i.style_field import Direction
+
+Keep = Literal["left", "right", "top", "bottom", "top-left"]
+
+
+def _only_known_names(value: Any) -> Any:
+    if isinstance(value, dict) and (unknown := value.keys() - set(Sampling.__dataclass_fields__)):
+        known = ", ".join(Sampling.__dataclass_fields__)
+        raise ValueError(f"it can hold {known}, and no {', '.join(map(str, unknown))}")
+    return value
+
+
+Draw = Annotated[Sampling, BeforeValidator(_only_known_names)]
+
+
+class Translate(Frozen):
+    """Show the picture in a domain, in the style of an example or a sampled one; its own domain restyles it."""
+
+    to: str
+    style: str | None = Field(default=None, description="name of an example of that domain; sampled if left out")
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        if self.style is not None:
+            yield self.style
+
+
+class Extend(Frozen):
+    """Continue the picture past its borders, by pixels."""
+
+    left: int = Field(default=0, ge=0)
+    right: int = Field(default=0, ge=0)
+    top: int = Field(default=0, ge=0)
+    bottom: int = Field(default=0, ge=0)
+    draw: Draw = Sampling()
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        return iter(())
+
+
+class Complete(Frozen):
+    """Imagine what is lost: all but a half or a quarter, or what a mask paints black."""
+
+    keep: Keep | None = None
+    mask: str | None = Field(default=None, description="name of a picture of the same size: white stays")
+    draw: Draw = Sampling()
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        if self.mask is not None:
+            yield self.mask
+
+
+class Generate(Frozen):
+    """Begin from nothing."""
+
+    domain: str
+    width: int | None = Field(default=None, gt=0, description="pixels; the model's size if left out")
+    height: int | None = Field(default=None, gt=0)
+    draw: Draw = Sampling()
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        return iter(())
+
+
+class Transition(Frozen):
+    """Show the picture under styles of a domain that change across it."""
+
+    to: str
+    styles: tuple[str, ...] = Field(min_length=2, description="names of examples of that domain")
+    direction: Direction = "horizontal"
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        return iter(self.styles)
+
+
+class Paste(Frozen):
+    """Put the given pixels back, with a border so many pixels wide; 0 changes none of them."""
+
+    feather: int = Field(default=0, ge=0)
+
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        return iter(())
+
+
+Step = Translate | Extend | Complete | Generate | Transition | Paste
+STEPS: dict[str, type[Step]] = {
+    "translate": Translate, "extend": Extend, "complete": Complete, "generate": Generate, "transition": Transition,
+    "paste": Paste,
+}  # fmt: skip

@@ -1,0 +1,200 @@
+"""What can be done with a draft: every application is a change of it, and `painted` is the only decode at the end."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqi2i import style_field
+from vqi2i.draft import Draft, Given, guessed, known_cells
+from vqi2i.feather import paste
+from vqi2i.imagination import imagine
+from vqi2i.masked import MaskedPrior
+from vqi2i.priors import Prior
+from vqi2i.sampling import Sampling
+from vqi2i.style_field import Direction
+
+if TYPE_CHECKING:
+    from vqi2i.translator import Translator
+
+MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
+
+
+class Studio:
+    """Applies a model to drafts. Generators are one per picture; drafts on the way to a result are yielded."""
+
+    def __init__(self, translator: "Translator"):
+        self._model = translator
+        self._stride = translator.network.stride
+
+    def photograph(self, images: Tensor, domain: str) -> Draft:
+        """A draft of images (b, 3, h, w) of a domain, as they are."""
+        tokens, style = self._model.encode(images, domain)
+        height, width = images.shape[2:]
+        whole = torch.ones(height, width, dtype=torch.bool, device=tokens.device)
+        return Draft(
+            tokens=tokens, known=torch.ones_like(tokens[0], dtype=torch.bool), size=(height, width), domain=domain,
+            own=style, shown_in=domain, style=style, given=Given(pixels=images.to(tokens.device), kept=whole),
+        )  # fmt: skip
+
+    def blank(self, styles: Tensor, domain: str, *, height: int, width: int) -> Draft:
+        """Empty canvases of a domain, one for each style."""
+        rows, columns = (max(-(-side // self._stride), MIN_TOKENS) for side in (height, width))
+        tokens = torch.zeros(len(styles), rows, columns, dtype=torch.long, device=self._model.device)
+        return Draft(
+            tokens=tokens, known=torch.zeros_like(tokens[0], dtype=torch.bool), size=(height, width), domain=domain,
+            own=styles, shown_in=domain, style=styles,
+        )  # fmt: skip
+
+    def imagined(self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator]) -> Iterator[Draft]:
+        """Fill the cells that are not known."""
+        index = self._model.domains.index(draft.domain)
+        domains = torch.full((len(draft.tokens),), index, device=draft.tokens.device)
+        for canvas in imagine(self._prior, draft.tokens, draft.known, domains, sampling, generators):
+            yield draft.imagined(canvas.tokens, canvas.known)
+
+    def extended(
+        self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator],
+        *, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0,
+    ) -> Iterator[Draft]:  # fmt: skip
+        """Continue pictures past their borders, by pixels.
+
+        A prior that sees all sides fills the whole ring around a picture at once. One that reads in raster order knows
+        nothing of what lies to the right or below: for it the pictures are mirrored (their pixels, since mirrored
+        tokens would decode to patches of the wrong orientation), continued, mirrored back and read again.
+
+        Raises:
+            ValueError: nothing to add, or the model has no prior.
+        """
+        if min(left, right, top, bottom) < 0 or left + right + top + bottom == 0:
+            raise ValueError("say how many pixels to add: left, right, top or bottom above 0, none below")
+        sees_all_sides = isinstance(self._prior, MaskedPrior)
+        if not sees_all_sides and left:
+            yield (draft := self._mirrored(draft, sampling, generators, left, axis=3))
+            left = 0
+        if not sees_all_sides and top:
+            yield (draft := self._mirrored(draft, sampling, generators, top, axis=2))
+            top = 0
+        if left + right + top + bottom:
+            grown = draft.grown(
+                left=left, right=right, top=top, bottom=bottom, stride=self._stride, least=MIN_TOKENS
+            )  # fmt: skip
+            yield from self.imagined(grown, sampling, generators)
+
+    def completed(
+        self, draft: Draft, mask: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]
+    ) -> Iterator[Draft]:
+        """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay as they are.
+
+        Raises:
+            ValueError: the mask has another size, or keeps nothing or everything; the model has no prior.
+        """
+        if mask.shape != draft.size:
+            (height, width), (rows, columns) = draft.size, mask.shape
+            raise ValueError(f"the mask is {columns}x{rows} but the image {width}x{height}: same size, please")
+        mask = mask.to(draft.tokens.device)
+        if mask.all() or not mask.any():
+            raise ValueError("the mask must keep a part of the image and take a part away (white = keep)")
+        if draft.given is not None:
+            given = Given(pixels=draft.given.pixels, kept=draft.given.kept & mask)
+            draft = self._read_without_lost(draft, given) if draft.is_as_given else replace(draft, given=given)
+        known = draft.known & known_cells(mask, draft, self._stride)
+        yield from self.imagined(replace(draft, known=known), sampling, generators)
+
+    def translated(self, draft: Draft, target: str, styles: Tensor) -> Draft:
+        """Show pictures in a domain and styles (b or 1, style_dim) of it."""
+        self._model.check_domain(target)
+        return replace(draft, shown_in=target, style=styles.to(draft.own).expand(len(draft.tokens), -1))
+
+    def blended(self, draft: Draft, target: str, styles: Tensor, direction: Direction) -> Draft:
+        """Show pictures in a domain under styles (k, style_dim) of it that change across the canvas.
+
+        Raises:
+            ValueError: fewer than two styles.
+        """
+        self._model.check_domain(target)
+        share = style_field.shares(
+            direction, draft.tokens.shape[1:], stride=self._stride, size=draft.size, offset=draft.offset
+        )
+        field = style_field.blend(styles.to(draft.own), share)
+        return replace(draft, shown_in=target, style=field.expand(len(draft.tokens), *field.shape))
+
+    @staticmethod
+    def pasted(draft: Draft, feather: int) -> Draft:
+        """Put the given pixels back, with a border that is `feather` pixels wide; 0 changes none of them.
+
+        Raises:
+            ValueError: nothing was given, or the picture is to be shown otherwise than it was.
+        """
+        if draft.given is None or not draft.shows_its_own:
+            raise ValueError("only pixels of a picture that keeps its own domain and style can be put back")
+        if feather < 0:
+            raise ValueError(f"a border cannot be {feather} pixels wide: 0 or more")
+        return replace(draft, feather=feather)
+
+    def painted(self, draft: Draft) -> Tensor:
+        """Pictures (b, 3, h, w) in [-1, 1]; what is not known yet is grey."""
+        (top, left), (height, width) = draft.offset, draft.size
+        tokens = draft.tokens if draft.known.all() else guessed(draft)
+        decoded = self._model.decode(tokens, draft.style, draft.shown_in)
+        known = draft.known.repeat_interleave(self._stride, 0).repeat_interleave(self._stride, 1)
+        decoded = torch.where(known, decoded, 0)[..., top : top + height, left : left + width]
+        if draft.feather is None or draft.given is None:
+            return decoded
+        reach = self._stride * 8
+        return paste(decoded, draft.given.pixels, draft.given.kept, feather=draft.feather, reach=reach)
+
+    @property
+    def _prior(self) -> Prior:
+        if self._model.prior is None:
+            raise ValueError("this model has no prior and can only translate: train stage 2 and use its bundle")
+        return self._model.prior
+
+    def _mirrored(
+        self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator], pixels: int, *, axis: int
+    ) -> Draft:
+        """Continue pictures at the side where an axis (2: y, 3: x) begins."""
+        left, top = (pixels, 0) if axis == 3 else (0, pixels)
+        grown = draft.grown(left=left, top=top, right=0, bottom=0, stride=self._stride, least=MIN_TOKENS)
+        new = grown.tokens.shape[axis - 1] - draft.tokens.shape[axis - 1]
+        if not new:  # there was room on the canvas
+            return grown
+        canvas = self._canvas(draft)
+        tokens = self._model.encode(canvas.flip(axis), draft.domain).tokens
+        after = (0, new) if axis == 3 else (0, 0, 0, new)
+        mirror = draft.imagined(F.pad(tokens, after), F.pad(torch.ones_like(draft.known), after))
+        mirror = last(self.imagined(mirror, sampling, generators))
+        wide = self._model.decode(mirror.tokens, draft.own, draft.domain).flip(axis)
+        strip = wide.narrow(axis, 0, new * self._stride)
+        read = self._model.encode(torch.cat([strip, canvas], dim=axis), draft.domain).tokens
+        return grown.imagined(torch.where(grown.known, grown.tokens, read), torch.ones_like(grown.known))
+
+    def _canvas(self, draft: Draft) -> Tensor:
+        """The whole canvas in its own domain and style, given pixels put back."""
+        decoded = self._model.decode(draft.tokens, draft.own, draft.domain)
+        if draft.given is None:
+            return decoded
+        (top, left), (height, width) = draft.offset, draft.size
+        picture = decoded[..., top : top + height, left : left + width]
+        picture.copy_(paste(picture, draft.given.pixels, draft.given.kept, reach=self._stride * 8))
+        return decoded
+
+    def _read_without_lost(self, draft: Draft, given: Given) -> Draft:
+        """Read given pixels again, so that lost ones disturb neither tokens nor styles of the kept."""
+        mean = (given.pixels * given.kept).sum(dim=(2, 3), keepdim=True) / given.kept.sum()
+        images = torch.where(given.kept, given.pixels, mean)
+        rows, columns = given.kept.any(1).nonzero().flatten(), given.kept.any(0).nonzero().flatten()
+        box = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        own = self._model.encode(box, draft.domain).style
+        style = own if draft.shows_its_own else draft.style
+        tokens = self._model.encode(images, draft.domain).tokens
+        return replace(draft, tokens=tokens, own=own, style=style, given=given)
+
+
+def last(drafts: Iterator[Draft]) -> Draft:
+    """The end of what was yielded on the way."""
+    *_, draft = drafts
+    return draft

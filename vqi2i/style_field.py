@@ -1,0 +1,51 @@
+"""Styles that change over a canvas: where each of several is met, and what lies between them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Direction = Literal["horizontal", "vertical", "radial"]
+
+
+def shares(
+    direction: Direction, grid: Sequence[int], *, stride: int, size: Sequence[int], offset: Sequence[int]
+) -> Tensor:
+    """How far along the way from the first style to the last each cell (rows, columns) of a canvas lies, in [0, 1].
+
+    Args:
+        direction: from left to right, from top to bottom, or from the middle to the corners.
+        grid: rows and columns of cells.
+        stride: pixels per cell along each side.
+        size: height and width of the picture in pixels.
+        offset: pixels of the canvas above and to the left of the picture.
+    """
+    y, x = (
+        (torch.arange(count) * stride - start) / max(length - stride, 1)
+        for count, start, length in zip(grid, offset, size, strict=True)
+    )
+    if direction == "radial":
+        away = torch.stack(torch.meshgrid((y - 0.5) * size[0], (x - 0.5) * size[1], indexing="ij")).norm(dim=0)
+        share = away / (torch.tensor(size).float().norm() / 2)
+    else:
+        share = (x[None] if direction == "horizontal" else y[:, None]).expand(*grid)
+    return share.clamp(0, 1)
+
+
+def blend(styles: Tensor, share: Tensor) -> Tensor:
+    """Styles (style_dim, rows, columns) of a canvas from styles (k, style_dim) that are met at equal distances.
+
+    Args:
+        styles: k >= 2 of them.
+        share: (rows, columns) in [0, 1]; see `shares`.
+
+    Raises:
+        ValueError: fewer than two styles.
+    """
+    if len(styles) < 2:
+        raise ValueError(f"a transition needs at least two styles, got {len(styles)}")
+    place = share.to(styles.device) * (len(styles) - 1)
+    before = place.floor().long().clamp(max=len(styles) - 2)
+    rest = (place - before)[..., None]
+    return torch.lerp(styles[before], styles[before + 1], rest.to(styles)).permute(2, 0, 1)
