@@ -18,10 +18,11 @@ def publish(
     Example: vqi2i publish runs/stage2-laptop64/bundle --name seasons --alias champion
     """
     from serving.registry import resolve
-    from training import tracking
+    from training.tracking import publish as register
+    from training.tracking_store import tracking_uri
     from vqi2i.bundle import read_config
 
     path = resolve(bundle)
     read_config(path)
-    uri = tracking.publish(path, name=name, alias=alias)
-    conclude({"uri": uri, "tracking_uri": tracking.tracking_uri()}, as_json=as_json, sentence=uri)
+    uri = register(path, name=name, alias=alias)
+    conclude({"uri": uri, "tracking_uri": tracking_uri()}, as_json=as_json, sentence=uri)

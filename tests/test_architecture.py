@@ -31,7 +31,7 @@ RAY = (
     "serving/",
     "commands/serve.py",
 )
-MLFLOW = ("training/tracking.py", "serving/registry.py")
+MLFLOW = ("training/tracking_store.py", "serving/registry.py")
 
 
 def modules() -> list[Path]:

@@ -49,20 +49,21 @@ class RunJournal:
             self._bar.update(self._task, completed=position, total=total, line=line)
             if not self._console.is_terminal:
                 self._console.print(f"{self.run_dir.name} {position}/{total} {line}", highlight=False, soft_wrap=True)
+            if self.tracker is not None:
+                self.tracker.log(position, metrics)
             if position <= self._last:
                 return
             self._last = position
             with self._file.open("a") as file:
                 file.write(json.dumps({"position": position, "seconds": round(seconds, 2), **metrics}) + "\n")
-            if self.tracker is not None:
-                self.tracker.log(position, metrics)
 
     def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
         """Write sample pictures into the run's folder and MLflow."""
-        for name, pixels in pictures.items():
-            imaging.write(self.run_dir / "samples" / f"{name}_{position:010d}.png", pixels)
+        files = {self.run_dir / "samples" / f"{name}_{position:010d}.png": pixels for name, pixels in pictures.items()}
+        for file, pixels in files.items():
+            imaging.write(file, pixels)
         if self.tracker is not None:
-            self.tracker.show(position, pictures)
+            self.tracker.keep(files, "samples")
 
 
 def progress_line(position: int, total: int, metrics: Mapping[str, float], seconds: float) -> str:

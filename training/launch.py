@@ -42,7 +42,6 @@ class RunRecord(Frozen):
     """`run.json`: a run's identity and how far it is, so that the same command goes on with it."""
 
     identity: dict[str, Any]
-    mlflow_run: str
     outcome: Outcome | None = None
 
 
@@ -64,14 +63,16 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     run_dir.mkdir(parents=True, exist_ok=True)
     record = _claim(job, run_dir)
     bundle = run_dir / BUNDLE
+    tracker = Tracker(run_dir, {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data})
     if record is not None and record.outcome is not None:
+        _say(tracker.close(), console)
         return Result(bundle, *record.outcome)
-    tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
-    tracker = Tracker(run_dir.name, tags, record.mlflow_run if record else None)
-    if record is None:
-        record = RunRecord(identity=job.identity(), mlflow_run=tracker.run_id)
-        _write_record(run_dir, record)
+    if tracker.is_new:
         tracker.config(job.config)
+    if record is None:
+        record = RunRecord(identity=job.identity())
+        _write_record(run_dir, record)
+    tracker.begin()
     checkpoints = checkpoints_of(job, run_dir)
     try:
         prepare(job, workers=0 if local else workers, console=console)
@@ -84,13 +85,20 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
                 outcome = _fit_on_ray(job, run_dir, journal, workers, interrupt)
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
+        _say(tracker.close(), console)
         raise
     fetch_bundle(checkpoints, "last", bundle)
     if not fetch_bundle(checkpoints, "best", run_dir / BEST):
         shutil.rmtree(run_dir / BEST, ignore_errors=True)
     tracker.end("FINISHED", bundle)
     _write_record(run_dir, record.model_copy(update={"outcome": outcome}))
+    _say(tracker.close(), console)
     return Result(bundle, *outcome)
+
+
+def _say(sentence: str, console: Console | None) -> None:
+    if sentence:
+        (console or Console(stderr=True)).print(sentence, highlight=False, soft_wrap=True)
 
 
 def checkpoints_of(job: Job, run_dir: Path) -> Checkpoints:

@@ -1,120 +1,124 @@
-"""The only writer of MLflow: one run per training, also after a resume."""
+"""What MLflow is told: one run per training, also after a resume, and whether or not it answers meanwhile."""
 
-import logging
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+import time
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import imaging
-from imaging.codec import Pixels
 from training.config import RunConfig
+from training.outbox import Call, Outbox, read_delivered
+from training.tracking_store import RUN, MlflowCourier, connect, experiment, register, tracking_uri
+from vqi2i.bundle import CARD
 
-EXPERIMENT = "vqi2i"
-_log = logging.getLogger(__name__)
-
-
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a database in the working directory; absolute, since workers run elsewhere."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
-
-
-def _client() -> Any:
-    from mlflow import MlflowClient
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri())
-
-
-def _experiment(client: Any) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return found.experiment_id
-    # Without a location an embedded store puts artifacts into whatever directory a process runs in.
-    store = tracking_uri()
-    beside = Path(store.removeprefix("sqlite:///")).parent / "mlruns" if store.startswith("sqlite:///") else None
-    return client.create_experiment(EXPERIMENT, beside.absolute().as_uri() if beside else None)
+_OUTBOX = "tracking"  # folder in a run's folder
+_PATIENCE = 120.0  # seconds given to the last uploads
 
 
 class Tracker:
-    """One MLflow run. Trouble with the store is reported once and never stops a training."""
+    """The MLflow run of the training in `run_dir`; nothing here waits for MLflow but `end`.
 
-    def __init__(self, run_name: str, tags: Mapping[str, str], run_id: str | None = None):
-        self._client = _client()
-        self._failed = False
-        if run_id is None:
-            run = self._client.create_run(_experiment(self._client), run_name=run_name, tags=dict(tags))
-            run_id = run.info.run_id
-        assert run_id is not None
-        self.run_id = run_id
-        self._try(lambda: self._client.update_run(self.run_id, status="RUNNING"))
+    Args:
+        run_dir: the training's folder; files that are sent must lie in it and stay there.
+        tags: of a run that is new.
+        name: of a run that is new; the folder's if None.
+        parent: mark of the run that this one belongs to.
+    """
+
+    def __init__(
+        self, run_dir: Path, tags: Mapping[str, str], *, name: str | None = None, parent: str | None = None
+    ):  # fmt: skip
+        self._run_dir = run_dir
+        self._outbox = Outbox(run_dir / _OUTBOX, MlflowCourier(run_dir, tracking_uri()), what="MLflow")
+        self.is_new = not self._outbox.calls
+        if self.is_new:
+            self._outbox.put(
+                "create", name=name or run_dir.name, tags=dict(tags), mark=uuid.uuid4().hex, parent=parent, time=_now()
+            )
+        self.mark: str = self._outbox.calls[0].content["mark"]  # names the run, whether MLflow knows it yet or not
+        logged = [call.content["position"] for call in self._outbox.calls if call.kind == "metrics"]
+        self._last = max(logged, default=-1)
+
+    def begin(self) -> None:
+        """Say that the training goes on after an end."""
+        if any(call.kind == "status" for call in self._outbox.calls):
+            self._outbox.put("status", status="RUNNING", time=_now())
 
     def config(self, config: RunConfig) -> None:
         """Record every setting as a parameter, by its dotted name, and the whole as a file."""
         self.settings(dict(flat(config.model_dump(mode="json"))))
-        self._try(lambda: self._client.log_text(self.run_id, config.dump(), "config.json"))
+        self._outbox.put("text", name="config.json", text=config.dump())
 
     def settings(self, settings: Mapping[str, Any]) -> None:
         """Record settings as parameters, by their dotted names."""
-        from mlflow.entities import Param
-
-        params = [Param(name, str(value)[:500]) for name, value in settings.items()]
-        self._try(lambda: self._client.log_batch(self.run_id, params=params))
+        self._outbox.put("params", params={name: str(value) for name, value in settings.items()})
 
     def tag(self, name: str, value: str) -> None:
         """Label the run."""
-        self._try(lambda: self._client.set_tag(self.run_id, name, value))
+        self._outbox.put("tags", tags={name: value})
 
     def log(self, position: int, metrics: Mapping[str, float]) -> None:
-        """Record metrics at a position (images of each domain seen)."""
-        import time
+        """Record metrics at a position (images of each domain seen), each position once."""
+        if position <= self._last:
+            return
+        self._last = position
+        self._outbox.put("metrics", position=position, metrics=dict(metrics), time=_now())
 
-        from mlflow.entities import Metric
+    def keep(self, files: Iterable[Path], folder: str) -> None:
+        """Record files of the training's folder in a folder of the run."""
+        for file in files:
+            self._outbox.put("file", path=str(file.relative_to(self._run_dir)), folder=folder)
 
-        now = int(time.time() * 1000)
-        batch = [Metric(name, value, now, position) for name, value in metrics.items()]
-        self._try(lambda: self._client.log_batch(self.run_id, metrics=batch))
-
-    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
-        """Record sample pictures at a position."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, pixels in pictures.items():
-                file = Path(folder) / f"{name}_{position:010d}.png"
-                imaging.write(file, pixels)
-                self._try(lambda file=file: self._client.log_artifact(self.run_id, str(file), "samples"))
+    def register(self, name: str, bundle: Path) -> None:
+        """Record a bundle of the training's folder, and make it the next version of model `name`; each only once."""
+        path = str(bundle.relative_to(self._run_dir))
+        self._put_once("folder", path=path)
+        self._put_once("register", name=name, path=path, card=(bundle / CARD).read_text())
 
     def end(self, status: str, bundle: Path | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the bundle if there is one."""
         if bundle is not None:
-            self._try(lambda: self._client.log_artifacts(self.run_id, str(bundle), "bundle"))
-        self._try(lambda: self._client.set_terminated(self.run_id, status))
+            self._put_once("folder", path=str(bundle.relative_to(self._run_dir)))
+        self._outbox.put("status", status=status, time=_now())
 
-    def _try(self, action: Callable[[], Any]) -> None:
-        try:
-            action()
-        except Exception as error:
-            if not self._failed:
-                _log.warning("MLflow at %s does not answer (%s): training goes on without it", tracking_uri(), error)
-            self._failed = True
+    def close(self, patience: float = _PATIENCE) -> str:
+        """Give MLflow some seconds to take the rest; a sentence about what it has not taken, or nothing."""
+        if not (pending := self._outbox.close(patience)):
+            return ""
+        return (
+            f"MLflow at {tracking_uri()} has yet to take {pending} reports of {self._run_dir.name}: "
+            "the same command uploads them once it answers"
+        )
+
+    def _put_once(self, kind: str, **content: str) -> None:
+        if Call(kind, content) not in self._outbox.calls:
+            self._outbox.put(kind, **content)
+
+
+def tracked_run(run_dir: Path) -> str | None:
+    """The id of the MLflow run of a training, once MLflow has given it one."""
+    return read_delivered(run_dir / _OUTBOX, tracking_uri()).notes.get(RUN)
+
+
+def is_tracked(run_dir: Path) -> bool:
+    """Whether a training in `run_dir` was tracked."""
+    return (run_dir / _OUTBOX).exists()
 
 
 def publish(bundle: Path, *, name: str, alias: str) -> str:
     """Register a bundle as the next version of model `name`, point `alias` at it, return its `models:/` URI."""
-    from mlflow.exceptions import MlflowException
-
-    client = _client()
-    run = client.create_run(_experiment(client), run_name=f"publish-{name}", tags={"kind": "publish"})
+    uri = tracking_uri()
+    client = connect(uri)
+    run = client.create_run(experiment(client, uri), run_name=f"publish-{name}", tags={"kind": "publish"})
     client.log_artifacts(run.info.run_id, str(bundle), "bundle")
-    try:
-        client.get_registered_model(name)
-    except MlflowException:
-        client.create_registered_model(name)
-    source = f"{run.info.artifact_uri}/bundle"
-    version = client.create_model_version(name, source, run.info.run_id)
-    client.set_registered_model_alias(name, alias, version.version)
+    version = register(client, name, run.info.run_id, "bundle", (bundle / CARD).read_text())
+    client.set_registered_model_alias(name, alias, version)
     client.set_terminated(run.info.run_id)
     return f"models:/{name}@{alias}"
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

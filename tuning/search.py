@@ -23,7 +23,7 @@ from training.tracking import Tracker
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
 from tuning.trial import as_settings, run_trial, trial_folder, trial_job
-from tuning.watch import TrialWatch, close_forgotten
+from tuning.watch import TrialWatch, close_forgotten, upload
 from vqi2i.config import Frozen
 
 RESULTS = "trials.json"
@@ -49,7 +49,6 @@ class SearchRecord(Frozen):
     """`search.json`: a search's identity and whether it is over, so that the same command goes on with it."""
 
     identity: dict[str, Any]
-    mlflow_run: str
     finished: bool = False
 
 
@@ -68,28 +67,33 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     run_dir = run_dir.absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
     record = _claim(study, run_dir)
-    if record is not None and record.finished:
-        return Found(run_dir / BUNDLE, TypeAdapter(list[TrialRow]).validate_json((run_dir / RESULTS).read_bytes()))
     tags = {"kind": "search", "stage": study.job.config.stage, "space": study.space, "metric": study.metric}
-    tracker = Tracker(run_dir.name, tags, record.mlflow_run if record else None)
-    if record is None:
-        record = SearchRecord(identity=study.identity(), mlflow_run=tracker.run_id)
-        _write(run_dir / _RECORD, record.model_dump_json(indent=2))
+    tracker = Tracker(run_dir, tags)
+    if record is not None and record.finished:
+        upload(tracker, run_dir, console)
+        return Found(run_dir / BUNDLE, TypeAdapter(list[TrialRow]).validate_json((run_dir / RESULTS).read_bytes()))
+    if tracker.is_new:
         tracker.config(study.job.config)
+    if record is None:
+        record = SearchRecord(identity=study.identity())
+        _write(run_dir / _RECORD, record.model_dump_json(indent=2))
+    tracker.begin()
     try:
         prepare(study.job, console=console)
-        watch = TrialWatch(run_dir, study.metric, tracker.run_id, console)
+        watch = TrialWatch(run_dir, study.metric, tracker.mark, console)
         rows = ranked(_fit(study, run_dir, cpus_per_trial, watch), study.mode)
         close_forgotten(run_dir, {row.trial for row in rows})
         bundle = _conclude(study, run_dir, rows)
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        upload(tracker, run_dir, console)
         raise
     assert rows[0].metric is not None  # otherwise it had failed
     tracker.log(rows[0].position, {study.metric: rows[0].metric})
     tracker.tag("best_trial", rows[0].trial)
     tracker.end("FINISHED", bundle)
     _write(run_dir / _RECORD, record.model_copy(update={"finished": True}).model_dump_json(indent=2))
+    upload(tracker, run_dir, console)
     return Found(bundle, rows)
 
 

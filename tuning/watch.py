@@ -11,11 +11,11 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from training.journal import RunJournal
-from training.tracking import Tracker
+from training.tracking import Tracker, is_tracked
 from tuning.trial import as_settings, trial_folder
 
 _log = logging.getLogger(__name__)
-_TRACKED = "mlflow_run"  # file in a trial's folder, so that a resumed search continues the trial's MLflow run
+_PATIENCE = 5.0  # seconds that a trial's end waits for MLflow; what it has not taken then waits for the search's end
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
@@ -86,22 +86,17 @@ class TrialWatch(Callback):
     def _open(self, trial_id: str, settings: Mapping[str, Any]) -> RunJournal:
         folder = trial_folder(self.run_dir, trial_id)
         folder.mkdir(parents=True, exist_ok=True)
-        tracked = folder / _TRACKED
-        tracker = None
-        try:
-            tags = {"mlflow.parentRunId": self.parent_run, "trial": trial_id}
-            name = f"{self.run_dir.name}-{trial_id}"
-            tracker = Tracker(name, tags, tracked.read_text() if tracked.exists() else None)
-            tracked.write_text(tracker.run_id)
+        tracker = Tracker(folder, {"trial": trial_id}, name=f"{self.run_dir.name}-{trial_id}", parent=self.parent_run)
+        if tracker.is_new:
             tracker.settings(settings)
-        except Exception:
-            _log.warning("trial %s is not tracked by MLflow", trial_id, exc_info=True)
+        tracker.begin()
         return RunJournal(folder, tracker, Console(quiet=True))
 
     def _close(self, trial_id: str, status: str) -> None:
         tracker = self._journals.pop(trial_id).tracker
-        if tracker is not None:
-            tracker.end(status)
+        assert tracker is not None
+        tracker.end(status)
+        tracker.close(_PATIENCE)
 
     def _say(self, trial_id: str, text: str) -> None:
         self.console = self.console or Console(stderr=True)
@@ -110,6 +105,20 @@ class TrialWatch(Callback):
 
 def close_forgotten(run_dir: Path, known: set[str]) -> None:
     """Close MLflow runs of trials that began too shortly before the search was killed for Tune to remember them."""
-    for tracked in run_dir.glob(f"trials/*/{_TRACKED}"):
-        if tracked.parent.name not in known:
-            Tracker(tracked.parent.name, {}, tracked.read_text()).end("KILLED")
+    for folder in tracked_trials(run_dir):
+        if folder.name not in known:
+            tracker = Tracker(folder, {})
+            tracker.end("KILLED")
+            tracker.close(_PATIENCE)
+
+
+def upload(tracker: Tracker, run_dir: Path, console: Console | None) -> None:
+    """Give MLflow what it has not taken of a search and its trials; say what is left."""
+    for sentence in (tracker.close(), *(Tracker(folder, {}).close(_PATIENCE) for folder in tracked_trials(run_dir))):
+        if sentence:
+            (console or Console(stderr=True)).print(sentence, highlight=False, soft_wrap=True)
+
+
+def tracked_trials(run_dir: Path) -> list[Path]:
+    """Folders of the trials of a search that have an MLflow run."""
+    return [folder for folder in sorted(run_dir.glob("trials/*")) if is_tracked(folder)]

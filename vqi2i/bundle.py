@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
 
 CONFIG = "config.json"
+CARD = "MODEL_CARD.md"
 
 
 class BundleError(ValueError):
@@ -39,7 +40,7 @@ def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module
         tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
         save_file(tensors, staging / f"{name}.safetensors")
     (staging / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
-    (staging / "MODEL_CARD.md").write_text(card)
+    (staging / CARD).write_text(card)
     if path.exists():
         retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
         path.rename(retired / path.name)

@@ -11,6 +11,7 @@ from training.config import override
 from training.job import Job
 from training.journal import read_metrics
 from training.launch import RunRecord, train
+from training.tracking import tracked_run
 from vqi2i.bundle import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,8 @@ def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
     assert fingerprint(resumed.bundle) == fingerprint(undisturbed.bundle)
     assert [row["position"] for row in read_metrics(run_dir)] == list(range(8, 97, 8))
     client = MlflowClient(mlflow_store)
-    steps = [point.step for point in client.get_metric_history(record.mlflow_run, "held_out_psnr")]
+    mlflow_run = tracked_run(run_dir)
+    assert mlflow_run is not None
+    steps = [point.step for point in client.get_metric_history(mlflow_run, "held_out_psnr")]
     assert steps == list(range(8, 97, 8))
-    assert client.get_run(record.mlflow_run).info.status == "FINISHED"
+    assert client.get_run(mlflow_run).info.status == "FINISHED"

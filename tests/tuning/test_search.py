@@ -50,17 +50,19 @@ def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
     """One run for the search and one for each trial, every figure of a position once, everything closed."""
     from mlflow import MlflowClient
 
-    from training.tracking import tracking_uri
+    from training.tracking import tracked_run
+    from training.tracking_store import tracking_uri
 
     client = MlflowClient(tracking_uri())
-    record = json.loads((run_dir / "search.json").read_text())
-    runs = client.search_runs([client.get_run(record["mlflow_run"]).info.experiment_id])
+    mlflow_run = tracked_run(run_dir)
+    assert mlflow_run is not None
+    runs = client.search_runs([client.get_run(mlflow_run).info.experiment_id])
     children = {run.data.tags["trial"]: run for run in runs if "trial" in run.data.tags}
     assert len(runs) == 4
     assert {run.info.status for run in runs} == {"FINISHED"}
     for row in rows:
         child = children[row.trial]
-        assert child.data.tags["mlflow.parentRunId"] == record["mlflow_run"]
+        assert child.data.tags["mlflow.parentRunId"] == mlflow_run
         assert child.data.tags["stopped_early"] == str(row.status == "stopped early").lower()
         assert child.data.params == {name: str(value) for name, value in row.settings.items()}
         history = client.get_metric_history(child.info.run_id, "held_out_psnr")

@@ -10,7 +10,8 @@ from mlflow.entities import Run
 from rich.console import Console
 
 from training.journal import read_metrics
-from training.tracking import tracking_uri
+from training.tracking import Tracker, tracked_run
+from training.tracking_store import tracking_uri
 from tuning.watch import TrialWatch, close_forgotten
 
 
@@ -23,8 +24,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> TrialWatch:
-    return TrialWatch(tmp_path / "run", "pixel", "parent", Console(quiet=True))
+def search(tmp_path: Path) -> Tracker:
+    return Tracker(tmp_path / "run", {"kind": "search"})
+
+
+@pytest.fixture
+def watch(tmp_path: Path, search: Tracker) -> TrialWatch:
+    return TrialWatch(tmp_path / "run", "pixel", search.mark, Console(quiet=True))
 
 
 def _trial(**last_result: Any) -> Any:
@@ -37,14 +43,25 @@ def _report(watch: TrialWatch, *positions: int) -> None:
         watch.on_trial_result(iteration=0, trials=[], trial=_trial(), result={"row": row})
 
 
+def _end_process(watch: TrialWatch) -> None:
+    """Nobody delivers for it any more."""
+    for journal in watch._journals.values():
+        assert journal.tracker is not None
+        journal.tracker.close()
+
+
 def _run(watch: TrialWatch) -> Run:
-    return MlflowClient(tracking_uri()).get_run((watch.run_dir / "trials/one/mlflow_run").read_text())
+    _end_process(watch)
+    run_id = tracked_run(watch.run_dir / "trials/one")
+    assert run_id is not None
+    return MlflowClient(tracking_uri()).get_run(run_id)
 
 
 def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: TrialWatch) -> None:
     watch.on_trial_start(0, [], _trial())
     _report(watch, 4, 8)
     resumed = pickle.loads(pickle.dumps(watch))  # what Tune does
+    _end_process(watch)
     resumed.on_trial_start(0, [], _trial())
     _report(resumed, 4, 8, 12)
     resumed.on_trial_complete(0, [], _trial(complete=True))
@@ -57,7 +74,10 @@ def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: Tri
     ]
     assert [row["position"] for row in read_metrics(watch.run_dir / "trials/one")] == [4, 8, 12]
     assert (run.info.status, run.data.params) == ("FINISHED", {"optim.learning_rate": "0.5"})
-    assert (run.data.tags["mlflow.parentRunId"], run.data.tags["stopped_early"]) == ("parent", "false")
+    assert (run.data.tags["mlflow.parentRunId"], run.data.tags["stopped_early"]) == (
+        tracked_run(watch.run_dir),
+        "false",
+    )
 
 
 def test_the_run_of_a_trial_says_how_it_ended(watch: TrialWatch) -> None:

@@ -1,0 +1,213 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from training.config import override
+from training.job import Job
+from training.journal import read_metrics
+from training.launch import train
+from training.outbox import Call
+from training.tracking import Tracker, tracked_run
+from training.tracking_store import RUN, MlflowCourier, tracking_uri
+
+QUIET = Console(quiet=True)
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "first"
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a server that is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A real server with its database and artifacts in `folder`."""
+    folder.mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+         "--artifacts-destination", str(folder / "artifacts")],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # with its workers
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("the server did not start")
+
+
+def _history(run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in MlflowClient(tracking_uri()).get_metric_history(run_id, name)]
+
+
+def test_a_run_holds_what_it_was_told(run_dir: Path, mlflow_store: str) -> None:
+    tracker = Tracker(run_dir, {"stage": "stage1"})
+    tracker.settings({"optim.learning_rate": 0.5})
+    tracker.log(4, {"pixel": 1.5})
+    (run_dir / "samples").mkdir()
+    (run_dir / "samples/a.png").write_bytes(b"picture")
+    tracker.keep([run_dir / "samples/a.png"], "samples")
+    tracker.end("FINISHED")
+    assert tracker.close() == ""
+    run_id = tracked_run(run_dir)
+    assert run_id is not None
+    run = MlflowClient(mlflow_store).get_run(run_id)
+    assert (run.info.run_name, run.info.status, run.data.tags["stage"]) == ("first", "FINISHED", "stage1")
+    assert run.data.params == {"optim.learning_rate": "0.5"}
+    assert _history(run_id, "pixel") == [(4, 1.5)]
+    assert [file.path for file in MlflowClient(mlflow_store).list_artifacts(run_id, "samples")] == ["samples/a.png"]
+
+
+def test_a_training_that_goes_on_goes_on_in_its_run(run_dir: Path, mlflow_store: str) -> None:
+    first = Tracker(run_dir, {})
+    assert first.is_new
+    first.log(4, {"pixel": 1})
+    first.end("FAILED")
+    assert first.close() == ""
+    run_id = tracked_run(run_dir)
+    second = Tracker(run_dir, {})
+    assert (second.is_new, second.mark) == (False, first.mark)
+    second.begin()
+    second.log(4, {"pixel": 2})  # what it had reported before
+    second.log(8, {"pixel": 3})
+    second.end("FINISHED")
+    assert second.close() == ""
+    assert tracked_run(run_dir) == run_id is not None
+    assert _history(run_id, "pixel") == [(4, 1), (8, 3)]
+    assert MlflowClient(mlflow_store).get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_call_that_comes_twice_leaves_what_it_would_leave_once(run_dir: Path, mlflow_store: str) -> None:
+    """As after a kill between MLflow's answer and the note of it."""
+    run_dir.mkdir(parents=True)
+    (run_dir / "bundle").mkdir()
+    (run_dir / "bundle/config.json").write_text("{}")
+    courier, notes = MlflowCourier(run_dir, mlflow_store), {}
+    calls = [
+        Call("create", {"name": "first", "tags": {}, "mark": "abc", "parent": None, "time": 1}),
+        Call("metrics", {"position": 4, "metrics": {"pixel": 1.5}, "time": 2}),
+        Call("folder", {"path": "bundle"}),
+        Call("register", {"name": "seasons", "path": "bundle", "card": "# A model"}),
+    ]
+    runs = set()
+    for call in calls:
+        for _ in range(2):
+            courier.carry(call, notes)
+            runs.add(notes[RUN])
+    assert len(runs) == 1
+    assert _history(notes[RUN], "pixel") == [(4, 1.5)]
+    (version,) = MlflowClient(mlflow_store).search_model_versions("name = 'seasons'")
+    assert (version.run_id, version.description) == (notes[RUN], "# A model")
+
+
+def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uploads_it(
+    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    short = override(stage1_job.config, ["schedule.images=16"])
+    job = stage1_job.model_copy(update={"config": short})
+    result = train(job, run_dir, local=True, console=Console(stderr=True))
+    assert result.complete
+    assert tracked_run(run_dir) is None
+    assert caplog.text.count("does not answer") == 1
+    assert f"MLflow at {nobody} has yet to take" in capfd.readouterr().err
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'back.db'}")
+    assert train(job, run_dir, local=True, console=QUIET) == result
+    run_id = tracked_run(run_dir)
+    assert run_id is not None
+    assert [step for step, _ in _history(run_id, "held_out_psnr")] == [8, 16]
+    assert MlflowClient(tracking_uri()).get_run(run_id).info.status == "FINISHED"
+    artifacts = {file.path for file in MlflowClient(tracking_uri()).list_artifacts(run_id)}
+    assert artifacts == {"bundle", "config.json", "samples"}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_again_in_mid_run_has_everything_once(
+    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("training.outbox._LONGEST_PAUSE", 1.0)
+    port, folder = int(nobody.rpartition(":")[2]), tmp_path / "server"
+    config = override(stage1_job.config, ["schedule.images=100000", "schedule.minutes=3"])
+    job = stage1_job.model_copy(update={"config": config})
+    script = "import sys; from pathlib import Path; from training.job import Job; from training.launch import train; "
+    script += "train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), local=True)"
+    with mlflow_server(folder, port):
+        training = subprocess.Popen(
+            [sys.executable, "-c", script, job.model_dump_json(), str(run_dir)],
+            cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        _until(lambda: len(read_metrics(run_dir)) >= 3 and tracked_run(run_dir) is not None)
+    seen = len(read_metrics(run_dir))
+    _until(lambda: len(read_metrics(run_dir)) >= seen + 3)  # it goes on
+    assert training.poll() is None
+    with mlflow_server(folder, port):
+        seen = len(read_metrics(run_dir))
+        _until(lambda: len(read_metrics(run_dir)) >= seen + 3)
+        training.kill()
+        _, said = training.communicate()
+        assert said.count("does not answer") == 1
+        tracker = Tracker(run_dir, {})  # as the same command would
+        tracker.end("KILLED")
+        assert tracker.close() == ""
+        run_id = tracked_run(run_dir)
+        assert run_id is not None
+        steps = [step for step, _ in _history(run_id, "pixel")]
+    assert steps == [row["position"] for row in read_metrics(run_dir)][: len(steps)]
+    assert len(steps) >= seen + 3
+
+
+def _until(condition: object) -> None:
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:  # type: ignore[operator]
+        time.sleep(0.05)
+    assert condition()  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_two_first_trainings_on_a_new_database_do_not_hinder_each_other(tmp_path: Path, mlflow_store: str) -> None:
+    script = "import sys; from pathlib import Path; from training.tracking import Tracker; "
+    script += "t = Tracker(Path(sys.argv[1]), {}); t.log(1, {'pixel': 1}); sys.exit(t.close() or 0)"
+    both = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(tmp_path / name)], cwd=ROOT)
+        for name in ("one", "two")
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    runs = {tracked_run(tmp_path / name) for name in ("one", "two")}
+    assert len(runs - {None}) == 2
+    client = MlflowClient(mlflow_store)
+    assert len({client.get_run(run).info.experiment_id for run in runs if run is not None}) == 1

@@ -1,0 +1,198 @@
+"""Calls to a store that may be away: written down first, then carried there in order, if need be by a later process."""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from pipelines.files import atomic
+from vqi2i.config import Frozen
+
+_CALLS, _STATE, _LOCK = "calls.jsonl", "delivered.json", ".lock"
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts
+_log = logging.getLogger(__name__)
+
+
+class Call(NamedTuple):
+    """Something that the store is to do."""
+
+    kind: str
+    content: Mapping[str, Any]  # JSON
+
+
+class Refused(Exception):  # noqa: N818
+    """The store answers that it will never do this."""
+
+
+class NotYet(Exception):  # noqa: N818
+    """The store answers, but waits for somebody else."""
+
+
+class Courier(Protocol):
+    """Carries calls to one store."""
+
+    address: str
+
+    def carry(self, call: Call, notes: dict[str, str]) -> None:
+        """Have the store do something.
+
+        Args:
+            call: what; it may have been carried before by a process that was killed before it could note so.
+            notes: what is to be remembered about the store; kept with the count of calls.
+
+        Raises:
+            Refused: the store will never do it.
+            NotYet: the same call comes again, and nobody is told.
+            Exception: the store is away; the same call comes again.
+        """
+        ...
+
+
+class Delivered(Frozen):
+    """How far the store at `address` is."""
+
+    address: str
+    count: int = 0
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class Outbox:
+    """What is put in is delivered in order; another address gets everything from the beginning.
+
+    Args:
+        folder: `calls.jsonl` and `delivered.json`; made if absent.
+        courier: carries the calls.
+        what: the store, for messages.
+    """
+
+    def __init__(self, folder: Path, courier: Courier, *, what: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._courier = courier
+        self._what = what
+        self._calls = _whole_calls(folder / _CALLS)
+        self._delivered = read_delivered(folder, courier.address)
+        self._changed = threading.Condition()
+        self._closing = self._warned = self._in_hurry = False
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+        if self.pending:
+            self._start()
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """All that was ever put in, by earlier processes too."""
+        return self._calls
+
+    @property
+    def pending(self) -> int:
+        """Calls that are still to be delivered."""
+        return len(self._calls) - self._delivered.count
+
+    def put(self, kind: str, **content: Any) -> None:
+        """Write a call down; a thread delivers it."""
+        with self._changed:
+            assert not self._closing, "closed"
+            with (self._folder / _CALLS).open("a") as file:
+                file.write(json.dumps([kind, content]) + "\n")
+            self._calls.append(Call(kind, content))
+            self._changed.notify_all()
+        self._start()
+
+    def close(self, patience: float) -> int:
+        """Wait until all is delivered, an attempt fails, or `patience` seconds are over; return what is pending."""
+        with self._changed:
+            failures, self._in_hurry = self._failures, True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self.pending or self._failures > failures, patience)
+            self._closing = True
+            self._changed.notify_all()
+            return self.pending
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        lock = FileLock(self._folder / _LOCK)
+        while not self._closing:
+            try:
+                lock.acquire(timeout=0.5)
+            except Timeout:  # another process, or an outbox of this one that still ends, delivers
+                continue
+            try:
+                self._delivered = read_delivered(self._folder, self._courier.address)
+                self._deliver()
+            finally:
+                lock.release()
+            return
+
+    def _deliver(self) -> None:
+        pause = _FIRST_PAUSE
+        while (call := self._next()) is not None:
+            notes = dict(self._delivered.notes)
+            try:
+                self._courier.carry(call, notes)
+            except Refused as error:
+                _log.warning("%s refuses %s: %s", self._what, call.kind, error)
+            except Exception as error:
+                self._rest(error, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            self._advance(notes)
+
+    def _next(self) -> Call | None:
+        """The oldest call, once there is one; None in the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.pending or self._closing)
+            return None if self._closing else self._calls[self._delivered.count]
+
+    def _advance(self, notes: dict[str, str]) -> None:
+        with self._changed:
+            self._delivered = Delivered(address=self._courier.address, count=self._delivered.count + 1, notes=notes)
+            with atomic(self._folder / _STATE) as stream:
+                stream.write(self._delivered.model_dump_json().encode())
+            self._changed.notify_all()
+
+    def _rest(self, error: Exception, pause: float) -> None:
+        """Say once that the store is away; wait for the next attempt."""
+        if not self._warned and not isinstance(error, NotYet):
+            self._warned = True
+            reason = " ".join(str(error).split())[:200]
+            _log.warning(
+                "%s at %s does not answer (%s): training goes on, reports wait in %s and are sent later",
+                self._what, self._courier.address, reason, self._folder,
+            )  # fmt: skip
+        with self._changed:
+            self._failures += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closing or self._in_hurry, pause)
+            self._in_hurry = False
+
+
+def read_delivered(folder: Path, address: str) -> Delivered:
+    """How far the store at `address` is with the calls in `folder`."""
+    try:
+        delivered = Delivered.model_validate_json((folder / _STATE).read_bytes())
+    except FileNotFoundError:
+        return Delivered(address=address)
+    return delivered if delivered.address == address else Delivered(address=address)
+
+
+def _whole_calls(file: Path) -> list[Call]:
+    """The calls in a file; a line that a kill has cut short is cut off."""
+    if not file.exists():
+        return []
+    data = file.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with file.open("r+b") as stream:
+            stream.truncate(len(whole))
+    return [Call(*json.loads(line)) for line in whole.splitlines()]
