@@ -5,11 +5,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from pipelines.progress import Pace
 
 # Progress and remarks go to standard error; standard output holds results alone.
 console = Console(stderr=True, highlight=False)
@@ -69,15 +72,18 @@ class _Lines:
 
     def __init__(self, title: str):
         self._title = title
-        self._start = self._said = time.monotonic()
-        self._first: int | None = None
+        self._said = 0.0
+        self._pace: Pace | None = None
 
     def tell(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self._first is None:
-            self._first, self._start, self._said = done, now, now
-        if now - self._said < _LINE_EVERY or done == self._first:
+        if self._pace is None:
+            from pipelines.progress import Pace
+
+            self._pace, self._said = Pace(done, now), now
+        left = self._pace.left(done, total, now)
+        if now - self._said < _LINE_EVERY or left is None:
             return
-        rate = (done - self._first) / (now - self._start)
-        console.print(f"{self._title}: {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:,.0f} s left")
+        rate = self._pace.rate(done, now)
+        console.print(f"{self._title}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left")
         self._said = now

@@ -1,7 +1,7 @@
 """vqi2i train: both stages, on Ray Train or in this process."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +38,12 @@ OtherDataOption = Annotated[
         help="Continue a run although its data set, seed, batch size or order are no longer those it began with.",
     ),
 ]
+ProfileOption = Annotated[
+    int, typer.Option(min=0, help="Steps of which a Chrome trace is written into the run's folder profile.")
+]
+RegisterOption = Annotated[
+    str, typer.Option(help="Model of MLflow's registry whose next version the best bundle becomes.")
+]
 LocalOption = Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")]
 
 
@@ -53,6 +59,8 @@ def stage1(
     cache: CacheOption = CACHE,
     cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
+    profile: ProfileOption = 0,
+    register: RegisterOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train encoders, codebook, generators and discriminators.
@@ -66,7 +74,8 @@ def stage1(
         "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
-    _train(job, runs / (run or f"stage1-{recipe}"), workers=workers, local=local, as_json=as_json)
+    run_dir = runs / (run or f"stage1-{recipe}")
+    _train(job, run_dir, as_json=as_json, workers=workers, local=local, profile=profile, register=register)
 
 
 @app.command()
@@ -83,6 +92,8 @@ def stage2(
     cache: CacheOption = CACHE,
     cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
+    profile: ProfileOption = 0,
+    register: RegisterOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train the prior over stage 1's tokens; token shards are made first, by as many workers.
@@ -97,13 +108,14 @@ def stage2(
         "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
-    _train(job, runs / (run or f"stage2-{recipe}"), workers=workers, local=local, as_json=as_json)
+    run_dir = runs / (run or f"stage2-{recipe}")
+    _train(job, run_dir, as_json=as_json, workers=workers, local=local, profile=profile, register=register)
 
 
-def _train(job: "Job", run_dir: Path, *, workers: int, local: bool, as_json: bool) -> None:
+def _train(job: "Job", run_dir: Path, *, as_json: bool, **how: Any) -> None:
     from training.launch import train
 
-    result = train(job, run_dir, workers=workers, local=local, console=console)
+    result = train(job, run_dir, console=console, **how)
     rest = "" if result.complete else f" (stopped by schedule.minutes; {job.config.schedule.images} were planned)"
     sentence = f"{result.bundle}: {result.position} images of each domain in {result.seconds / 60:.1f} min{rest}"
     conclude(result._asdict(), as_json=as_json, sentence=sentence)

@@ -17,3 +17,26 @@ def counter(progress: Progress | None, total: int) -> Advance:
             progress(done, total)
 
     return advance
+
+
+class Pace:
+    """How fast work goes since a beginning that others may have worked towards.
+
+    Args:
+        done: things done at the beginning.
+        seconds: the clock at the beginning.
+    """
+
+    def __init__(self, done: int, seconds: float):
+        self._done = done
+        self._seconds = seconds
+
+    def rate(self, done: int, seconds: float) -> float:
+        """Things per second since the beginning; 0 before anything was done."""
+        passed = seconds - self._seconds
+        return (done - self._done) / passed if passed > 0 else 0.0
+
+    def left(self, done: int, total: int, seconds: float) -> float | None:
+        """Seconds that the rest takes at this rate; None before anything was done."""
+        rate = self.rate(done, seconds)
+        return (total - done) / rate if rate > 0 else None

@@ -27,6 +27,7 @@ RAY = (
     "training/worker.py",
     "training/launch.py",
     "training/mailbox.py",
+    "training/gauges.py",
     "tuning/",
     "serving/",
     "commands/serve.py",

@@ -1,21 +1,19 @@
-"""What a person sees of a training: a progress bar or plain lines, a file of figures, pictures, MLflow."""
+"""Where reports of a training go: to whoever watches, a file of figures, pictures, MLflow."""
 
 import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import imaging
 from imaging.codec import Pixels
+from pipelines.files import atomic
+from training.live_view import view
 from training.tracking import Tracker
-
-_SHOWN = (
-    "pixel", "adversarial", "discriminator", "codes_used", "perplexity", "held_out_psnr",
-    "nll", "held_out_nll",
-)  # fmt: skip
+from training.worker import Start
 
 
 class RunJournal:
@@ -27,28 +25,25 @@ class RunJournal:
         self._file = run_dir / "metrics.jsonl"
         self._lock = threading.Lock()
         self._last = max((row["position"] for row in read_metrics(run_dir)), default=-1)
-        self._console = console or Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), TextColumn("{task.fields[line]}"), console=self._console,
-        )  # fmt: skip
-        self._task = self._bar.add_task(run_dir.name, total=None, line="starting")
+        self._view = view(run_dir.name, console or Console(stderr=True))
 
-    def __enter__(self) -> "RunJournal":
-        if self._console.is_terminal:
-            self._bar.start()
+    def __enter__(self) -> Self:
+        self._view.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        self._view.__exit__(*exception)
+
+    def begin(self, start: Start, facts: Mapping[str, str]) -> None:
+        """Note where an attempt begins, and with what."""
+        self._view.begin(start)
+        if self.tracker is not None:
+            self.tracker.tag(facts)
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Show a report; write it down unless its position has been written before."""
         with self._lock:
-            line = progress_line(position, total, metrics, seconds)
-            self._bar.update(self._task, completed=position, total=total, line=line)
-            if not self._console.is_terminal:
-                self._console.print(f"{self.run_dir.name} {position}/{total} {line}", highlight=False, soft_wrap=True)
+            self._view.show(position, total, metrics, seconds)
             if self.tracker is not None:
                 self.tracker.log(position, metrics)
             if position <= self._last:
@@ -65,12 +60,13 @@ class RunJournal:
         if self.tracker is not None:
             self.tracker.keep(files, "samples")
 
-
-def progress_line(position: int, total: int, metrics: Mapping[str, float], seconds: float) -> str:
-    """The figures worth a glance, the rate and the time left."""
-    left = seconds / position * (total - position) if position else 0.0
-    figures = " ".join(f"{name} {metrics[name]:.3g}" for name in _SHOWN if name in metrics)
-    return f"{metrics.get('images_per_second', 0):.1f} images/s, {left / 60:.1f} min left, {figures}"
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file into the run's folder and MLflow."""
+        file = self.run_dir / name
+        with atomic(file) as stream:
+            stream.write(content)
+        if self.tracker is not None:
+            self.tracker.keep([file], str(Path(name).parent))
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:

@@ -18,11 +18,12 @@ from training.interrupt import Interrupt, Interrupted, listening, patiently
 from training.job import Job
 from training.journal import RunJournal
 from training.loop import Outcome, fit
+from training.provenance import code_version
 from training.stage1 import Stage1
 from training.stage2 import Stage2
 from training.stages import make_stage, prepare
 from training.tracking import Tracker, flat
-from training.worker import Journal, LocalWorker, RayWorker, Worker, keep_freed_memory
+from training.worker import Journal, LocalWorker, RayWorker, Start, Worker, keep_freed_memory
 from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,10 @@ class RunRecord(Frozen):
     outcome: Outcome | None = None
 
 
-def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, console: Console | None = None) -> Result:
+def train(
+    job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, console: Console | None = None,
+    profile: int = 0, register: str = "",
+) -> Result:  # fmt: skip
     """Train to the end; the same call after an interruption continues from the last checkpoint.
 
     Args:
@@ -54,6 +58,8 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
         workers: processes of a Ray Train run.
         local: train in this process, without Ray.
         console: where progress is shown; standard error if None.
+        profile: steps of which a trace is written into the run's folder.
+        register: model of MLflow's registry whose next version the best bundle is to be, the last one if none is best.
 
     Raises:
         ValueError: the folder holds a run of another configuration, or the job's parts do not fit each other.
@@ -65,7 +71,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
     bundle = run_dir / BUNDLE
     tracker = Tracker(run_dir, {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data})
     if record is not None and record.outcome is not None:
-        _say(tracker.close(), console)
+        _conclude(tracker, run_dir, register, console)
         return Result(bundle, *record.outcome)
     if tracker.is_new:
         tracker.config(job.config)
@@ -73,6 +79,7 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
         record = RunRecord(identity=job.identity())
         _write_record(run_dir, record)
     tracker.begin()
+    tracker.tag(_origin(record) | code_version())
     checkpoints = checkpoints_of(job, run_dir)
     try:
         prepare(job, workers=0 if local else workers, console=console)
@@ -80,9 +87,9 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
             if local:
                 outcome = _fit_and_export(job, LocalWorker(
                     checkpoints, journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
-                ))  # fmt: skip
+                ), profile)  # fmt: skip
             else:
-                outcome = _fit_on_ray(job, run_dir, journal, workers, interrupt)
+                outcome = _fit_on_ray(job, run_dir, journal, workers, interrupt, profile)
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
         _say(tracker.close(), console)
@@ -92,8 +99,22 @@ def train(job: Job, run_dir: Path, *, workers: int = 1, local: bool = False, con
         shutil.rmtree(run_dir / BEST, ignore_errors=True)
     tracker.end("FINISHED", bundle)
     _write_record(run_dir, record.model_copy(update={"outcome": outcome}))
-    _say(tracker.close(), console)
+    _conclude(tracker, run_dir, register, console)
     return Result(bundle, *outcome)
+
+
+def _origin(record: RunRecord) -> dict[str, str]:
+    """What decides the result beside the configuration, as tags."""
+    found = {"data_sha256": record.identity["data"], "model_sha256": record.identity["model"]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _conclude(tracker: Tracker, run_dir: Path, register: str, console: Console | None) -> None:
+    """Register what a finished run left, and have its last reports uploaded."""
+    if register:
+        best = run_dir / BEST
+        tracker.register(register, best if best.exists() else run_dir / BUNDLE)
+    _say(tracker.close(), console)
 
 
 def _say(sentence: str, console: Console | None) -> None:
@@ -109,7 +130,7 @@ def checkpoints_of(job: Job, run_dir: Path) -> Checkpoints:
 def fit_here(job: Job, run_dir: Path, journal: Journal) -> Outcome:
     """Train in this process, with checkpoints in `run_dir`."""
     worker = LocalWorker(checkpoints_of(job, run_dir), journal, accept_other_data=job.accept_other_data)
-    return _fit(job, worker)[0]
+    return _fit(job, worker, profile=0)[0]
 
 
 def export_newest(job: Job, run_dir: Path, target: Path) -> bool:
@@ -123,21 +144,23 @@ def export_newest(job: Job, run_dir: Path, target: Path) -> bool:
     return True
 
 
-def _fit(job: Job, worker: Worker) -> tuple[Outcome, Stage1 | Stage2]:
+def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stage2]:
     keep_freed_memory()
     stage = make_stage(job, worker)
-    return fit(stage, worker, job.config.schedule, stage.images_per_position), stage
+    return fit(stage, worker, job.config.schedule, stage.images_per_position, profile=profile), stage
 
 
-def _fit_and_export(job: Job, worker: Worker) -> Outcome:
+def _fit_and_export(job: Job, worker: Worker, profile: int) -> Outcome:
     """Train on one of the workers; the first leaves bundles beside the checkpoints."""
-    outcome, stage = _fit(job, worker)
+    outcome, stage = _fit(job, worker, profile)
     if worker.rank == 0:
         leave_bundles(stage, worker.checkpoints)
     return outcome
 
 
-def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int, interrupt: Interrupt) -> Outcome:
+def _fit_on_ray(
+    job: Job, run_dir: Path, journal: RunJournal, workers: int, interrupt: Interrupt, profile: int
+) -> Outcome:  # fmt: skip
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -148,11 +171,12 @@ def _fit_on_ray(job: Job, run_dir: Path, journal: RunJournal, workers: int, inte
     cpus = 1 if gpus else max(1, int(cluster["CPU"]) // workers)
     # A job that cannot be placed would otherwise be retried for ever.
     failures = FailureConfig(max_failures=3, controller_failure_limit=3)
-    with mailbox(journal) as letters:
+    with mailbox(journal, run_dir.name) as letters:
         trainer = TorchTrainer(
             _train_on_worker,
             train_loop_config={
                 "job": job.model_dump_json(), "run_dir": str(run_dir), "mailbox": letters, "threads": cpus,
+                "profile": profile,
             },
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}
@@ -176,7 +200,7 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     checkpoints = checkpoints_of(job, Path(settings["run_dir"]))
     worker = RayWorker(checkpoints, settings["mailbox"], accept_other_data=job.accept_other_data)
     try:
-        return tuple(_fit_and_export(job, worker))
+        return tuple(_fit_and_export(job, worker, settings["profile"]))
     except Interrupted as interrupted:
         return interrupted.position
 
@@ -184,11 +208,17 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
 class _Silence:
     """A journal that nobody reads."""
 
+    def begin(self, start: Start, facts: Mapping[str, str]) -> None:
+        """Let it go."""
+
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Let a report go."""
+        """Let it go."""
 
     def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
-        """Let pictures go."""
+        """Let it go."""
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Let it go."""
 
 
 def _claim(job: Job, run_dir: Path) -> RunRecord | None:

@@ -13,8 +13,10 @@ from training.config import ScheduleConfig
 from training.data_state import DataState
 from training.footprint import memory_figures
 from training.interrupt import Interrupted
+from training.profiler import StepProfiler
+from training.provenance import environment
 from training.stopwatch import Stopwatch
-from training.worker import Worker
+from training.worker import Start, Worker
 
 
 class Stage(Protocol):
@@ -60,7 +62,9 @@ class Outcome(NamedTuple):
     complete: bool  # False: the wall clock ended it
 
 
-def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_position: int) -> Outcome:
+def fit(
+    stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_position: int, *, profile: int = 0
+) -> Outcome:  # fmt: skip
     """Run `stage` to the end of its schedule, from its last checkpoint if there is one.
 
     Args:
@@ -68,16 +72,23 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
         worker: where it runs, reports to and saves.
         schedule: when things happen.
         images_per_position: images read per position (the number of domains), for throughput.
+        profile: steps of which a trace is kept.
 
     Raises:
         Interrupted: somebody asked for an end before the schedule's; a checkpoint is written.
         StorageError: a checkpoint could not be written.
     """
     clock = Clock(worker.restore(stage))
+    limit = None if schedule.minutes is None else 60 * schedule.minutes
+    worker.begin(Start(stage.position, schedule.images, clock.seconds, limit), environment(worker))
     phase = worker.stopwatch.phase
     meter = Meter(stage.position, worker.stopwatch)
     figures: dict[str, float] = {}  # measured on the weights as they are now
-    with closing(worker), closing(stage.batches(stage.position)) as batches:
+    with (
+        closing(worker),
+        closing(stage.batches(stage.position)) as batches,
+        StepProfiler(profile, worker) as profiler,
+    ):
         stage.time_gone, stop = clock.look(schedule.minutes, worker)
         while stage.position < schedule.images and stage.time_gone < 1 and not stop:
             before = stage.position
@@ -85,6 +96,7 @@ def fit(stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_posit
                 batch = next(batches)
             with phase("forward"):  # but for what the stage says otherwise
                 meter.add(stage.train_step(batch))
+            profiler.step(stage.position)
             # Asked once per step, so that all workers hear the same answer.
             stage.time_gone, stop = clock.look(schedule.minutes, worker)
             is_last = stage.time_gone >= 1 or stage.position >= schedule.images

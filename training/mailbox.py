@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from training.gauges import Gauges
 from training.worker import Journal
 
 _PATIENCE = 10.0  # seconds given to the last reports
@@ -18,7 +19,8 @@ _PATIENCE = 10.0  # seconds given to the last reports
 class Mailbox:
     """The actor that holds reports until the driver takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self._gauges = Gauges(run)
         self._letters: list[tuple[str, tuple[Any, ...]]] = []
         self._stopping = False
 
@@ -31,7 +33,9 @@ class Mailbox:
         return self._stopping
 
     def put(self, kind: str, content: tuple[Any, ...]) -> None:
-        """Leave a report: `log` or `show` and its arguments."""
+        """Leave a report: a method of the journal and its arguments; Prometheus sees figures at once."""
+        if kind == "log":
+            self._gauges.set(*content)
         self._letters.append((kind, content))
 
     def empty(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -41,10 +45,10 @@ class Mailbox:
 
 
 @contextmanager
-def mailbox(journal: Journal) -> Iterator[Any]:
-    """A mailbox actor; a thread passes what arrives on to the journal."""
+def mailbox(journal: Journal, run: str) -> Iterator[Any]:
+    """A mailbox actor for a run of this name; a thread passes what arrives on to the journal."""
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # other nodes may die
-    actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote()
+    actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote(run)
     finished = threading.Event()
 
     def deliver() -> None:

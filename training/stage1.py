@@ -19,6 +19,7 @@ from training.fetch import fetch
 from training.precision import autocast
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.usage import RollingUsage
+from training.usage_picture import usage_picture
 from training.worker import Worker
 from vqi2i import diff_augment
 from vqi2i.autoencoder import Autoencoder, Views
@@ -244,8 +245,11 @@ class Stage1:
         }
 
     def samples(self) -> dict[str, Pixels]:
-        """Held-out images, reconstructions and translations by the averaged weights."""
-        return {"translations": translation_grid(self._preview(), self.feed.held_out())}
+        """Held-out images, reconstructions and translations by the averaged weights; how the codes are used."""
+        return {
+            "translations": translation_grid(self._preview(), self.feed.held_out()),
+            "codes": usage_picture(self.usage.history()),
+        }
 
     @property
     def model(self) -> Autoencoder:

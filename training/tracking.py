@@ -53,9 +53,10 @@ class Tracker:
         """Record settings as parameters, by their dotted names."""
         self._outbox.put("params", params={name: str(value) for name, value in settings.items()})
 
-    def tag(self, name: str, value: str) -> None:
+    def tag(self, tags: Mapping[str, str]) -> None:
         """Label the run."""
-        self._outbox.put("tags", tags={name: value})
+        if tags:
+            self._outbox.put("tags", tags=dict(tags))
 
     def log(self, position: int, metrics: Mapping[str, float]) -> None:
         """Record metrics at a position (images of each domain seen), each position once."""

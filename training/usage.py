@@ -37,6 +37,10 @@ class RollingUsage:
         dead = round((1 - usage.used) * self._counts.shape[1])
         return {"codes_used": usage.used, "perplexity": usage.perplexity, "dead_codes": float(dead)}
 
+    def history(self) -> Tensor:
+        """Counts (slots, codes) over the window, oldest first."""
+        return self._counts.roll(-(self._newest + 1), dims=0)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""
         return {"counts": self._counts, "newest": self._newest}

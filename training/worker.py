@@ -4,7 +4,7 @@ import ctypes
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -19,8 +19,24 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 _ASK_EVERY = 1.0  # seconds between two questions to the driver
 
 
+class Start(NamedTuple):
+    """Where an attempt of a training begins."""
+
+    position: int  # images of each domain seen before
+    total: int
+    seconds: float  # trained before
+    seconds_allowed: float | None  # after which the clock ends the run
+
+
+ReportKind = Literal["begin", "log", "show", "keep"]  # methods of a journal
+
+
 class Journal(Protocol):
     """Who is told how training goes; lives beside the person who watches."""
+
+    def begin(self, start: Start, facts: Mapping[str, str]) -> None:
+        """Hear that an attempt begins, and with what."""
+        ...
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Take a report."""
@@ -28,6 +44,10 @@ class Journal(Protocol):
 
     def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
         """Take sample pictures."""
+        ...
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Take a file for the run's folder."""
         ...
 
 
@@ -75,13 +95,29 @@ class Worker(ABC):
             dist.all_gather(gathered, rows.contiguous())
             return torch.cat(gathered)
 
-    @abstractmethod
+    def begin(self, start: Start, facts: Mapping[str, str]) -> None:
+        """Report where an attempt begins, and with what."""
+        self._tell("begin", start, facts)
+
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Report figures; only the first worker's are passed on."""
+        """Report figures."""
+        self._tell("log", position, total, metrics, seconds)
+
+    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
+        """Report sample pictures."""
+        self._tell("show", position, pictures)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Report a file that belongs into the run's folder."""
+        self._tell("keep", name, content)
+
+    def _tell(self, kind: ReportKind, *report: Any) -> None:
+        if self.rank == 0:
+            self._pass_on(kind, *report)
 
     @abstractmethod
-    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
-        """Report sample pictures; only the first worker's are passed on."""
+    def _pass_on(self, kind: ReportKind, *report: Any) -> None:
+        """Bring the first worker's report to the journal's method `kind`."""
 
     @abstractmethod
     def stop_asked(self) -> bool:
@@ -143,13 +179,8 @@ class LocalWorker(Worker):
         self.journal = journal
         self._stop_asked = stop_asked
 
-    def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Report figures to the journal."""
-        self.journal.log(position, total, metrics, seconds)
-
-    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
-        """Report sample pictures to the journal."""
-        self.journal.show(position, pictures)
+    def _pass_on(self, kind: ReportKind, *report: Any) -> None:
+        getattr(self.journal, kind)(*report)
 
     def stop_asked(self) -> bool:
         """Whether somebody in this process wants an end."""
@@ -174,15 +205,8 @@ class RayWorker(Worker):
         self.mailbox = mailbox
         self._ask_at = 0.0
 
-    def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Put figures into the driver's mailbox."""
-        if self.rank == 0:
-            self.mailbox.put.remote("log", (position, total, dict(metrics), seconds))
-
-    def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
-        """Put pictures into the driver's mailbox."""
-        if self.rank == 0:
-            self.mailbox.put.remote("show", (position, dict(pictures)))
+    def _pass_on(self, kind: ReportKind, *report: Any) -> None:
+        self.mailbox.put.remote(kind, report)
 
     def stop_asked(self) -> bool:
         """Whether the driver wants an end; it is asked now and then."""

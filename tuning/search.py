@@ -90,7 +90,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
         raise
     assert rows[0].metric is not None  # otherwise it had failed
     tracker.log(rows[0].position, {study.metric: rows[0].metric})
-    tracker.tag("best_trial", rows[0].trial)
+    tracker.tag({"best_trial": rows[0].trial})
     tracker.end("FINISHED", bundle)
     _write(run_dir / _RECORD, record.model_copy(update={"finished": True}).model_dump_json(indent=2))
     upload(tracker, run_dir, console)

@@ -67,7 +67,7 @@ class TrialWatch(Callback):
         stopped_early = not trial.last_result.get("complete")
         tracker = self._journals[trial.trial_id].tracker
         if tracker is not None:
-            tracker.tag("stopped_early", str(stopped_early).lower())
+            tracker.tag({"stopped_early": str(stopped_early).lower()})
         self._close(trial.trial_id, "FINISHED")
         self._say(trial.trial_id, "stopped early" if stopped_early else "finished")
 

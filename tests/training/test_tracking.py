@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from pipelines.shard_files import read_manifest
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
@@ -139,16 +140,22 @@ def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uplo
 ) -> None:  # fmt: skip
     short = override(stage1_job.config, ["schedule.images=16"])
     job = stage1_job.model_copy(update={"config": short})
-    result = train(job, run_dir, local=True, console=Console(stderr=True))
+    result = train(job, run_dir, local=True, console=Console(stderr=True), register="seasons")
     assert result.complete
     assert tracked_run(run_dir) is None
     assert caplog.text.count("does not answer") == 1
     assert f"MLflow at {nobody} has yet to take" in capfd.readouterr().err
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'back.db'}")
-    assert train(job, run_dir, local=True, console=QUIET) == result
+    assert train(job, run_dir, local=True, console=QUIET, register="seasons") == result
     run_id = tracked_run(run_dir)
     assert run_id is not None
+    (version,) = MlflowClient(tracking_uri()).search_model_versions("name = 'seasons'")
+    assert (version.version, version.run_id) == (1, run_id)
+    assert version.description == (result.bundle / "MODEL_CARD.md").read_text()
+    tags = MlflowClient(tracking_uri()).get_run(run_id).data.tags
+    assert tags["data_sha256"] == read_manifest(job.data).fingerprint
+    assert tags["environment.workers"] == "1"
     assert [step for step, _ in _history(run_id, "held_out_psnr")] == [8, 16]
     assert MlflowClient(tracking_uri()).get_run(run_id).info.status == "FINISHED"
     artifacts = {file.path for file in MlflowClient(tracking_uri()).list_artifacts(run_id)}
