@@ -9,7 +9,7 @@ With `--sweep 1,2,4`, only steps are measured, on random images, one configurati
 `torch.utils.flop_counter` sees.
 
     python benchmarks/throughput.py [--steps 160] [--threads 2]
-    python benchmarks/throughput.py --sweep 8,16,32 --recipe plus256 [--precision bf16] [--compile] [--steps 20]
+    python benchmarks/throughput.py --sweep 8,16,32 --recipe plus256 [--precision bf16|float32] [--compile] [--steps 20]
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the local run")
     parser.add_argument("--sweep", help="batch sizes (of each domain), for example 8,16,32: measure steps alone")
     parser.add_argument("--recipe", default="laptop64", help="of a sweep")
-    parser.add_argument("--precision", default="bf16", help="of a sweep")
+    parser.add_argument("--precision", default="auto", help="of a sweep")
     parser.add_argument("--compile", action="store_true", help="torch.compile in a sweep")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU, if it is not known here")
     options = parser.parse_args()
@@ -100,7 +100,7 @@ def train(shards: Path, run_dir: Path, place: str, steps: int, threads: int) -> 
     command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), *PLACES[place],
                "--runs", str(run_dir.parent), "--run", run_dir.name]  # fmt: skip
     environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local",
         "MLFLOW_TRACKING_URI": f"sqlite:///{run_dir.parent / 'mlflow.db'}",
     }  # fmt: skip
     done = subprocess.run(
