@@ -149,6 +149,31 @@ def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
     )
 
 
+def stage2_plus64(domains: Sequence[str]) -> Stage2Config:
+    """As laptop64, with distances in both directions and a look at the neighbours: fewer bits at equal size."""
+    small = stage2_laptop64(domains)
+    prior = small.prior.model_copy(update={"positions": "rotary", "local": True})
+    return small.model_copy(update={"recipe": "plus64", "prior": prior})
+
+
+def stage2_masked64(domains: Sequence[str]) -> Stage2Config:
+    """As plus64, but for any mask, all four sides and few steps: every token from any others."""
+    plus = stage2_plus64(domains)
+    prior = plus.prior.model_copy(update={"kind": "masked"})
+    optim = plus.optim.model_copy(update={"learning_rate": 2e-3})
+    return plus.model_copy(update={"recipe": "masked64", "prior": prior, "optim": optim})
+
+
+def stage2_plus256(domains: Sequence[str]) -> Stage2Config:
+    """The published size for any mask, all four sides and few steps; windows are cut out of larger crops if there are.
+
+    Needs a GPU.
+    """
+    published = stage2_paper256(domains)
+    prior = published.prior.model_copy(update={"kind": "masked", "positions": "rotary", "local": True})
+    return published.model_copy(update={"recipe": "plus256", "prior": prior, "ema_decay": 0.999})
+
+
 def stage2_paper256(domains: Sequence[str]) -> Stage2Config:
     """The published transformer: 24 layers, 16 heads, 512 wide, over 16x16 tokens."""
     return Stage2Config(
@@ -175,7 +200,13 @@ STAGE1: dict[str, Callable[[Sequence[str]], Stage1Config]] = {
     "reference256": stage1_reference256,
     "plus256": stage1_plus256,
 }
-STAGE2: dict[str, Callable[[Sequence[str]], Stage2Config]] = {"laptop64": stage2_laptop64, "paper256": stage2_paper256}
+STAGE2: dict[str, Callable[[Sequence[str]], Stage2Config]] = {
+    "laptop64": stage2_laptop64,
+    "plus64": stage2_plus64,
+    "masked64": stage2_masked64,
+    "paper256": stage2_paper256,
+    "plus256": stage2_plus256,
+}
 
 
 def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stage2Config:

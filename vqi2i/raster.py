@@ -13,16 +13,17 @@ from vqi2i.stepper import Stepper
 from vqi2i.windows import Window, around, cells, grown, lattice
 
 Piece = tuple[Tensor, Tensor]  # a canvas (b, h, w) and what is known of it (h, w)
+_MOST_ROWS = 8  # each keeps keys and values of its own
 
 
-def rows_per_call(precision: Precision, device: torch.device) -> int:
+def rows_per_call(precision: Precision, device: torch.device, count: int) -> int:
     """Rows of every call, so that a row's tokens do not depend on its company (see `vqi2i.calls`).
 
-    CPUs fetch bfloat16 weights well for one row only; the kernel for 8 bits treats every row alike, so that a call
-    holds as many rows as there are, which is asked for by 0.
+    CPUs fetch bfloat16 weights well for one row only. Their kernel for 8 bits treats every row alike, whatever their
+    number, so that a call need hold no more than the `count` there are.
     """
     if device.type == "cpu" and precision != "float32":
-        return 1 if precision == "bf16" else 0
+        return 1 if precision == "bf16" else min(count, _MOST_ROWS)
     return 4
 
 
@@ -32,7 +33,7 @@ def fill(
 ) -> Iterator[Piece]:  # fmt: skip
     """Sample the unknown cells of canvases (b, h, w); the canvas after every window. See `imagination.imagine`."""
     canvas, filled = grown(tokens, known, prior.config.window)
-    rows = rows_per_call(sampling.precision, tokens.device) or len(tokens)
+    rows = rows_per_call(sampling.precision, tokens.device, len(tokens))
     if sampling.windows == "per_token":
         yield from _per_token(prior, canvas, filled, domains, sampling, generators, rows)
         return

@@ -6,6 +6,8 @@ calls as possible.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +39,9 @@ def _half(weight: Tensor) -> Linear:
 
 
 def _eighth(weight: Tensor) -> Linear:
-    scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
-    codes = (weight / scales[:, None]).round().to(torch.int8)
+    low, high = weight.aminmax(dim=1)
+    scales = torch.maximum(high, -low).clamp_min(1e-12) / 127
+    codes = (weight * (1 / scales)[:, None]).round_().to(torch.int8)
     scales = scales.bfloat16()
 
     def product(x: Tensor) -> Tensor:
@@ -63,8 +66,9 @@ class Stepper:
         length = len(self._places)
         # Input i of those fed sees all up to itself.
         self._hidden = torch.full((length, length), -torch.inf, device=self._places.device).triu(1)
-        self._layers = [_Layer(block, rows, length, precision) for block in prior.blocks if isinstance(block, Block)]
-        self._head = frozen_linear(prior.head.weight, None, precision)
+        prepared = _prepared(prior, precision)
+        self._layers = [_Layer(weights, rows, length, self._places) for weights in prepared.blocks]
+        self._head = prepared.head
         self.fed = 0
 
     def restart(self) -> None:
@@ -84,32 +88,65 @@ class Stepper:
         return self._head(self.prior.norm(x[:, -1:]))[:, 0]
 
 
-class _Layer:
-    """A block with its weights in inference form and the keys and values of what it was fed."""
+class _Weights:
+    """A block in inference form: what all sequences share."""
 
-    def __init__(self, block: Block, rows: int, length: int, precision: Precision):
-        width = block.out.in_features
-        self.heads, self.channels = block.num_heads, width // block.num_heads
+    def __init__(self, block: Block, precision: Precision):
+        self.heads, self.channels = block.num_heads, block.out.in_features // block.num_heads
         self.norm1, self.norm2 = block.norm1, block.norm2
+        self.local = block.local if isinstance(block.local, RasterNeighbours) else None
         three = (block.query, block.key, block.value)
         self.query_key_value = frozen_linear(
             torch.cat([part.weight for part in three]), torch.cat([part.bias for part in three]), precision
         )
         linear = (part for part in (block.out, *block.mlp) if isinstance(part, nn.Linear))
         self.out, self.widen, self.narrow = (frozen_linear(part.weight, part.bias, precision) for part in linear)
-        like = block.out.weight
-        self.seen = like.new_empty(2, rows, self.heads, length, self.channels)  # keys and values
-        self.local = block.local if isinstance(block.local, RasterNeighbours) else None
-        self.reach = self.local.offsets[-1] if self.local is not None else 0
-        self.around = like.new_zeros(rows, self.reach + length, width if self.local is not None else 0)
+
+
+class _Prepared(NamedTuple):
+    """A prior's weights in a precision."""
+
+    state: tuple[object, ...]  # of the parameters they were made from
+    blocks: list[_Weights]
+    head: Linear
+
+
+_PREPARED: WeakKeyDictionary[CausalPrior, dict[Precision, _Prepared]] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def _prepared(prior: CausalPrior, precision: Precision) -> _Prepared:
+    """The weights of a prior, which are converted once and again only after they have changed or moved."""
+    held = _PREPARED.setdefault(prior, {})
+    state = tuple((value.data_ptr(), value._version) for value in prior.parameters())
+    if precision not in held or held[precision].state != state:
+        blocks = [_Weights(block, precision) for block in prior.blocks if isinstance(block, Block)]
+        held[precision] = _Prepared(state, blocks, frozen_linear(prior.head.weight, None, precision))
+    return held[precision]
+
+
+class _Layer:
+    """A block and the keys and values of what it was fed."""
+
+    def __init__(self, weights: _Weights, rows: int, length: int, like: Tensor):
+        self.weights = weights
+        self.seen = like.new_empty(2, rows, weights.heads, length, weights.channels)  # keys and values
+        self.reach = weights.local.offsets[-1] if weights.local is not None else 0
+        width = weights.heads * weights.channels if weights.local is not None else 0
+        self.around = like.new_zeros(rows, self.reach + length, width)
 
     def __call__(self, x: Tensor, start: int, turns: tuple[Rotation, Rotation] | None, hidden: Tensor | None) -> Tensor:
         b, n, width = x.shape
+        weights = self.weights
         stop = start + n
-        if self.local is not None:
-            self.around[:, self.reach + start : self.reach + stop] = self.local.norm(x)
-            x = x + self.local.mix(self.around, self.reach + start, n)
-        parts = self.query_key_value(self.norm1(x)).view(b, n, 3, self.heads, self.channels).permute(2, 0, 3, 1, 4)
+        if weights.local is not None:
+            self.around[:, self.reach + start : self.reach + stop] = weights.local.norm(x)
+            x = x + weights.local.mix(self.around, self.reach + start, n)
+        parts = (
+            weights.query_key_value(weights.norm1(x))
+            .view(b, n, 3, weights.heads, weights.channels)
+            .permute(2, 0, 3, 1, 4)
+        )
         query, seen = parts[0], self.seen[:, :, :, :stop]
         if turns is None:
             seen[..., start:, :] = parts[1:]
@@ -118,5 +155,5 @@ class _Layer:
             seen[0, ..., start:, :] = rotate(parts[1], turns[1])
             seen[1, ..., start:, :] = parts[2]
         mixed = F.scaled_dot_product_attention(query, seen[0], seen[1], attn_mask=hidden)
-        x = x + self.out(mixed.transpose(1, 2).reshape(b, n, width))
-        return x + self.narrow(F.gelu(self.widen(self.norm2(x))))
+        x = x + weights.out(mixed.transpose(1, 2).reshape(b, n, width))
+        return x + weights.narrow(F.gelu(weights.widen(weights.norm2(x))))

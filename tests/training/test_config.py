@@ -56,7 +56,7 @@ def test_a_recipe_fits_any_number_of_domains(stage: str, name: str, domains: tup
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no stage2 recipe 'huge': choose one of laptop64, paper256"):
+    with pytest.raises(ValueError, match="no stage2 recipe 'huge': choose one of laptop64, plus64, masked64, paper256"):
         recipe("stage2", "huge", SEASONS)
 
 

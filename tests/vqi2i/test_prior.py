@@ -56,6 +56,16 @@ def test_small_precisions_stay_near(precision: Precision, error: float) -> None:
     assert 0 < (rounded - exact).norm() < error * exact.norm()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_weights_that_have_changed_are_used(precision: Precision) -> None:
+    model, inputs = prior(), torch.randint(11, (1, 5))
+    before = Stepper(model, 1, precision).feed(inputs)
+    assert torch.equal(Stepper(model, 1, precision).feed(inputs), before)
+    with torch.no_grad():
+        model.blocks[0].query.weight.mul_(-1)  # type: ignore[union-attr, operator]
+    assert not torch.equal(Stepper(model, 1, precision).feed(inputs), before)
+
+
 @kinds
 def test_no_token_sees_itself_or_what_follows(kind: str) -> None:
     model, tokens = prior(kind), torch.randint(11, (1, 24))
