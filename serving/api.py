@@ -9,16 +9,21 @@ from fastapi import Depends, FastAPI, Form, Request, Response, UploadFile
 
 from serving import problems
 from serving.answers import answer, negotiate
-from serving.engine import ExtendJob, Failure, Outcome, TranslateJob
+from serving.engine import ComposeJob, Failure, Outcome, TranslateJob
 from serving.problems import Problem
+from serving.requests import chain_of, check_work, needs_prior, one_or_the_other, read_steps, settings, shown_and_pasted
 from serving.schema import (
+    CompleteOptions,
+    ComposeOptions,
     ExtendOptions,
+    GenerateOptions,
     ImageList,
     Limits,
     ModelInfo,
     ModelList,
     OutputFormat,
     ProblemDetails,
+    TransitionOptions,
     TranslateOptions,
 )
 from serving.uploads import BodyLimit, decode_upload
@@ -36,7 +41,7 @@ class Backend(Protocol):
         """Run one job; raises `Problem` (503) if it cannot be taken now."""
         ...
 
-    async def extend(self, model: str, job: ExtendJob) -> Outcome:
+    async def compose(self, model: str, job: ComposeJob) -> Outcome:
         """Run one job; raises `Problem` (503) if it cannot be taken now."""
         ...
 
@@ -56,6 +61,27 @@ class ExtendForm(ExtendOptions):
     """Form of `POST /v1/extend`."""
 
     image: UploadFile
+
+
+class CompleteForm(CompleteOptions):
+    """Form of `POST /v1/complete`."""
+
+    image: UploadFile
+    mask: UploadFile | None = None
+
+
+class TransitionForm(TransitionOptions):
+    """Form of `POST /v1/transition`."""
+
+    image: UploadFile
+    style: list[UploadFile]
+
+
+class ComposeForm(ComposeOptions):
+    """Form of `POST /v1/compose`."""
+
+    image: UploadFile | None = None
+    pictures: tuple[UploadFile, ...] = ()
 
 
 def _no_query(request: Request) -> None:
@@ -86,6 +112,8 @@ def make_api(backend: Backend, limits: Limits | None = None) -> FastAPI:
     api.add_middleware(BodyLimit, max_bytes=limits.max_upload_bytes)
     problems.install(api)
     _add_status(api, backend)
+    _add_imagining(api, backend, limits)
+    _add_blending(api, backend, limits)
 
     @api.post("/v1/translate", summary="Show an image in another domain", **_ROUTE)
     async def translate(request: Request, form: Annotated[TranslateForm, _MULTIPART]) -> Response:
@@ -105,23 +133,81 @@ def make_api(backend: Backend, limits: Limits | None = None) -> FastAPI:
         )
         return await _answered(await backend.translate(model.name, job), model, job.seed, wanted)
 
-    @api.post("/v1/extend", summary="Continue an image to the left and right", **_ROUTE)
-    async def extend(request: Request, form: Annotated[ExtendForm, _MULTIPART]) -> Response:
-        wanted = form.format or negotiate(request.headers.get("accept", ""))
-        model = _model(backend, form.model)
-        if "extend" not in model.can:
-            raise Problem(409, f"model {model.name!r} has no prior and cannot extend: see /v1/models for one that can")
-        domain = form.domain or _other(model, form.to, "domain")
-        target = form.to or domain
-        _check_domains(model, domain=domain, to=target)
-        image = await _pixels(form.image, "image", limits)
-        _check_extension(form.left + form.right, image.shape[0], limits)
-        job = ExtendJob(
-            image=image, domain=domain, target=target, left=form.left, right=form.right, seed=_seed(form.seed)
-        )
-        return await _answered(await backend.extend(model.name, job), model, job.seed, wanted)
-
     return api
+
+
+def _add_imagining(api: FastAPI, backend: Backend, limits: Limits) -> None:
+    @api.post("/v1/extend", summary="Continue an image past its borders", **_ROUTE)
+    async def extend(request: Request, form: Annotated[ExtendForm, _MULTIPART]) -> Response:
+        model = _model(backend, form.model)
+        domain, target = _domains(model, form.domain, form.to)
+        sides = {side: getattr(form, side) for side in ("left", "right", "top", "bottom")}
+        steps = [{"extend": {**sides, "draw": settings(form.draw)}}, *shown_and_pasted(domain, target, form.paste)]
+        return await _composed(request, backend, model, form, limits, domain, steps, form.image)
+
+    @api.post("/v1/complete", summary="Imagine what a mask takes away", **_ROUTE)
+    async def complete(request: Request, form: Annotated[CompleteForm, _MULTIPART]) -> Response:
+        model = _model(backend, form.model)
+        domain, target = _domains(model, form.domain, form.to)
+        one_or_the_other(form.keep, form.mask)
+        pictures = {"mask": form.mask} if form.mask is not None else {}
+        what = {"keep": form.keep, "mask": "mask" if form.mask is not None else None, "draw": settings(form.draw)}
+        steps = [{"complete": what}, *shown_and_pasted(domain, target, form.paste)]
+        return await _composed(request, backend, model, form, limits, domain, steps, form.image, pictures)
+
+    @api.post("/v1/generate", summary="Make pictures from nothing", **_ROUTE)
+    async def generate(request: Request, form: Annotated[GenerateOptions, _MULTIPART]) -> Response:
+        model = _model(backend, form.model)
+        _check_domains(model, domain=form.domain)
+        what = {"domain": form.domain, "width": form.width, "height": form.height, "draw": settings(form.draw)}
+        return await _composed(
+            request, backend, model, form, limits, None, [{"generate": what}], None, count=form.count
+        )
+
+
+def _add_blending(api: FastAPI, backend: Backend, limits: Limits) -> None:
+    @api.post("/v1/transition", summary="Show an image under styles that change across it", **_ROUTE)
+    async def transition(request: Request, form: Annotated[TransitionForm, _MULTIPART]) -> Response:
+        model = _model(backend, form.model)
+        domain, target = _domains(model, form.domain, form.to)
+        pictures = {f"style {number}": file for number, file in enumerate(form.style, start=1)}
+        steps = [{"transition": {"to": target, "styles": list(pictures), "direction": form.direction}}]
+        return await _composed(request, backend, model, form, limits, domain, steps, form.image, pictures)
+
+    @api.post("/v1/compose", summary="Any chain of steps with one decode at the end", **_ROUTE)
+    async def compose(request: Request, form: Annotated[ComposeForm, _MULTIPART]) -> Response:
+        model = _model(backend, form.model)
+        if form.domain is not None:
+            _check_domains(model, domain=form.domain)
+        pictures = {file.filename or "": file for file in form.pictures}
+        steps = read_steps(form.steps)
+        return await _composed(request, backend, model, form, limits, form.domain, steps, form.image, pictures)
+
+
+async def _composed(
+    request: Request, backend: Backend, model: ModelInfo, form: ComposeOptions | ExtendOptions | CompleteOptions
+    | GenerateOptions | TransitionOptions, limits: Limits, domain: str | None, steps: list[Any],
+    image: UploadFile | None, pictures: Mapping[str, UploadFile] | None = None, count: int = 1,
+) -> Response:  # fmt: skip
+    """The answer to a request that is a chain."""
+    wanted = form.format or negotiate(request.headers.get("accept", ""))
+    chain = chain_of(domain, steps)
+    if needs_prior(chain) and "extend" not in model.can:
+        raise Problem(409, f"model {model.name!r} has no prior and cannot imagine: see /v1/models for one that can")
+    job = ComposeJob(
+        chain=chain, image=await _pixels(image, "image", limits) if image is not None else None,
+        pictures={name: await _pixels(file, name, limits) for name, file in (pictures or {}).items()},
+        count=count, seed=_seed(form.seed),
+    )  # fmt: skip
+    check_work(job, model, limits)
+    return await _answered(await backend.compose(model.name, job), model, job.seed, wanted)
+
+
+def _domains(model: ModelInfo, domain: str | None, to: str | None) -> tuple[str, str]:
+    """An image's domain and the one to show the result in."""
+    domain = domain or _other(model, to, "domain")
+    _check_domains(model, domain=domain, to=to or domain)
+    return domain, to or domain
 
 
 def _add_status(api: FastAPI, backend: Backend) -> None:
@@ -165,16 +251,6 @@ def _check_domains(model: ModelInfo, **fields: str) -> None:
         if domain not in model.domains:
             known = ", ".join(model.domains)
             raise Problem(422, f"field {field!r}: model {model.name!r} has no domain {domain!r}; choose one of {known}")
-
-
-def _check_extension(columns: int, height: int, limits: Limits) -> None:
-    if columns > limits.max_extension:
-        raise Problem(422, f"left + right is {columns} pixels: ask for at most {limits.max_extension}")
-    if columns * height > limits.max_new_pixels:
-        most = limits.max_new_pixels // height
-        raise Problem(
-            422, f"at a height of {height} pixels at most {most} can be added: add fewer, or scale the image down"
-        )
 
 
 async def _pixels(upload: UploadFile, field: str, limits: Limits) -> Any:

@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serving import registry
 from serving.api import make_api
-from serving.engine import Engine, ExtendJob, Outcome, TranslateJob
+from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
 from serving.problems import Problem
 from serving.schema import Limits, ModelInfo, Strict, describe
 from vqi2i import Translator
@@ -77,7 +77,7 @@ class Model:
         limits = CallLimits(rows=settings.rows_per_call, pixels=settings.pixels_per_call)
         self._engine = Engine(Translator.load(registry.resolve(model), device, limits))
         batched: Any
-        for batched in (self.translate, self.extend):
+        for batched in (self.translate, self.compose):
             batched.set_max_batch_size(settings.max_batch_size)
             batched.set_batch_wait_timeout_s(settings.batch_wait_timeout_s)
 
@@ -86,8 +86,8 @@ class Model:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.translate, jobs)
 
     @serve.batch
-    async def extend(self, jobs: Sequence[ExtendJob]) -> list[Outcome]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.extend, jobs)
+    async def compose(self, jobs: Sequence[ComposeJob]) -> list[Outcome]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.compose, jobs)
 
 
 class ServeBackend:
@@ -100,8 +100,8 @@ class ServeBackend:
     async def translate(self, model: str, job: TranslateJob) -> Outcome:
         return await self._run(self._handles[model].translate, job)
 
-    async def extend(self, model: str, job: ExtendJob) -> Outcome:
-        return await self._run(self._handles[model].extend, job)
+    async def compose(self, model: str, job: ComposeJob) -> Outcome:
+        return await self._run(self._handles[model].compose, job)
 
     async def ready(self) -> bool:
         """Asks the controller rather than the replicas, whose queues may be long."""
@@ -110,7 +110,7 @@ class ServeBackend:
         replicas = (status.deployments[_deployment_name(name)].replica_states for name in self.models)
         return all(any(state == "RUNNING" and count for state, count in states.items()) for states in replicas)
 
-    async def _run(self, method: Any, job: TranslateJob | ExtendJob) -> Outcome:
+    async def _run(self, method: Any, job: TranslateJob | ComposeJob) -> Outcome:
         for _ in range(1 + RETRIES):
             try:
                 return await method.remote(job)

@@ -2,8 +2,8 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 import imaging
 from imaging.codec import Pixels
 from vqi2i import Translator
+from vqi2i.chain import Chain
 
 _log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -30,14 +31,13 @@ class TranslateJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtendJob:
-    """Continue an image of `domain` by `left` and `right` pixels, shown in `target`."""
+class ComposeJob:
+    """Follow a chain on an image, or `count` times from nothing with the seeds seed, seed + 1, ..."""
 
-    image: Pixels
-    domain: str
-    target: str
-    left: int = 0
-    right: int = 0
+    chain: Chain
+    image: Pixels | None = None  # None if the chain begins by generating
+    pictures: Mapping[str, Pixels] = field(default_factory=dict)  # the examples and masks that its steps name
+    count: int = 1
     seed: int = 0
 
 
@@ -52,16 +52,7 @@ class Failure:
 Outcome = list[Pixels] | Failure
 
 
-@dataclass(frozen=True)
-class _Key:
-    """Rows with equal keys fit into one call of the translator."""
-
-    height: int
-    width: int
-    source: str
-    target: str
-    left: int = 0
-    right: int = 0
+_Key = tuple[Hashable, ...]  # rows with equal keys fit into one call of the translator
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ class _Row:
     """One picture to make: a row of a model call."""
 
     job: int
-    image: Pixels
+    image: Pixels | None
     seed: int
     style: Tensor | None = None  # (style_dim,)
 
@@ -85,39 +76,35 @@ class Engine:
 
         def rows(index: int, job: TranslateJob) -> tuple[_Key, list[_Row]]:
             self._check(job.source, job.target)
-            styles = self._styles(job)
-            height, width = job.image.shape[:2]
-            key = _Key(height, width, job.source, job.target)
-            return key, [_Row(index, job.image, job.seed + k, style) for k, style in enumerate(styles)]
+            key = job.image.shape, job.source, job.target
+            return key, [_Row(index, job.image, job.seed + k, style) for k, style in enumerate(self._styles(job))]
 
-        def call(key: _Key, images: Tensor, rows: Sequence[_Row]) -> Tensor:
+        def call(job: TranslateJob, images: Tensor | None, rows: Sequence[_Row]) -> Tensor:
+            assert images is not None
             style = torch.stack([row.style for row in rows if row.style is not None])
-            return self.translator.translate(images, source=key.source, target=key.target, style=style)
+            return self.translator.translate(images, source=job.source, target=job.target, style=style)
 
         return self._execute(jobs, rows, call)
 
-    def extend(self, jobs: Sequence[ExtendJob]) -> list[Outcome]:
-        """One wider picture for each job, or why there is none; in the jobs' order."""
+    def compose(self, jobs: Sequence[ComposeJob]) -> list[Outcome]:
+        """The pictures that each job's chain makes, or why there are none; in the jobs' order."""
 
-        def rows(index: int, job: ExtendJob) -> tuple[_Key, list[_Row]]:
-            self._check(job.domain, job.target)
-            if self.translator.prior is None:
-                raise ValueError("this model has no prior and can only translate: choose another, or train stage 2")
-            height, width = job.image.shape[:2]
-            key = _Key(height, width, job.domain, job.target, job.left, job.right)
-            return key, [_Row(index, job.image, job.seed)]
+        def rows(index: int, job: ComposeJob) -> tuple[_Key, list[_Row]]:
+            if job.chain.source is not None:
+                self._check(job.chain.source)
+            shape = job.image.shape if job.image is not None else None
+            pictures = tuple((name, made.shape, made.tobytes()) for name, made in sorted(job.pictures.items()))
+            return (shape, job.chain, pictures), [_Row(index, job.image, job.seed + k) for k in range(job.count)]
 
-        def call(key: _Key, images: Tensor, rows: Sequence[_Row]) -> Tensor:
-            seeds = [row.seed for row in rows]
-            return self.translator.extend(
-                images, domain=key.source, target=key.target, left=key.left, right=key.right, seed=seeds
-            )
+        def call(job: ComposeJob, images: Tensor | None, rows: Sequence[_Row]) -> Tensor:
+            pictures = {name: imaging.to_tensor([made]) for name, made in job.pictures.items()}
+            return self.translator.compose(images, job.chain, pictures=pictures, seed=[row.seed for row in rows])
 
         return self._execute(jobs, rows, call)
 
     def _execute(
         self, jobs: Sequence[Job], split: Callable[[int, Job], tuple[_Key, list[_Row]]],
-        call: Callable[[_Key, Tensor, Sequence[_Row]], Tensor],
+        call: Callable[[Job, Tensor | None, Sequence[_Row]], Tensor],
     ) -> list[Outcome]:  # fmt: skip
         pictures: dict[int, list[Pixels]] = defaultdict(list)
         failures: dict[int, Failure] = {}
@@ -128,9 +115,11 @@ class Engine:
                 groups[key] += rows
             except Exception as error:
                 failures[index] = _failure(error)
-        for key, rows in groups.items():
+        for rows in groups.values():
             try:
-                made = imaging.to_pixels(call(key, imaging.to_tensor([row.image for row in rows]), rows))
+                shown = [row.image for row in rows if row.image is not None]
+                images = imaging.to_tensor(shown) if shown else None
+                made = imaging.to_pixels(call(jobs[rows[0].job], images, rows))
                 for row, picture in zip(rows, made, strict=True):
                     pictures[row.job].append(picture)
             except Exception as error:

@@ -6,9 +6,14 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vqi2i.bundle import fingerprint, read_config
+from vqi2i.steps import Keep
+from vqi2i.style_field import Direction
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 OutputFormat = Literal["png", "jpeg", "webp", "json"]
+
+WITHOUT_PRIOR = ("translate", "transition", "compose")
+WITH_PRIOR = ("extend", "complete", "generate")
 
 
 class Strict(BaseModel):
@@ -42,21 +47,67 @@ class TranslateOptions(_Options):
     )
 
 
-class ExtendOptions(_Options):
-    """Options of `POST /v1/extend`."""
-
+class _Shown(_Options):
     domain: str | None = Field(
         default=None, description="the image's domain; the other than `to` if omitted and there are two"
     )
     to: str | None = Field(default=None, description="domain to show the result in; the image's own if omitted")
+
+
+class _Imagining(_Shown):
+    paste: int | None = Field(
+        default=None, ge=0, le=256, description="put the given pixels back, with a soft border of so many pixels"
+    )
+    draw: str | None = Field(
+        default=None, description="settings of sampling, for example temperature=0.9,top_k=5; a wrong name lists them"
+    )
+
+
+class ExtendOptions(_Imagining):
+    """Options of `POST /v1/extend`."""
+
     left: int = Field(default=0, ge=0, description="pixels to add on the left")
     right: int = Field(default=0, ge=0, description="pixels to add on the right")
+    top: int = Field(default=0, ge=0, description="pixels to add above")
+    bottom: int = Field(default=0, ge=0, description="pixels to add below")
 
     @model_validator(mode="after")
     def _something_to_add(self) -> Self:
-        if self.left + self.right == 0:
-            raise ValueError("say how many pixels to add: left or right must be above 0")
+        if self.left + self.right + self.top + self.bottom == 0:
+            raise ValueError("say how many pixels to add: left, right, top or bottom must be above 0")
         return self
+
+
+class CompleteOptions(_Imagining):
+    """Options of `POST /v1/complete`."""
+
+    keep: Keep | None = Field(default=None, description="the part that stays, if no mask is sent")
+
+
+class GenerateOptions(_Options):
+    """Options of `POST /v1/generate`."""
+
+    domain: str = Field(description="domain of the new pictures")
+    width: int | None = Field(default=None, gt=0, description="pixels; the model's size if omitted")
+    height: int | None = Field(default=None, gt=0, description="pixels; the model's size if omitted")
+    count: int = Field(default=1, ge=1, le=16, description="pictures, of seeds seed, seed + 1, ...")
+    draw: str | None = Field(default=None, description="settings of sampling, as for /v1/extend")
+
+
+class TransitionOptions(_Shown):
+    """Options of `POST /v1/transition`."""
+
+    direction: Direction = Field(default="horizontal", description="from left, from the top, or from the middle")
+
+
+class ComposeOptions(_Options):
+    """Options of `POST /v1/compose`."""
+
+    steps: str = Field(
+        description='the steps as JSON, for example [{"extend": {"right": 64}}, {"translate": {"to": "winter"}}]; '
+        "examples and masks are named by the files sent as `pictures`"
+    )
+    domain: str | None = Field(default=None, description="the image's domain; omitted if the first step generates")
 
 
 class Limits(Strict):
@@ -65,7 +116,7 @@ class Limits(Strict):
     max_upload_bytes: int = Field(default=20 * 2**20, gt=0, description="whole request body")
     max_side: int = Field(default=2048, gt=0, description="pixels, of every image sent")
     max_pixels: int = Field(default=4_000_000, gt=0, description="of every image sent")
-    max_extension: int = Field(default=1024, gt=0, description="left + right, in pixels")
+    max_extension: int = Field(default=1024, gt=0, description="pixels added along either side of an image")
     max_new_pixels: int = Field(
         default=512 * 512, gt=0, description="area to imagine: each token of it is a step of the prior"
     )
@@ -78,7 +129,7 @@ class ModelInfo(Strict):
     domains: tuple[str, ...]
     resolution: int = Field(description="nominal image side in pixels; other sizes work too")
     stride: int = Field(description="image pixels per token along each side")
-    can: tuple[str, ...] = Field(description="routes that work: translate, and extend if the model has a prior")
+    can: tuple[str, ...] = Field(description="routes that work: those that imagine only if the model has a prior")
     fingerprint: str = Field(description="sha256 over configuration and weights")
     provenance: dict[str, Any]
 
@@ -130,7 +181,7 @@ def describe(name: str, path: Path) -> ModelInfo:
         domains=config.network.domains,
         resolution=config.network.resolution,
         stride=config.network.stride,
-        can=("translate", "extend") if config.prior is not None else ("translate",),
+        can=(*WITHOUT_PRIOR, *WITH_PRIOR) if config.prior is not None else WITHOUT_PRIOR,
         fingerprint=fingerprint(path),
         provenance=config.provenance,
     )

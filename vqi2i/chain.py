@@ -30,6 +30,10 @@ _KEPT = {
     "top": (slice(None, 2), slice(None)),
     "bottom": (slice(2, None), slice(None)),
     "top-left": (slice(None, 2), slice(None, 2)),
+    "top-right": (slice(None, 2), slice(2, None)),
+    "bottom-left": (slice(2, None), slice(None, 2)),
+    "bottom-right": (slice(2, None), slice(2, None)),
+    "center": (slice(1, 3), slice(1, 3)),
 }
 
 

@@ -40,6 +40,31 @@ class Draft:
         """Whether the picture is shown in the domain and the style that it was given in."""
         return self.shown_in == self.domain and self.style is self.own
 
+    def losing(self, mask: Tensor, known: Tensor) -> "Draft":
+        """The same canvas without the pixels that a mask (h, w) takes away; only some of its cells stay known."""
+        given = self.given and Given(pixels=self.given.pixels, kept=self.given.kept & mask)
+        return replace(self, known=known, given=given)
+
+    def borders(self, stride: int) -> tuple[int, int, int, int]:
+        """Pixels of the canvas to the left, to the right, above and below of the picture; as for `F.pad`."""
+        (top, left), (height, width) = self.offset, self.size
+        rows, columns = self.tokens.shape[1:]
+        return left, columns * stride - left - width, top, rows * stride - top - height
+
+    def cut(self, rows: slice, columns: slice, stride: int) -> "Draft":
+        """Some rows and columns of cells as a picture of their own; its style must not vary."""
+        place = slice(rows.start * stride, rows.stop * stride), slice(columns.start * stride, columns.stop * stride)
+        given = self.given and _padded(self.given, self.borders(stride))
+        return replace(
+            self,
+            tokens=self.tokens[:, rows, columns],
+            known=self.known[rows, columns],
+            size=(place[0].stop - place[0].start, place[1].stop - place[1].start),
+            offset=(0, 0),
+            style=self.own,
+            given=given and Given(pixels=given.pixels[(..., *place)], kept=given.kept[place]),
+        )
+
     def imagined(self, tokens: Tensor, known: Tensor) -> "Draft":
         """The same canvas with other tokens."""
         return replace(self, tokens=tokens, known=known)
@@ -101,10 +126,7 @@ def _padded(given: Given | None, sides: tuple[int, int, int, int]) -> Given | No
 
 def known_cells(kept: Tensor, draft: Draft, stride: int) -> Tensor:
     """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture count as kept."""
-    rows, columns = draft.tokens.shape[1:]
-    (top, left), (height, width) = draft.offset, draft.size
-    sides = (left, columns * stride - left - width, top, rows * stride - top - height)
-    lost = F.pad((~kept).float()[None, None], sides)
+    lost = F.pad((~kept).float()[None, None], draft.borders(stride))
     return F.max_pool2d(lost, stride)[0, 0] == 0
 
 

@@ -9,7 +9,7 @@ from vqi2i.config import Frozen
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
 
-Keep = Literal["left", "right", "top", "bottom", "top-left"]
+Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "center"]
 
 
 def _only_known_names(value: Any) -> Any:

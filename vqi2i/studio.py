@@ -14,13 +14,12 @@ from vqi2i.feather import paste
 from vqi2i.imagination import imagine
 from vqi2i.masked import MaskedPrior
 from vqi2i.priors import Prior
+from vqi2i.reading import MARGIN, MIN_TOKENS, bounding_box, read_known
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
 
 if TYPE_CHECKING:
     from vqi2i.translator import Translator
-
-MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
 
 
 class Studio:
@@ -71,6 +70,8 @@ class Studio:
         """
         if min(left, right, top, bottom) < 0 or left + right + top + bottom == 0:
             raise ValueError("say how many pixels to add: left, right, top or bottom above 0, none below")
+        if draft.is_as_given:
+            draft = self._read_on(draft, left=left, right=right, top=top, bottom=bottom)
         sees_all_sides = isinstance(self._prior, MaskedPrior)
         if not sees_all_sides and left:
             yield (draft := self._mirrored(draft, sampling, generators, left, axis=3))
@@ -98,11 +99,16 @@ class Studio:
         mask = mask.to(draft.tokens.device)
         if mask.all() or not mask.any():
             raise ValueError("the mask must keep a part of the image and take a part away (white = keep)")
-        if draft.given is not None:
-            given = Given(pixels=draft.given.pixels, kept=draft.given.kept & mask)
-            draft = self._read_without_lost(draft, given) if draft.is_as_given else replace(draft, given=given)
         known = draft.known & known_cells(mask, draft, self._stride)
-        yield from self.imagined(replace(draft, known=known), sampling, generators)
+        if not known.any():
+            raise ValueError(f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more")
+        lost = draft.losing(mask, known)
+        draft = self._read_without_lost(lost) if draft.is_as_given else lost
+        if not isinstance(self._prior, MaskedPrior):
+            for axis in (3, 2):
+                if bounding_box(draft.known)[axis - 2].start > 0:
+                    yield (draft := self._uncovered(draft, sampling, generators, axis=axis))
+        yield from self.imagined(draft, sampling, generators)
 
     def translated(self, draft: Draft, target: str, styles: Tensor) -> Draft:
         """Show pictures in a domain and styles (b or 1, style_dim) of it."""
@@ -163,7 +169,7 @@ class Studio:
         if not new:  # there was room on the canvas
             return grown
         canvas = self._canvas(draft)
-        tokens = self._model.encode(canvas.flip(axis), draft.domain).tokens
+        tokens = self._read_mirrored(canvas, draft.domain, axis)
         after = (0, new) if axis == 3 else (0, 0, 0, new)
         mirror = draft.imagined(F.pad(tokens, after), F.pad(torch.ones_like(draft.known), after))
         mirror = last(self.imagined(mirror, sampling, generators))
@@ -174,7 +180,8 @@ class Studio:
 
     def _canvas(self, draft: Draft) -> Tensor:
         """The whole canvas in its own domain and style, given pixels put back."""
-        decoded = self._model.decode(draft.tokens, draft.own, draft.domain)
+        tokens = draft.tokens if draft.known.all() else guessed(draft)
+        decoded = self._model.decode(tokens, draft.own, draft.domain)
         if draft.given is None:
             return decoded
         (top, left), (height, width) = draft.offset, draft.size
@@ -182,16 +189,64 @@ class Studio:
         picture.copy_(paste(picture, draft.given.pixels, draft.given.kept, reach=self._stride * 8))
         return decoded
 
-    def _read_without_lost(self, draft: Draft, given: Given) -> Draft:
-        """Read given pixels again, so that lost ones disturb neither tokens nor styles of the kept."""
+    def _read_mirrored(self, canvas: Tensor, domain: str, axis: int) -> Tensor:
+        """Tokens of a mirrored canvas that goes on where it ends."""
+        rows, columns = (side // self._stride for side in canvas.shape[2:])
+        margin = MARGIN * self._stride
+        wide = F.pad(canvas.flip(axis), (0, margin, 0, 0) if axis == 3 else (0, 0, 0, margin), mode="replicate")
+        return self._model.encode(wide, domain).tokens[:, :rows, :columns]
+
+    def _uncovered(
+        self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator], *, axis: int
+    ) -> Draft:
+        """Imagine what lies before the known part along an axis (2: y, 3: x), as far as that reaches along the other.
+
+        For a prior that reads in raster order, which would not see the known part: that one is extended instead.
+        """
+        rows, columns = bounding_box(draft.known)
+        start = (rows if axis == 2 else columns).start * self._stride
+        part = self._mirrored(draft.cut(rows, columns, self._stride), sampling, generators, start, axis=axis)
+        tokens, known = draft.tokens.clone(), draft.known.clone()
+        place = (slice(0, rows.stop), columns) if axis == 2 else (rows, slice(0, columns.stop))
+        new = ~known[place]
+        inner = draft.known[rows, columns]
+        new[-inner.shape[0] :, -inner.shape[1] :] = False  # what is missing inside of the known part comes later
+        tokens[(slice(None), *place)] = torch.where(new, part.tokens, tokens[(slice(None), *place)])
+        known[place] |= new
+        return draft.imagined(tokens, known)
+
+    def _read(self, draft: Draft) -> Tensor:
+        """Tokens (b, rows, columns) of known cells, by given pixels alone."""
+        assert draft.given is not None
+        sides = draft.borders(self._stride)
+        pixels, kept = F.pad(draft.given.pixels, sides), F.pad(draft.given.kept, sides)
+        return read_known(lambda images: self._model.encode(images, draft.domain).tokens, pixels, kept, draft.known)
+
+    def _read_on(self, draft: Draft, *, left: int, right: int, top: int, bottom: int) -> Draft:
+        """Read given pictures as they go on past the borders that are to be extended."""
+        sides = {"left": left, "right": right, "top": top, "bottom": bottom}
+        grown = draft.grown(**sides, stride=self._stride, least=MIN_TOKENS)
+        if not grown.known.any():  # no whole token
+            return draft
+        rows, columns = draft.tokens.shape[1:]
+        first = [(after + more - before) // self._stride
+                 for after, more, before in zip(grown.offset, (top, left), draft.offset, strict=True)]  # fmt: skip
+        place = slice(first[0], first[0] + rows), slice(first[1], first[1] + columns)
+        known, tokens = grown.known[place], self._read(grown)[(slice(None), *place)]
+        whole = draft.tokens.clone()
+        part = whole[:, : known.shape[0], : known.shape[1]]
+        part.copy_(torch.where(known, tokens, part))
+        return draft.imagined(whole, draft.known)
+
+    def _read_without_lost(self, draft: Draft) -> Draft:
+        """Read kept pixels again, so that lost ones disturb neither tokens nor styles of the kept."""
+        assert draft.given is not None
+        given = draft.given
         mean = (given.pixels * given.kept).sum(dim=(2, 3), keepdim=True) / given.kept.sum()
-        images = torch.where(given.kept, given.pixels, mean)
-        rows, columns = given.kept.any(1).nonzero().flatten(), given.kept.any(0).nonzero().flatten()
-        box = images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        own = self._model.encode(box, draft.domain).style
+        rows, columns = bounding_box(given.kept)
+        own = self._model.encode(torch.where(given.kept, given.pixels, mean)[..., rows, columns], draft.domain).style
         style = own if draft.shows_its_own else draft.style
-        tokens = self._model.encode(images, draft.domain).tokens
-        return replace(draft, tokens=tokens, own=own, style=style, given=given)
+        return replace(draft, tokens=self._read(draft), own=own, style=style)
 
 
 def last(drafts: Iterator[Draft]) -> Draft:

@@ -16,9 +16,10 @@ from vqi2i.chain import Chain, perform
 from vqi2i.draft import Draft
 from vqi2i.layers import channels_last
 from vqi2i.priors import Prior, build_prior
+from vqi2i.reading import MIN_TOKENS
 from vqi2i.sampling import Sampling
 from vqi2i.seeds import Seeds, generators
-from vqi2i.studio import MIN_TOKENS, Studio, last
+from vqi2i.studio import Studio, last
 from vqi2i.style_field import Direction
 from vqi2i.style_prior import StylePrior
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 from pathlib import Path
 
 import httpx
@@ -12,10 +13,11 @@ from PIL import Image
 
 import imaging
 from serving.api import make_api
-from serving.engine import Engine, ExtendJob, Outcome, TranslateJob
+from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
 from serving.problems import Problem
-from serving.schema import Limits, ModelInfo, describe
+from serving.schema import WITH_PRIOR, WITHOUT_PRIOR, Limits, ModelInfo, describe
 from vqi2i import Translator
+from vqi2i.chain import read_chain
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 PNG = imaging.encode(PICTURE)
@@ -28,7 +30,7 @@ class LocalBackend:
         self.models: dict[str, ModelInfo] = {name: describe(name, path) for name, path in bundles.items()}
         self._engines = {name: Engine(Translator.load(path)) for name, path in bundles.items()}
         self.trouble: Exception | None = None
-        self.jobs: list[TranslateJob | ExtendJob] = []
+        self.jobs: list[TranslateJob | ComposeJob] = []
 
     async def translate(self, model: str, job: TranslateJob) -> Outcome:
         if self.trouble:
@@ -36,9 +38,9 @@ class LocalBackend:
         self.jobs.append(job)
         return self._engines[model].translate([job])[0]
 
-    async def extend(self, model: str, job: ExtendJob) -> Outcome:
+    async def compose(self, model: str, job: ComposeJob) -> Outcome:
         self.jobs.append(job)
-        return self._engines[model].extend([job])[0]
+        return self._engines[model].compose([job])[0]
 
     async def ready(self) -> bool:
         return self.trouble is None
@@ -98,7 +100,8 @@ def test_the_source_may_be_omitted_between_two_domains(backend):
 def test_the_domain_of_an_extension_may_be_omitted_if_it_is_translated(backend):
     post(backend, "extend", to="winter", right=8)
     post(backend, "extend", domain="winter", right=8)
-    assert [(job.domain, job.target) for job in backend.jobs] == [("summer", "winter"), ("winter", "winter")]
+    assert [job.chain.source for job in backend.jobs] == ["summer", "winter"]
+    assert [len(job.chain.steps) for job in backend.jobs] == [2, 1]
 
 
 def test_a_seed_that_was_drawn_is_returned_and_repeats_the_picture(backend):
@@ -149,23 +152,83 @@ def test_several_samples_come_as_json(backend):
     assert (body["images"][1]["width"], body["images"][1]["height"]) == (32, 24)
 
 
-def test_extend_adds_pixels_on_both_sides(backend):
-    response = post(backend, "extend", domain="summer", left=8, right=4, seed=1)
+def composed(
+    tiny_bundle: Path, *steps: object, image: np.ndarray | None = PICTURE, seed: int = 1, **pictures: np.ndarray
+):
+    """What the model in this process makes of a chain, as pixels."""
+    chain = read_chain({"from": None if image is None else "summer", "steps": list(steps)})
+    named = {name.replace("_", " "): imaging.to_tensor([made]) for name, made in pictures.items()}
+    images = imaging.to_tensor([image]) if image is not None else None
+    return imaging.to_pixels(Translator.load(tiny_bundle).compose(images, chain, pictures=named, seed=seed))[0]
+
+
+def test_extend_adds_pixels_on_all_sides_and_puts_the_image_back(backend, tiny_bundle):
+    sides = {"left": 8, "right": 4, "top": 3, "bottom": 5}
+    response = post(backend, "extend", domain="summer", **sides, seed=1, paste=0, draw="temperature=0.7, top_k=4")
     assert response.status_code == 200, response.text
-    assert imaging.decode(response.content).shape == (24, 8 + 32 + 4, 3)
+    made = imaging.decode(response.content)
+    assert np.array_equal(made[3:27, 8:40], PICTURE)
+    draw = {"temperature": 0.7, "top_k": 4}
+    assert np.array_equal(made, composed(tiny_bundle, {"extend": {**sides, "draw": draw}}, {"paste": {"feather": 0}}))
     shown = post(backend, "extend", to="winter", left=8, right=4, seed=1)
     assert shown.status_code == 200
-    assert shown.content != response.content
+    assert imaging.decode(shown.content).shape == (24, 44, 3)
+
+
+def test_complete_takes_a_named_part_or_a_mask(backend, tiny_bundle):
+    mask = np.zeros((24, 32, 3), np.uint8)
+    mask[:, :16] = 255
+    named = post(backend, "complete", domain="summer", keep="left", seed=1)
+    sent = send(
+        backend, "POST", "/v1/complete", files={"image": PNG, "mask": imaging.encode(mask)},
+        data={"domain": "summer", "seed": 1},
+    )  # fmt: skip
+    assert sent.status_code == 200, sent.text
+    assert sent.content == named.content
+    assert np.array_equal(imaging.decode(named.content), composed(tiny_bundle, {"complete": {"keep": "left"}}))
+
+
+def test_generate_makes_pictures_of_consecutive_seeds(backend, tiny_bundle):
+    data = {"domain": "winter", "width": 40, "count": 2, "seed": 4}
+    body = send(backend, "POST", "/v1/generate", data=data).json()
+    pictures = [imaging.decode(base64.b64decode(image["data"])) for image in body["images"]]
+    for seed, made in zip((4, 5), pictures, strict=True):
+        one = composed(tiny_bundle, {"generate": {"domain": "winter", "width": 40}}, image=None, seed=seed)
+        assert np.array_equal(made, one)
+
+
+def test_transition_meets_the_styles_sent(backend, tiny_bundle):
+    styles = [np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8) for seed in (1, 2)]
+    files = [("image", PNG), *(("style", imaging.encode(style)) for style in styles)]
+    data = {"domain": "summer", "to": "winter", "direction": "radial"}
+    response = send(backend, "POST", "/v1/transition", files=files, data=data)
+    assert response.status_code == 200, response.text
+    step = {"to": "winter", "styles": ["style 1", "style 2"], "direction": "radial"}
+    assert np.array_equal(
+        imaging.decode(response.content),
+        composed(tiny_bundle, {"transition": step}, style_1=styles[0], style_2=styles[1]),
+    )
+
+
+def test_compose_follows_a_chain_with_the_pictures_it_names(backend, tiny_bundle):
+    snow = np.random.default_rng(3).integers(0, 256, (40, 40, 3), np.uint8)
+    steps = [{"extend": {"bottom": 8}}, {"translate": {"to": "winter", "style": "snow"}}]
+    files = [("image", PNG), ("pictures", ("snow", imaging.encode(snow)))]
+    data = {"domain": "summer", "seed": 1, "steps": json.dumps(steps)}
+    response = send(backend, "POST", "/v1/compose", files=files, data=data)
+    assert response.status_code == 200, response.text
+    assert np.array_equal(imaging.decode(response.content), composed(tiny_bundle, *steps, snow=snow))
+    assert "not sent: snow" in detail(post(backend, "compose", domain="summer", steps=json.dumps(steps)), 422)
 
 
 def test_models_are_listed_with_what_they_can(tiny_bundle, tiny_bundle_without_prior):
     backend = LocalBackend(seasons=tiny_bundle, plain=tiny_bundle_without_prior)
     seasons, plain = send(backend, "GET", "/v1/models").json()["models"]
     assert seasons["domains"] == ["summer", "winter"]
-    assert seasons["can"] == ["translate", "extend"]
+    assert seasons["can"] == ["translate", "transition", "compose", "extend", "complete", "generate"]
     assert (seasons["resolution"], seasons["stride"]) == (32, 4)
     assert seasons["provenance"] == {"recipe": "untrained"}
-    assert plain["can"] == ["translate"]
+    assert plain["can"] == ["translate", "transition", "compose"]
     assert plain["fingerprint"] != seasons["fingerprint"]
 
 
@@ -187,9 +250,23 @@ def test_one_of_several_models_must_be_named(tiny_bundle, tiny_bundle_without_pr
         ("translate", {"to": "winter", "samples": 17}, "field 'samples': input should be less than or equal to 16"),
         ("translate", {"to": "winter", "seed": -1}, "field 'seed': input should be greater than or equal to 0"),
         ("translate", {"to": "winter", "samples": 2, "style": PNG}, "leave out either 'style' or 'samples'"),
-        ("extend", {"domain": "summer"}, "say how many pixels to add: left or right must be above 0"),
+        ("extend", {"domain": "summer"}, "say how many pixels to add: left, right, top or bottom must be above 0"),
+        ("extend", {"domain": "summer", "right": 8, "draw": "heat=1"}, "step 1 (extend): draw: "),
+        ("extend", {"domain": "summer", "right": 8, "draw": "hot"}, "'hot' is not of the form name=value"),
+        ("extend", {"domain": "summer", "to": "winter", "right": 8, "paste": 2}, "leave out either 'to' or 'paste'"),
+        ("extend", {"domain": "summer", "bottom": 2030}, "the canvas would become 32x2054: at most 2048"),
+        ("complete", {"domain": "summer"}, "say what stays: either 'keep' or 'mask'"),
+        ("complete", {"domain": "summer", "keep": "middle"}, "field 'keep': input should be 'left', 'right'"),
+        ("transition", {"domain": "summer", "style": PNG}, "at least 2 items"),
+        ("compose", {"domain": "summer", "steps": "extend"}, "field 'steps' is not JSON"),
+        ("compose", {"domain": "summer", "steps": '[{"extend": {"rigth": 8}}]'}, "step 1 (extend): rigth"),
+        ("compose", {"steps": '[{"extend": {"right": 8}}]'}, "a chain begins"),
         ("extend", {"right": 8}, "the field 'domain' is missing: say which of summer, winter the image shows"),
-        ("extend", {"domain": "summer", "right": 2000}, "left + right is 2000 pixels: ask for at most 1024"),
+        (
+            "extend",
+            {"domain": "summer", "right": 2000},
+            "2000 pixels are to be added along one side: ask for at most 1024",
+        ),
         ("extend", {"to": "autumn", "right": 8}, "has no domain 'autumn'"),
     ],
 )
@@ -233,7 +310,8 @@ def test_a_body_above_the_limit_is_not_read(backend):
 
 def test_an_area_that_would_take_too_long_to_imagine_is_refused(backend):
     tall = imaging.encode(np.zeros((2000, 40, 3), np.uint8))
-    assert "at most 131 can be added" in detail(post(backend, "extend", image=tall, domain="summer", right=140), 422)
+    sentence = detail(post(backend, "extend", image=tall, domain="summer", right=140), 422)
+    assert "280,000 pixels are to be imagined and at most 262,144 can be" in sentence
 
 
 def test_an_answer_that_cannot_be_made_is_refused(backend):
@@ -264,7 +342,8 @@ def test_health_and_readiness(backend):
 def test_the_documentation_describes_the_forms(backend):
     assert "swagger" in send(backend, "GET", "/docs").text
     schema = send(backend, "GET", "/openapi.json").json()
-    assert {"/v1/translate", "/v1/extend", "/v1/models", "/healthz", "/readyz"} <= set(schema["paths"])
+    routes = {f"/v1/{route}" for route in (*WITHOUT_PRIOR, *WITH_PRIOR)}
+    assert routes | {"/v1/models", "/healthz", "/readyz"} <= set(schema["paths"])
     assert set(schema["paths"]["/v1/translate"]["post"]["requestBody"]["content"]) == {"multipart/form-data"}
 
 

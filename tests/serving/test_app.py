@@ -90,9 +90,9 @@ class TestServed:
 
     def test_images_are_extended(self, client):
         files = {"image": imaging.encode(PICTURES[0])}
-        fields = {"domain": "summer", "left": 4, "right": 8, "seed": 1}
+        fields = {"domain": "summer", "left": 4, "right": 8, "top": 2, "paste": 2, "seed": 1}
         first, again = (client.post("/v1/extend", files=files, data=fields) for _ in range(2))
-        assert imaging.decode(first.content).shape == (24, 4 + 32 + 8, 3)
+        assert imaging.decode(first.content).shape == (2 + 24, 4 + 32 + 8, 3)
         assert first.content == again.content
 
     def test_errors_say_what_to_do(self, client):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import imaging
-from serving.engine import Engine, ExtendJob, Failure, TranslateJob
+from serving.engine import ComposeJob, Engine, Failure, TranslateJob
 from vqi2i import Translator
+from vqi2i.chain import Chain, read_chain
 
 
 def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
@@ -50,15 +51,34 @@ def test_translations_do_not_depend_on_what_shares_the_batch(engine):
     assert same(engine.translate(jobs[::-1])[::-1][0], together[0])
 
 
-def test_extensions_do_not_depend_on_what_shares_the_batch(engine):
+def chain(*steps: object, source: str | None = "summer") -> Chain:
+    return read_chain({"from": source, "steps": list(steps)})
+
+
+def test_chains_do_not_depend_on_what_shares_the_batch(engine):
+    wider = chain({"extend": {"right": 16}}, {"paste": {"feather": 2}})
+    around = chain({"extend": {"left": 8, "top": 3}}, {"translate": {"to": "winter", "style": "snow"}})
     jobs = [
-        *(ExtendJob(image=picture(s), domain="summer", target="summer", right=16, seed=s) for s in range(6)),
-        ExtendJob(image=picture(7), domain="summer", target="winter", left=8, right=5, seed=7),
+        *(ComposeJob(image=picture(s), chain=wider, seed=s) for s in range(6)),
+        *(ComposeJob(image=picture(7), chain=around, pictures={"snow": picture(s, 40, 20)}, seed=7) for s in (1, 2)),
+        ComposeJob(chain=chain({"generate": {"domain": "winter"}}, source=None), count=3, seed=5),
     ]
-    together = engine.extend(jobs)
-    assert all(same(a, engine.extend([job])[0]) for a, job in zip(together, jobs, strict=True))
+    together = engine.compose(jobs)
+    assert all(same(a, engine.compose([job])[0]) for a, job in zip(together, jobs, strict=True))
     assert together[0][0].shape == (24, 32 + 16, 3)
-    assert together[6][0].shape == (24, 8 + 32 + 5, 3)
+    assert together[6][0].shape == (3 + 24, 8 + 32, 3)
+    assert not np.array_equal(together[6][0], together[7][0])
+    assert [made.shape for made in together[8]] == [(32, 32, 3)] * 3
+
+
+def test_a_chain_that_does_not_fit_does_not_stop_the_others(engine):
+    good = ComposeJob(image=picture(1), chain=chain({"extend": {"right": 4}}), seed=1)
+    bad = ComposeJob(image=picture(1), chain=chain({"translate": {"to": "autumn"}}))
+    stranger = ComposeJob(image=picture(1), chain=chain({"extend": {"right": 4}}, source="autumn"))
+    made, failed, refused = engine.compose([good, bad, stranger])
+    assert same(made, engine.compose([good])[0])
+    assert failed == Failure("step 1 (translate): unknown domain 'autumn': this model knows summer, winter")
+    assert isinstance(refused, Failure)
 
 
 def test_samples_are_the_styles_of_consecutive_seeds(engine):
@@ -118,7 +138,7 @@ def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator,
 
 def test_a_model_without_prior_says_that_it_cannot_extend(tiny_bundle_without_prior):
     engine = Engine(Translator.load(tiny_bundle_without_prior))
-    (outcome,) = engine.extend([ExtendJob(image=picture(0), domain="summer", target="summer", right=8)])
+    (outcome,) = engine.compose([ComposeJob(image=picture(0), chain=chain({"extend": {"right": 8}}))])
     assert isinstance(outcome, Failure)
     assert "no prior" in outcome.reason
 

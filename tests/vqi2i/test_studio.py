@@ -7,9 +7,12 @@ import torch
 
 from tests.conftest import TINY, TINY_PRIOR, untrained
 from vqi2i import Sampling, Translator
+from vqi2i.chain import keep_mask
 from vqi2i.config import PriorConfig
 from vqi2i.priors import build_prior
+from vqi2i.reading import bounding_box
 from vqi2i.seeds import generators
+from vqi2i.steps import Keep
 from vqi2i.studio import Studio, last
 
 FEW = Sampling(steps=3)
@@ -40,8 +43,22 @@ def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> N
     after = last(studio.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7))
     rows, columns = (after.offset[0] + 4) // 4, (after.offset[1] + 9) // 4
     assert after.size == (32 + 4 + 7, 32 + 9 + 16)
-    assert torch.equal(after.tokens[:, rows : rows + 8, columns : columns + 8], before.tokens)
+    read = studio._read_on(before, left=9, right=16, top=4, bottom=7)
+    assert torch.equal(after.tokens[:, rows : rows + 8, columns : columns + 8], read.tokens)
     assert after.known.all()
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_the_encoder_sees_a_picture_go_on_where_it_is_extended(translator: Translator, axis: int) -> None:
+    studio, side = Studio(translator), "right" if axis == 3 else "bottom"
+    batch = images()[:, :, :1].expand(-1, -1, 32, -1)  # stripes that go on as they end
+    batch = batch if axis == 3 else batch.transpose(2, 3)
+    more = batch.narrow(axis, 31, 1).repeat_interleave(8, dim=axis)
+    wide = studio.photograph(torch.cat([batch, more], dim=axis), "summer").tokens[:, :8, :8]
+    draft = studio.photograph(batch, "summer")
+    after = last(studio.extended(draft, FEW, generators(0, 1, "tokens"), **{side: 16}))
+    assert torch.equal(after.tokens[:, :8, :8], wide)
+    assert not torch.equal(draft.tokens, wide)
 
 
 @pytest.mark.parametrize("sides", [{"left": 5}, {"top": 6}, {"left": 3, "right": 9, "top": 1, "bottom": 13}], ids=str)
@@ -69,13 +86,34 @@ def test_a_completion_keeps_tokens_and_with_paste_pixels(translator: Translator)
     mask[4:20, 11:30] = False
     photograph = studio.photograph(batch, "summer")
     draft = last(studio.completed(photograph, mask, FEW, generators(0, 1, "tokens")))
-    read = studio.photograph(torch.where(mask, batch, (batch * mask).sum((2, 3), keepdim=True) / mask.sum()), "summer")
     whole = torch.stack([mask[r * 4 : r * 4 + 4, c * 4 : c * 4 + 4].all() for r in range(8) for c in range(11)])
     kept = whole.view(8, 11)
     assert kept.any()
+    read = studio._read_without_lost(studio.photograph(batch, "summer").losing(mask, kept))
     assert torch.equal(draft.tokens[:, kept], read.tokens[:, kept])
     pasted = translator.complete(batch, mask=mask, domain="summer", feather=0, sampling=FEW)
     assert torch.equal(pasted[..., mask], batch[..., mask])
+
+
+@pytest.mark.parametrize(("keep", "sides"), [("right", ["left"]), ("bottom-right", ["left", "top"])])
+def test_completing_what_lies_before_the_kept_part_is_extending_that(
+    translator: Translator, keep: Keep, sides: list[str]
+) -> None:
+    """So that a prior that reads from the top left sees what is kept, too."""
+    studio, batch = Studio(translator), images()
+    mask = keep_mask(keep, (32, 32))
+    rows, columns = bounding_box(mask)
+    whole = studio.completed(studio.photograph(batch, "summer"), mask, FEW, generators(0, 1, "tokens"))
+    part = studio.photograph(batch[..., rows, columns], "summer")
+    wide = studio.extended(part, FEW, generators(0, 1, "tokens"), **dict.fromkeys(sides, 16))
+    assert torch.equal(last(whole).tokens, last(wide).tokens)
+
+
+def test_a_mask_that_keeps_no_token_is_refused(translator: Translator) -> None:
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[1:4, 1:4] = True
+    with pytest.raises(ValueError, match="no whole token of 4x4"):
+        translator.complete(images(), mask=mask, domain="summer")
 
 
 def test_a_picture_does_not_depend_on_its_company(translator: Translator) -> None:
