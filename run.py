@@ -22,7 +22,7 @@ app.command(rich_help_panel="Train")(evaluate.evaluate)
 app.command(rich_help_panel="Train")(publish.publish)
 app.command(rich_help_panel="Train")(import_authors.import_authors)
 
-for verb in (apply.translate, apply.extend, apply.complete, apply.generate, apply.transition):
+for verb in (apply.translate, apply.extend, apply.complete, apply.generate, apply.transition, apply.compose):
     app.command(rich_help_panel="Use")(verb)
 app.command(rich_help_panel="Use")(serve.serve)
 

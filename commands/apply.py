@@ -1,8 +1,11 @@
-"""vqi2i translate, extend, complete, generate, transition: what a trained model does with images."""
+"""vqi2i translate, extend, complete, generate, transition, compose: what a trained model does with images.
+
+Every verb is a chain of steps, as `compose` reads them from a file: the same seed gives the same pixels either way.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +14,7 @@ from commands.console import JsonOption, conclude
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vqi2i.chain import Chain
     from vqi2i.translator import Translator
 
 ModelArgument = Annotated[str, typer.Argument(help="A bundle directory or an MLflow URI (models:/name@alias).")]
@@ -19,16 +23,20 @@ ImageArgument = Annotated[Path, typer.Argument(help="An image file of any size."
 OutOption = Annotated[Path, typer.Option(help="Folder for the results.")]
 FromOption = Annotated[str | None, typer.Option("--from", help="The images' domain; may be left out with two domains.")]
 ToOption = Annotated[str | None, typer.Option(help="Show the result in this domain (default: the image's own).")]
+StyleOption = Annotated[
+    Path | None, typer.Option(help="Image of the domain it is shown in whose style is taken (default: its own).")
+]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same pixels.")]
-TemperatureOption = Annotated[float, typer.Option(help="Below 1 more ordinary, above 1 more daring.")]
+DrawOption = Annotated[
+    list[str] | None,
+    typer.Option("--draw", help="NAME=VALUE of any setting of sampling: temperature, top_k, steps... ; a wrong one "
+                                "lists them."),
+]  # fmt: skip
+PasteOption = Annotated[
+    int | None,
+    typer.Option("--paste", min=0, help="Put the given pixels back, with a soft border of so many pixels; 0: none."),
+]
 
-_KEPT = {
-    "left": (slice(None), slice(None, 2)),  # in quarters of the sides
-    "right": (slice(None), slice(2, None)),
-    "top": (slice(None, 2), slice(None)),
-    "bottom": (slice(2, None), slice(None)),
-    "top-left": (slice(None, 2), slice(None, 2)),
-}
 Keep = Literal["left", "right", "top", "bottom", "top-left"]
 
 
@@ -48,15 +56,12 @@ def translate(
     Example: vqi2i translate runs/demo/bundle photo.jpg --to winter --style snow.jpg --out results
     """
     translator = load(model)
-    source = source_domain(translator, source, to)
-    exemplar = translator.encode(load_image(style), to).style if style is not None else None
+    chain = _chain(source_domain(translator, source, to), {"translate": {"to": to, "style": _name(style)}})
     written = []
     for path in images:
-        image = load_image(path)
-        for sample in range(1 if exemplar is not None else samples):
-            shown = translator.translate(image, source=source, target=to, style=exemplar, seed=seed + sample)
-            suffix = f"_{to}" if exemplar is not None or samples == 1 else f"_{to}_{sample}"
-            written.append(save(shown, out / f"{path.stem}{suffix}.png"))
+        for sample in range(1 if style is not None else samples):
+            suffix = f"_{to}" if style is not None or samples == 1 else f"_{to}_{sample}"
+            written.append(_perform(translator, chain, path, seed + sample, out / f"{path.stem}{suffix}.png"))
     _finish(written, as_json=as_json)
 
 
@@ -66,28 +71,27 @@ def extend(
     out: OutOption,
     left: Annotated[int, typer.Option(min=0, help="Pixels to add on the left.")] = 0,
     right: Annotated[int, typer.Option(min=0, help="Pixels to add on the right.")] = 0,
+    top: Annotated[int, typer.Option(min=0, help="Pixels to add above.")] = 0,
+    bottom: Annotated[int, typer.Option(min=0, help="Pixels to add below.")] = 0,
     source: FromOption = None,
     to: ToOption = None,
+    style: StyleOption = None,
+    paste: PasteOption = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    draw: DrawOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Continue images past their left and right borders.
+    """Continue images past their borders, on any sides at once.
 
-    Example: vqi2i extend runs/demo/bundle photo.jpg --from summer --left 32 --right 64 --out results
+    Example: vqi2i extend runs/demo/bundle photo.jpg --from summer --left 32 --right 64 --paste 4 --out results
     """
-    from vqi2i import Sampling
-
     translator = load(model)
     domain = source_domain(translator, source, to)
-    written = []
-    for path in images:
-        wide = translator.extend(
-            load_image(path), domain=domain, left=left, right=right, target=to, seed=seed,
-            sampling=Sampling(temperature=temperature),
-        )  # fmt: skip
-        written.append(save(wide, out / f"{path.stem}_extended.png"))
-    _finish(written, as_json=as_json)
+    sides = {"left": left, "right": right, "top": top, "bottom": bottom, "draw": _settings(draw)}
+    chain = _chain(domain, {"extend": sides}, *_shown(domain, to, style), *_pasted(paste))
+    _finish(
+        [_perform(translator, chain, path, seed, out / f"{path.stem}_extended.png") for path in images], as_json=as_json
+    )
 
 
 def complete(
@@ -98,29 +102,26 @@ def complete(
     mask: Annotated[Path | None, typer.Option(help="Image of the same size: white stays, black is imagined.")] = None,
     source: FromOption = None,
     to: ToOption = None,
+    style: StyleOption = None,
+    paste: PasteOption = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    draw: DrawOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Imagine the missing part of images.
 
     Example: vqi2i complete runs/demo/bundle photo.jpg --from summer --keep left --out results
     """
-    from vqi2i import Sampling
-
     if (keep is None) == (mask is None):
         raise ValueError("say what stays: either --keep or --mask")
     translator = load(model)
     domain = source_domain(translator, source, to)
-    written = []
-    for path in images:
-        image = load_image(path)
-        kept = _keep_mask(image, keep) if keep is not None else _mask_file(mask)
-        whole = translator.complete(
-            image, mask=kept, domain=domain, target=to, seed=seed, sampling=Sampling(temperature=temperature)
-        )
-        written.append(save(whole, out / f"{path.stem}_completed.png"))
-    _finish(written, as_json=as_json)
+    what = {"keep": keep, "mask": _name(mask), "draw": _settings(draw)}
+    chain = _chain(domain, {"complete": what}, *_shown(domain, to, style), *_pasted(paste))
+    _finish(
+        [_perform(translator, chain, path, seed, out / f"{path.stem}_completed.png") for path in images],
+        as_json=as_json,
+    )
 
 
 def generate(
@@ -131,19 +132,16 @@ def generate(
     width: Annotated[int | None, typer.Option(min=1, help="Pixels (default: the model's size).")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Pixels (default: the model's size).")] = None,
     seed: SeedOption = 0,
-    temperature: TemperatureOption = 1.0,
+    draw: DrawOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make new images from nothing; image i has the seed SEED + i.
 
     Example: vqi2i generate runs/demo/bundle --domain winter --count 16 --out results
     """
-    from vqi2i import Sampling
-
     translator = load(model)
-    images = translator.generate(
-        count, domain=domain, height=height, width=width, seed=seed, sampling=Sampling(temperature=temperature)
-    )
+    what = {"domain": domain, "width": width, "height": height, "draw": _settings(draw)}
+    images = translator.compose(None, _chain(None, {"generate": what}), seed=range(seed, seed + count))
     written = [save(image[None], out / f"{domain}_{seed + index:05d}.png") for index, image in enumerate(images)]
     _finish(written, as_json=as_json)
 
@@ -155,21 +153,91 @@ def transition(
     out: OutOption,
     source: FromOption = None,
     to: Annotated[str | None, typer.Option(help="Domain of the styles (default: the image's own).")] = None,
-    direction: Annotated[Literal["horizontal", "vertical"], typer.Option()] = "horizontal",
+    direction: Annotated[Literal["horizontal", "vertical", "radial"], typer.Option()] = "horizontal",
     as_json: JsonOption = False,
 ) -> None:
     """Show an image under a style that changes across the canvas.
 
     Example: vqi2i transition runs/demo/bundle photo.jpg --from summer --style noon.jpg --style dusk.jpg --out results
     """
-    import torch
-
+    if len(style) < 2:
+        raise ValueError("a transition needs at least two --style images")
     translator = load(model)
     domain = source_domain(translator, source, to)
-    target = to or domain
-    styles = torch.cat([translator.encode(load_image(path), target).style for path in style])
-    blended = translator.transition(load_image(image), domain=domain, styles=styles, target=target, direction=direction)
-    _finish([save(blended, out / f"{image.stem}_transition.png")], as_json=as_json)
+    what = {"to": to or domain, "styles": [str(path) for path in style], "direction": direction}
+    chain = _chain(domain, {"transition": what})
+    _finish([_perform(translator, chain, image, 0, out / f"{image.stem}_transition.png")], as_json=as_json)
+
+
+def compose(
+    model: ModelArgument,
+    out: OutOption,
+    steps: Annotated[Path, typer.Option(help="YAML file with the chain; pictures it names lie beside it.")],
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Image files; none for a chain that begins with generate.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Do any chain of steps with one decode at the end.
+
+    Example: vqi2i compose runs/demo/bundle photo.jpg --steps steps.yaml --out results
+    """
+    import yaml
+
+    from vqi2i.chain import read_chain
+
+    try:
+        chain = read_chain(yaml.safe_load(steps.read_text()))
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{steps}: {error}") from error
+    translator = load(model)
+    pictures: list[Path | None] = [*images] if images else [None]
+    written = []
+    for path in pictures:
+        target = out / f"{path.stem if path else steps.stem}_composed.png"
+        written.append(_perform(translator, chain, path, seed, target, beside=steps.parent))
+    _finish(written, as_json=as_json)
+
+
+def _chain(source: str | None, *steps: dict[str, Any]) -> "Chain":
+    from vqi2i.chain import read_chain
+
+    return read_chain({"from": source, "steps": list(steps)})
+
+
+def _perform(
+    translator: "Translator", chain: "Chain", path: Path | None, seed: int, target: Path, beside: Path = Path()
+) -> Path:
+    """Apply a chain to an image file and write the result."""
+    pictures = {name: load_image(beside / name) for name in chain.pictures}
+    image = load_image(path) if path is not None else None
+    return save(translator.compose(image, chain, pictures=pictures, seed=seed), target)
+
+
+def _shown(domain: str, to: str | None, style: Path | None) -> list[dict[str, Any]]:
+    """The step that shows a result elsewhere than in its own domain and style."""
+    if to in (None, domain) and style is None:
+        return []
+    return [{"translate": {"to": to or domain, "style": _name(style)}}]
+
+
+def _pasted(feather: int | None) -> list[dict[str, Any]]:
+    return [] if feather is None else [{"paste": {"feather": feather}}]
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _settings(draw: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE pairs of --draw; the step that takes them knows which there are."""
+    import yaml
+
+    pairs = [pair.partition("=") for pair in draw or []]
+    if wrong := [name for name, separator, _ in pairs if not separator]:
+        raise ValueError(f"--draw {wrong[0]!r} is not of the form name=value")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
 def load(model: str) -> "Translator":
@@ -209,26 +277,6 @@ def source_domain(translator: "Translator", source: str | None, target: str | No
     if target in translator.domains and len(others) == 1:
         return others[0]
     raise ValueError(f"say with --from which domain the images are of: {', '.join(translator.domains)}")
-
-
-def _keep_mask(image: "Tensor", keep: str) -> "Tensor":
-    import torch
-
-    height, width = image.shape[2:]
-    mask = torch.zeros(height, width, dtype=torch.bool)
-    rows, columns = (slice(*(mark and mark * side // 4 for mark in (part.start, part.stop)))
-                     for part, side in zip(_KEPT[keep], (height, width), strict=True))  # fmt: skip
-    mask[rows, columns] = True
-    return mask
-
-
-def _mask_file(path: Path | None) -> "Tensor":
-    import torch
-
-    import imaging
-
-    assert path is not None
-    return torch.from_numpy(imaging.read(path).mean(2) > 127)
 
 
 def _finish(written: Sequence[Path], *, as_json: bool) -> None:
