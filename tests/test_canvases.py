@@ -1,0 +1,41 @@
+"""Large canvases stay within 4 GB: 2048 x 512 pixels from a small model for 64 px, in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_readme import ROOT
+
+LIMIT = 4 * 2**20  # kB
+SCRIPT = """
+import resource, torch
+from vqi2i import Translator
+from vqi2i.autoencoder import Autoencoder
+from vqi2i.chain import read_chain
+from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.priors import build_prior
+from vqi2i.style_prior import StylePrior
+
+torch.manual_seed(0)
+network = NetworkConfig(domains=("summer", "winter"), base_channels=24, channel_multipliers=(1, 2), num_res_blocks=1)
+prior = build_prior(PriorConfig(kind="masked", positions="rotary", num_layers=1, num_heads=2, width=32), network)
+styles = StylePrior({domain: torch.randn(4, network.style_dim) for domain in network.domains})
+model = Translator(Autoencoder(network), styles, prior)
+chain = read_chain({"from": "summer", "steps": [
+    {"extend": {"left": 512, "right": 512, "top": 128, "bottom": 128, "draw": {"steps": 1}}},
+    {"transition": {"to": "winter", "styles": ["noon", "dusk"], "direction": "radial"}},
+]})
+pictures = {name: torch.rand(1, 3, 64, 64) for name in ("noon", "dusk")}
+made = model.compose(torch.rand(1, 3, 256, 1024) * 2 - 1, chain, pictures=pictures)
+assert made.shape == (1, 3, 512, 2048), made.shape
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_a_canvas_of_2048_by_512_pixels_fits_into_4_gigabytes() -> None:
+    """Extended on four sides, under styles that change from the middle to the corners."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) < LIMIT
