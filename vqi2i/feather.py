@@ -13,9 +13,9 @@ DETAIL, RINGS = 0.7, 12  # share of fine detail that goes on from pixel to pixel
 def paste(made: Tensor, given: Tensor, kept: Tensor, *, feather: int = 0, reach: int = 32) -> Tensor:
     """Pictures (b, 3, h, w) that are `given` where it is kept, and follow it softly where they are made.
 
-    Without a feather, what the model has rebuilt wrongly at the border is carried on into the new part and fades there,
+    What the model has rebuilt wrongly at the border is carried on into the new part and fades there,
     as a membrane would (Pérez et al., Poisson Image Editing, 2003). A membrane loses fine detail from one pixel to the
-    next; that is let go slowly, so that across the border pixels differ as much as the model's own.
+    next; without a feather that is let go slowly, so that across the border pixels differ as much as the model's own.
 
     Args:
         made: the model's pictures.
@@ -25,14 +25,17 @@ def paste(made: Tensor, given: Tensor, kept: Tensor, *, feather: int = 0, reach:
         reach: pixels over which that fades in the new part.
     """
     weight = (inside(kept, feather + 1).float() / (feather + 1)).to(made)
-    error = torch.where(kept, given - made, 0)
-    corrected = made + weight * error
+    fixed = weight == 1
+    if not fixed.any():  # the feather is wider than what is kept
+        fixed = kept
+    error = torch.where(fixed, given - made, 0)
+    spread = _membrane(error, fixed.to(made).expand_as(made[:, :1]))
     if not feather:
-        away = (inside(~kept, reach).to(made) - 1).clamp_min(0) / reach
-        spread = _membrane(error, kept.to(made).expand_as(made[:, :1]))
         spread = spread + _detail(error, kept, spread)
-        corrected = torch.where(kept, corrected, made + spread * (1 + torch.cos(math.pi * away)) / 2)
-    return torch.where(weight == 1, given, corrected.clamp(-1, 1))
+    away = (inside(~kept, reach).to(made) - 1).clamp_min(0) / reach
+    moved = made + spread * (1 + torch.cos(math.pi * away)) / 2
+    mixed = torch.where(kept, torch.lerp(moved, torch.where(kept, given, 0), weight), moved)
+    return torch.where(weight == 1, given, mixed.clamp(-1, 1))
 
 
 def inside(kept: Tensor, most: int) -> Tensor:
