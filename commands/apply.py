@@ -37,7 +37,7 @@ PasteOption = Annotated[
     typer.Option("--paste", min=0, help="Put the given pixels back, with a soft border of so many pixels; 0: none."),
 ]
 
-Keep = Literal["left", "right", "top", "bottom", "top-left"]
+Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "center"]
 
 
 def translate(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 import imaging
+from commands import apply
 from run import app
-from vqi2i import Sampling, Translator
+from vqi2i import Sampling, Translator, steps
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,10 @@ def test_a_chain_from_a_file_takes_the_pictures_beside_it(
     steps.write_text("steps:\n  - generate: {domain: winter}\n")
     written = vqi2i("compose", tiny_bundle, "--steps", steps, "--seed", 3, "--out", tmp_path / "out")
     assert same(written, translator.generate(1, domain="winter", seed=3))
+
+
+def test_every_part_that_a_step_can_keep_can_be_asked_for() -> None:
+    assert get_args(apply.Keep) == get_args(steps.Keep)
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), [
