@@ -85,14 +85,16 @@ class ShardCache:
                 if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
                     raise ValueError(f"{name} is not the file that the manifest names: upload the data set again")
                 os.fsync(stream.fileno())
-            part.replace(self._folder / sha256)
+            with self._room():  # whoever counts files meanwhile would miss one that has just changed its name
+                part.replace(self._folder / sha256)
         finally:
-            part.unlink(missing_ok=True)
+            with self._room():
+                part.unlink(missing_ok=True)
         _log.info("%s: fetched %.1f MB", name, size / 1e6)
 
     def _reserve(self, part: Path, size: int) -> None:
         """Remove the files that were not opened for longest until `size` bytes fit, and take those."""
-        with FileLock(self._folder / "locks" / "room"):
+        with self._room():
             part.unlink(missing_ok=True)
             files = [(path, path.stat()) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)]
             excess = sum(status.st_size for _, status in files) + size - self.limit
@@ -106,6 +108,10 @@ class ShardCache:
                     os.posix_fallocate(stream.fileno(), 0, size)
             except OSError as error:
                 raise ValueError(f"{self._folder} cannot take {size / 1e9:.3g} GB more: {error.strerror}") from error
+
+    def _room(self) -> FileLock:
+        """Held by whoever counts the files, or changes which there are."""
+        return FileLock(self._folder / "locks" / "room")
 
     def _remove(self, path: Path) -> bool:
         """Delete a file unless it is just being fetched."""

@@ -2,6 +2,7 @@ import hashlib
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,3 +102,10 @@ def test_what_a_killed_process_left_is_fetched_anew(tmp_path: Path) -> None:
     assert origin.read(cache, "a") == data
     assert origin.fetched == ["a", "a"]
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+
+
+def test_many_files_that_arrive_at_once_do_not_disturb_the_count(tmp_path: Path) -> None:
+    origin, cache = Origin(), _cache(tmp_path, files=200)
+    names = [f"shard {number}" for number in range(160)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda name: origin.read(cache, name), names)) == list(map(origin.content, names))
