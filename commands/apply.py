@@ -88,7 +88,7 @@ def extend(
     translator = load(model)
     domain = source_domain(translator, source, to)
     sides = {"left": left, "right": right, "top": top, "bottom": bottom, "draw": _settings(draw)}
-    chain = _chain(domain, {"extend": sides}, *_shown(domain, to, style), *_pasted(paste))
+    chain = _chain(domain, {"extend": sides}, *_finish_steps(domain, to, style, paste))
     _finish(
         [_perform(translator, chain, path, seed, out / f"{path.stem}_extended.png") for path in images], as_json=as_json
     )
@@ -117,7 +117,7 @@ def complete(
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"keep": keep, "mask": _name(mask), "draw": _settings(draw)}
-    chain = _chain(domain, {"complete": what}, *_shown(domain, to, style), *_pasted(paste))
+    chain = _chain(domain, {"complete": what}, *_finish_steps(domain, to, style, paste))
     _finish(
         [_perform(translator, chain, path, seed, out / f"{path.stem}_completed.png") for path in images],
         as_json=as_json,
@@ -215,15 +215,10 @@ def _perform(
     return save(translator.compose(image, chain, pictures=pictures, seed=seed), target)
 
 
-def _shown(domain: str, to: str | None, style: Path | None) -> list[dict[str, Any]]:
-    """The step that shows a result elsewhere than in its own domain and style."""
-    if to in (None, domain) and style is None:
-        return []
-    return [{"translate": {"to": to or domain, "style": _name(style)}}]
+def _finish_steps(domain: str, to: str | None, style: Path | None, paste: int | None) -> list[dict[str, Any]]:
+    from vqi2i.chain import finishing
 
-
-def _pasted(feather: int | None) -> list[dict[str, Any]]:
-    return [] if feather is None else [{"paste": {"feather": feather}}]
+    return finishing(domain, to or domain, style=_name(style), paste=paste)
 
 
 def _name(path: Path | None) -> str | None:
@@ -232,12 +227,9 @@ def _name(path: Path | None) -> str | None:
 
 def _settings(draw: list[str] | None) -> dict[str, Any]:
     """NAME=VALUE pairs of --draw; the step that takes them knows which there are."""
-    import yaml
+    from vqi2i.config import assignment
 
-    pairs = [pair.partition("=") for pair in draw or []]
-    if wrong := [name for name, separator, _ in pairs if not separator]:
-        raise ValueError(f"--draw {wrong[0]!r} is not of the form name=value")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    return dict(assignment(pair, "--draw") for pair in draw or [])
 
 
 def load(model: str) -> "Translator":

@@ -13,13 +13,34 @@ from pyarrow import fs
 
 IN_FLIGHT = 8  # requests at once
 _DOWNLOAD_BYTES = 8 * 2**20  # of one request when a whole file is fetched
-PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
+_PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
 
 Result = TypeVar("Result")
 
 
 class StorageError(ValueError):
     """A file cannot be read where it should lie; the message names it."""
+
+
+Failures = type[BaseException] | tuple[type[BaseException], ...]
+
+
+def patiently(action: Callable[[], Result], *, again: Failures, at_once: Failures = ()) -> Result:
+    """Do something, again after a pause if it fails as networks do; the last failure is raised.
+
+    Args:
+        action: what is done.
+        again: failures that may pass.
+        at_once: those among them that will not.
+    """
+    for pause in _PAUSES:
+        try:
+            return action()
+        except at_once:
+            raise
+        except again:
+            time.sleep(pause)
+    return action()
 
 
 def local_folder(root: str | Path) -> Path | None:
@@ -83,20 +104,17 @@ class Remote(ABC):
 
     def _patiently(self, name: str, get: Callable[[], Result]) -> Result:
         """Call `get`, again after a pause if the network fails."""
-        for pause in (*PAUSES, None):
-            try:
-                return get()
-            except StorageError:
-                raise
-            except FileNotFoundError as error:
-                raise StorageError(f"{self.root}/{name} does not exist: check the address") from error
-            except Exception as error:  # network libraries have no exception in common
-                if pause is None:
-                    raise StorageError(
-                        f"{self.root}/{name} cannot be read ({error}): check address, credentials and network"
-                    ) from error
-            time.sleep(pause)
-        raise AssertionError
+        try:
+            # Network libraries have no exception in common.
+            return patiently(get, again=Exception, at_once=(StorageError, FileNotFoundError))
+        except StorageError:
+            raise
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.root}/{name} does not exist: check the address") from error
+        except Exception as error:
+            raise StorageError(
+                f"{self.root}/{name} cannot be read ({error}): check address, credentials and network"
+            ) from error
 
 
 class _Bucket(Remote):

@@ -1,6 +1,5 @@
 """A folder or a bucket that is written to: every file appears when it is complete."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +8,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from pipelines.files import atomic
-from pipelines.storage import PAUSES, StorageError, local_folder
+from pipelines.storage import StorageError, local_folder, patiently
 
 _BUCKETS = ("s3://", "gs://")
 _CHUNK = 2**22
@@ -103,18 +102,13 @@ class Store:
 
     def _patiently(self, name: str, done: str, action: Callable[[], Result]) -> Result:
         """Do something, again after a pause if a network fails."""
-        for pause in (*PAUSES, None):
-            try:
-                return action()
-            except (pa.ArrowException, OSError) as error:
-                if pause is None or self.folder is not None:
-                    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                    check = (
-                        "check address, credentials and network" if self.folder is None else "check space and rights"
-                    )
-                    raise StorageError(f"{self.root}/{name} cannot be {done} ({reason.strip()}): {check}") from error
-            time.sleep(pause)
-        raise AssertionError
+        failures = (pa.ArrowException, OSError)
+        try:
+            return action() if self.folder is not None else patiently(action, again=failures)
+        except failures as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            check = "check address, credentials and network" if self.folder is None else "check space and rights"
+            raise StorageError(f"{self.root}/{name} cannot be {done} ({reason.strip()}): {check}") from error
 
     def _path(self, name: str) -> str:
         return f"{self.base}/{name}"

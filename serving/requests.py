@@ -6,7 +6,8 @@ from typing import Any
 from serving.engine import ComposeJob
 from serving.problems import Problem
 from serving.schema import Limits, ModelInfo
-from vqi2i.chain import Chain, keep_mask, read_chain
+from vqi2i.chain import Chain, finishing, keep_mask, read_chain
+from vqi2i.config import assignment
 from vqi2i.steps import Complete, Extend, Generate
 
 
@@ -43,25 +44,18 @@ def settings(text: str | None) -> dict[str, Any]:
     Raises:
         Problem: 422 if it has another form.
     """
-    pairs = [pair.strip().partition("=") for pair in (text or "").split(",") if pair.strip()]
-    if wrong := [name for name, separator, _ in pairs if not separator]:
-        raise Problem(422, f"field 'draw': {wrong[0]!r} is not of the form name=value")
-    return {name: _value(value) for name, _, value in pairs}
-
-
-def _value(text: str) -> Any:
+    pairs = [pair.strip() for pair in (text or "").split(",") if pair.strip()]
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return dict(assignment(pair, "field 'draw':") for pair in pairs)
+    except ValueError as error:
+        raise Problem(422, str(error)) from error
 
 
 def shown_and_pasted(domain: str, target: str, paste: int | None) -> list[dict[str, Any]]:
     """The steps that show a canvas in another domain, and put the given pixels back."""
-    translated = [{"translate": {"to": target}}] if target != domain else []
-    if translated and paste is not None:
+    if target != domain and paste is not None:
         raise Problem(422, "pixels of one domain do not fit a picture of another: leave out either 'to' or 'paste'")
-    return translated if paste is None else [{"paste": {"feather": paste}}]
+    return finishing(domain, target, paste=paste)
 
 
 def one_or_the_other(keep: object, mask: object) -> None:
@@ -79,7 +73,7 @@ def check_work(job: ComposeJob, model: ModelInfo, limits: Limits) -> None:
     """Follow the size of the canvas through a chain.
 
     Raises:
-        Problem: 413 if it or the part to imagine becomes too large, 422 if the chain asks for files that are missing.
+        Problem: 422 if it or the part to imagine becomes too large, or the chain asks for files that are missing.
     """
     if missing := [name for name in job.chain.pictures if name not in job.pictures]:
         raise Problem(422, f"the steps name pictures that were not sent: {', '.join(missing)}")

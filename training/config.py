@@ -1,6 +1,5 @@
 """What a training run is made of: frozen, typed, and overridden by dotted names."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Literal, Self, TypeVar
 
@@ -9,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipelines.order import OrderKind
 from training.precision import Precision
 from training.ranking import MEASURED, MODES, Mode
-from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
+from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig, assignment
 from vqi2i.diff_augment import Augmentation
 from vqi2i.losses import Game
 from vqi2i.perceptual import PerceptualKind
@@ -122,9 +121,6 @@ class ScheduleConfig(Frozen):
     save_seconds: float | None = Field(default=60, gt=0, description="time after which a checkpoint is due as well")
     keep_checkpoints: int = Field(default=2, gt=0, description="so many of the newest stay")
     best: str = Field(default="", description="measured figure by which one more stays, the best; empty: none")
-    max_nonfinite: int = Field(
-        default=16, ge=0, description="steps left out because they were not finite, after which the run fails"
-    )
 
     @property
     def best_mode(self) -> Mode:
@@ -275,27 +271,18 @@ def override(config: Config, settings: Sequence[str]) -> Config:
     """
     data = config.model_dump(mode="json")
     for setting in settings:
-        name, separator, text = setting.partition("=")
-        if not separator:
-            raise ValueError(f"--set {setting!r} is not of the form name=value")
+        name, value = assignment(setting, "--set")
         *path, leaf = name.split(".")
         place: Any = data
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or leaf not in place:
             raise ValueError(f"there is no setting {name!r}; {_near(place, data)}")
-        place[leaf] = _value(text)
+        place[leaf] = value
     try:
         return type(config).model_validate(data)
     except ValidationError as error:
         raise ValueError("; ".join(_sentence(detail) for detail in error.errors())) from error
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def _near(place: Any, data: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from vqi2i.config import Frozen
 
 # Settings that change nothing of the result: a run may go on with others.
 _INCIDENTAL = {
-    "schedule": {"save_every", "save_seconds", "keep_checkpoints", "best", "max_nonfinite"},
+    "schedule": {"save_every", "save_seconds", "keep_checkpoints", "best"},
     "max_corrupt": True,
 }
 

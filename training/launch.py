@@ -1,6 +1,5 @@
 """From a configuration to a bundle: claims a run, places its workers, keeps its journal, collects the result."""
 
-import logging
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -26,7 +25,6 @@ from training.tracking import Tracker, flat
 from training.worker import Journal, LocalWorker, RayWorker, Start, Worker, keep_freed_memory
 from vqi2i.config import Frozen
 
-_log = logging.getLogger(__name__)
 BEST = "best"  # folder of the best weights' bundle, if these are not the last
 
 
@@ -92,7 +90,7 @@ def train(
                 outcome = _fit_on_ray(job, run_dir, journal, workers, interrupt, profile)
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
-        _say(tracker.close(), console)
+        say(tracker.close(), console)
         raise
     fetch_bundle(checkpoints, "last", bundle)
     if not fetch_bundle(checkpoints, "best", run_dir / BEST):
@@ -114,10 +112,11 @@ def _conclude(tracker: Tracker, run_dir: Path, register: str, console: Console |
     if register:
         best = run_dir / BEST
         tracker.register(register, best if best.exists() else run_dir / BUNDLE)
-    _say(tracker.close(), console)
+    say(tracker.close(), console)
 
 
-def _say(sentence: str, console: Console | None) -> None:
+def say(sentence: str, console: Console | None) -> None:
+    """Print a sentence, if there is one, where progress is shown."""
     if sentence:
         (console or Console(stderr=True)).print(sentence, highlight=False, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from training.journal import RunJournal
+from training.launch import say
 from training.tracking import Tracker, is_tracked
 from tuning.trial import as_settings, trial_folder
 
@@ -115,8 +116,7 @@ def close_forgotten(run_dir: Path, known: set[str]) -> None:
 def upload(tracker: Tracker, run_dir: Path, console: Console | None) -> None:
     """Give MLflow what it has not taken of a search and its trials; say what is left."""
     for sentence in (tracker.close(), *(Tracker(folder, {}).close(_PATIENCE) for folder in tracked_trials(run_dir))):
-        if sentence:
-            (console or Console(stderr=True)).print(sentence, highlight=False, soft_wrap=True)
+        say(sentence, console)
 
 
 def tracked_trials(run_dir: Path) -> list[Path]:

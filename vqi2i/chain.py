@@ -75,6 +75,25 @@ def read_chain(data: Any) -> Chain:
     return Chain(tuple(_step(number, item) for number, item in enumerate(data["steps"], 1)), data.get("from"))
 
 
+def finishing(
+    domain: str, target: str, *, style: str | None = None, paste: int | None = None
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The last steps of a chain, as they are written down: show elsewhere, put the given pixels back.
+
+    Args:
+        domain: of the images.
+        target: the domain to show the result in.
+        style: name of an example of it; the images' own if None and `target` is `domain`, else sampled.
+        paste: put the given pixels back, with a border so many pixels wide.
+    """
+    steps: list[dict[str, Any]] = []
+    if target != domain or style is not None:
+        steps.append({"translate": {"to": target, "style": style}})
+    if paste is not None:
+        steps.append({"paste": {"feather": paste}})
+    return steps
+
+
 def name_of(step: Step) -> str:
     """What a step is called in a chain."""
     return next(name for name, kind in STEPS.items() if isinstance(step, kind))

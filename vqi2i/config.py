@@ -1,7 +1,8 @@
 """Frozen configurations of the networks: what a bundle needs to build them again."""
 
+import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +13,25 @@ class Frozen(BaseModel):
     """A configuration: immutable, and a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def assignment(text: str, origin: str) -> tuple[str, Any]:
+    """Name and value of a setting as it is typed, `name=value`; the value is JSON or plain text.
+
+    Args:
+        text: what was typed.
+        origin: where, for the message.
+
+    Raises:
+        ValueError: there is no `=`.
+    """
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"{origin} {text!r} is not of the form name=value")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 class NetworkConfig(Frozen):

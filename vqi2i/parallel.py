@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -10,9 +10,8 @@ from torch import Tensor
 from vqi2i.calls import in_calls
 from vqi2i.masked import MaskedPrior
 from vqi2i.sampling import Sampling, draw, probabilities, uniforms
-from vqi2i.windows import Window, grown, lattice
+from vqi2i.windows import Piece, Window, grown, lattice
 
-Piece = tuple[Tensor, Tensor]  # a canvas (b, h, w) and what is known of it (h, w)
 _FEWEST = 2  # steps, however little is to be imagined
 
 
@@ -39,7 +38,8 @@ def best_window(known: Tensor, wanted: Tensor, window: Sequence[int], context: f
     return max(candidates, key=lambda place: int(known[place].sum()), default=None)
 
 
-def halton(window: Sequence[int]) -> Tensor:
+@cache
+def halton(window: tuple[int, int]) -> Tensor:
     """Rank (h, w) of every cell in an order that spreads evenly at any time (Halton sequence of bases 2 and 3).
 
     Besnier et al., Halton Scheduler For Masked Generative Image Transformer, 2025.
@@ -70,10 +70,9 @@ def _fill_window(
     rows = 1 if tokens.device.type == "cpu" else 4  # the same shape whatever the company: see `vqi2i.calls`
     tokens, hidden = tokens.clone(), (~known).expand_as(tokens).clone()
     open_ = wanted.expand_as(tokens).clone()
-    ranks = halton(wanted.shape).to(tokens.device)
+    ranks = halton(prior.config.window).to(tokens.device)
     for share in shares(steps):
         left = count - max(math.floor(share * count), count - int(open_[0].sum()) + 1)
-
         logits = in_calls(partial(_logits, prior, sampling), rows, tokens, hidden, domains)
         probs = probabilities(logits.flatten(0, 2), sampling)
         chance = uniforms(generators, 2 * wanted.numel()).to(tokens.device).unflatten(1, (2, -1))

@@ -10,9 +10,8 @@ from vqi2i.calls import in_calls
 from vqi2i.causal import CausalPrior
 from vqi2i.sampling import Precision, Sampling, draw, probabilities, uniforms
 from vqi2i.stepper import Stepper
-from vqi2i.windows import Window, around, cells, grown, lattice
+from vqi2i.windows import Piece, Window, around, cells, grown, lattice
 
-Piece = tuple[Tensor, Tensor]  # a canvas (b, h, w) and what is known of it (h, w)
 _MOST_ROWS = 8  # each keeps keys and values of its own
 
 

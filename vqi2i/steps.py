@@ -22,7 +22,13 @@ def _only_known_names(value: Any) -> Any:
 Draw = Annotated[Sampling, BeforeValidator(_only_known_names)]
 
 
-class Translate(Frozen):
+class _Step(Frozen):
+    def pictures(self) -> Iterator[str]:
+        """Names of the pictures that the step asks for."""
+        return iter(())
+
+
+class Translate(_Step):
     """Show the picture in a domain, in the style of an example or a sampled one; its own domain restyles it."""
 
     to: str
@@ -34,7 +40,7 @@ class Translate(Frozen):
             yield self.style
 
 
-class Extend(Frozen):
+class Extend(_Step):
     """Continue the picture past its borders, by pixels."""
 
     left: int = Field(default=0, ge=0)
@@ -43,12 +49,8 @@ class Extend(Frozen):
     bottom: int = Field(default=0, ge=0)
     draw: Draw = Sampling()
 
-    def pictures(self) -> Iterator[str]:
-        """Names of the pictures that the step asks for."""
-        return iter(())
 
-
-class Complete(Frozen):
+class Complete(_Step):
     """Imagine what is lost: all but a half or a quarter, or what a mask paints black."""
 
     keep: Keep | None = None
@@ -61,7 +63,7 @@ class Complete(Frozen):
             yield self.mask
 
 
-class Generate(Frozen):
+class Generate(_Step):
     """Begin from nothing."""
 
     domain: str
@@ -69,12 +71,8 @@ class Generate(Frozen):
     height: int | None = Field(default=None, gt=0)
     draw: Draw = Sampling()
 
-    def pictures(self) -> Iterator[str]:
-        """Names of the pictures that the step asks for."""
-        return iter(())
 
-
-class Transition(Frozen):
+class Transition(_Step):
     """Show the picture under styles of a domain that change across it."""
 
     to: str
@@ -86,14 +84,10 @@ class Transition(Frozen):
         return iter(self.styles)
 
 
-class Paste(Frozen):
+class Paste(_Step):
     """Put the given pixels back, with a border so many pixels wide; 0 changes none of them."""
 
     feather: int = Field(default=0, ge=0)
-
-    def pictures(self) -> Iterator[str]:
-        """Names of the pictures that the step asks for."""
-        return iter(())
 
 
 Step = Translate | Extend | Complete | Generate | Transition | Paste

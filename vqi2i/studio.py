@@ -150,8 +150,7 @@ class Studio:
         decoded = torch.where(known, decoded, 0)[..., top : top + height, left : left + width]
         if draft.feather is None or draft.given is None:
             return decoded
-        reach = self._stride * 8
-        return paste(decoded, draft.given.pixels, draft.given.kept, feather=draft.feather, reach=reach)
+        return self._restored(decoded, draft.given, draft.feather)
 
     @property
     def _prior(self) -> Prior:
@@ -186,8 +185,12 @@ class Studio:
             return decoded
         (top, left), (height, width) = draft.offset, draft.size
         picture = decoded[..., top : top + height, left : left + width]
-        picture.copy_(paste(picture, draft.given.pixels, draft.given.kept, reach=self._stride * 8))
+        picture.copy_(self._restored(picture, draft.given))
         return decoded
+
+    def _restored(self, made: Tensor, given: Given, feather: int = 0) -> Tensor:
+        """A picture with the given pixels put back."""
+        return paste(made, given.pixels, given.kept, feather=feather, reach=8 * self._stride)
 
     def _read_mirrored(self, canvas: Tensor, domain: str, axis: int) -> Tensor:
         """Tokens of a mirrored canvas that goes on where it ends."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 Window = tuple[slice, slice]  # rows and columns of the canvas
+Piece = tuple[Tensor, Tensor]  # a canvas (b, h, w) and what is known of it (h, w)
 
 
 def lattice(canvas: Sequence[int], window: Sequence[int], context: float) -> Iterator[Window]:

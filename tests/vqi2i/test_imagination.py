@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.vqi2i.company import check_rows_are_the_same_in_any_company
 from tests.vqi2i.test_prior import generators, prior
 from vqi2i.imagination import complete, imagine
 from vqi2i.sampling import Precision, Sampling
@@ -46,10 +47,4 @@ def test_a_canvas_without_gaps_comes_back() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
 def test_a_seed_gives_the_same_tokens_in_any_company(precision: Precision) -> None:
-    model, known = prior(), torch.zeros(4, 10, dtype=torch.bool)
-    empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
-    domains, sampling = torch.tensor([0, 1] * 4), Sampling(precision=precision)
-    together = complete(imagine(model, empty, known, domains, sampling, generators(*seeds)))
-    for row, seed in enumerate(seeds):
-        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
-        assert torch.equal(together[row : row + 1], alone)
+    check_rows_are_the_same_in_any_company(prior(), Sampling(precision=precision))

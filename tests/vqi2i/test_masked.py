@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.vqi2i.company import check_rows_are_the_same_in_any_company
 from tests.vqi2i.test_prior import generators
 from vqi2i.config import PriorConfig
 from vqi2i.imagination import complete, imagine
@@ -135,13 +136,7 @@ def test_guidance_0_is_none_and_more_is_some() -> None:
 
 @pytest.mark.parametrize("order", ["halton", "confidence"])
 def test_a_seed_gives_the_same_tokens_in_any_company(order: Any) -> None:
-    model, known = prior(), torch.zeros(4, 10, dtype=torch.bool)
-    empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
-    domains, sampling = torch.tensor([0, 1] * 4), Sampling(order=order)
-    together = complete(imagine(model, empty, known, domains, sampling, generators(*seeds)))
-    for row, seed in enumerate(seeds):
-        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
-        assert torch.equal(together[row : row + 1], alone)
+    check_rows_are_the_same_in_any_company(prior(), Sampling(order=order))
 
 
 @pytest.mark.parametrize("options", [{"windows": "per_token"}, {"precision": "int8"}])

@@ -1,0 +1,19 @@
+"""What tests of both priors ask for: rows that do not disturb each other."""
+
+import torch
+
+from tests.vqi2i.test_prior import generators
+from vqi2i.imagination import complete, imagine
+from vqi2i.priors import Prior
+from vqi2i.sampling import Sampling
+
+
+def check_rows_are_the_same_in_any_company(model: Prior, sampling: Sampling) -> None:
+    """Eight canvases larger than a window, of both domains, each alone and all together."""
+    known = torch.zeros(4, 10, dtype=torch.bool)
+    empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
+    domains = torch.tensor([0, 1] * 4)
+    together = complete(imagine(model, empty, known, domains, sampling, generators(*seeds)))
+    for row, seed in enumerate(seeds):
+        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
+        assert torch.equal(together[row : row + 1], alone)
