@@ -32,7 +32,7 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv build demo runs mlruns mlflow.db .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build demo runs mlruns mlflow.db .mlflow.db.lock .pytest_cache .ruff_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

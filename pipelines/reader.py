@@ -88,6 +88,10 @@ class Samples:
         """An image for people: its shard and key."""
         return f"{self.files.root}/{self.shards[self.shard[index]].name}: the bytes of sample {self.keys[index]}"
 
+    def place(self, index: int) -> str:
+        """An image in few words: the path of its shard in the data set, and its key."""
+        return f"{self.shards[self.shard[index]].name}:{self.keys[index]}"
+
 
 class ShardReader:
     """The images of a data set at a folder or an address such as `s3://bucket/folder`.

@@ -137,6 +137,16 @@ class Batches:
                     self._augment(image, out, sample_key(self._seed, stream.name, place), self._color(domain, place))
         return Batch(pixels, tuple(self._domains), position, tuple(replaced))
 
+    def names(self, position: int, rank: int) -> list[str]:
+        """Where the images of a rank's part of the batch at `position` lie; those of damaged ones stand for others."""
+        first = position + rank * self.local_batch
+        return [
+            self._samples[domain].place(int(stream.rows[domain][stream.order.at(place)]))
+            for stream in self._streams
+            for place in range(first, first + self.local_batch)
+            for domain in stream.domains
+        ]
+
     def iterate(self, start: int = 0) -> Generator[Batch, None, None]:
         """Endless batches from position `start` on, loaded ahead in threads; closing the generator stops them.
 

@@ -94,9 +94,11 @@ class TokenReader:
         self.identity = manifest.identity
         self.domains = manifest.identity.domains
         self._orders: dict[tuple[int, str], Order] = {}
-        self._tokens = {
+        loaded = {
             (split, d): _load(root, manifest.of(split, d), manifest.identity) for split in SPLITS for d in self.domains
         }
+        self._tokens = {place: tokens for place, (tokens, _) in loaded.items()}
+        self._names = {domain: loaded["train", domain][1] for domain in self.domains}
 
     def tokens(self, split: Split, domain: str) -> np.ndarray:
         """All tokens of one split and domain: (images, variants, rows, columns) uint16."""
@@ -115,6 +117,12 @@ class TokenReader:
                 domains.append(number)
         return TokenBatch(np.stack(rows).astype(np.int64), np.asarray(domains, np.int64))
 
+    def names(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> list[str]:
+        """The images behind a worker's part of a batch, each by the path of its token shard and its key."""
+        local = global_batch // world_size
+        places = range(position + rank * local, position + (rank + 1) * local)
+        return [self._names[domain][self._order(seed, domain).at(place)] for domain in self.domains for place in places]
+
     def _order(self, seed: int, domain: str) -> Order:
         if (seed, domain) not in self._orders:
             count = len(self.tokens("train", domain))
@@ -122,10 +130,10 @@ class TokenReader:
         return self._orders[seed, domain]
 
 
-def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> np.ndarray:
-    """Tokens of some shards: (images, variants, rows, columns) uint16."""
+def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> tuple[np.ndarray, list[str]]:
+    """Tokens of some shards, (images, variants, rows, columns) uint16, and where each image's lie."""
     tokens = np.empty((sum(shard.samples for shard in shards), identity.variants, *identity.grid), np.uint16)
-    rows = iter(tokens)
+    names: list[str] = []
     for shard in shards:
         try:
             data = (root / shard.name).read_bytes()
@@ -137,8 +145,9 @@ def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> np.n
             for member in archive:
                 stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None
                 if stream is not None:
-                    next(rows)[:] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
-    return tokens
+                    tokens[len(names)] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+                    names.append(f"{shard.name}:{member.name.removesuffix('.tokens.npy')}")
+    return tokens, names
 
 
 _REMEDY = f"delete it and {MANIFEST_NAME} beside it, and stage 2 makes it anew"

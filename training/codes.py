@@ -25,8 +25,10 @@ class SharedCodebook:
         self._usage = usage
 
     def start_from(self, content: Tensor, generator: torch.Generator) -> None:
-        """Draw the first vectors from content (b, d, h, w)."""
-        self._codebook.start_from(self._everyones(_rows(content)), generator)
+        """Draw the first vectors from content (b, d, h, w); from what is not finite none can be drawn."""
+        vectors = self._everyones(_rows(content))
+        if len(vectors := vectors[vectors.isfinite().all(dim=1)]):
+            self._codebook.start_from(vectors, generator)
 
     def follow(self, content: Tensor, tokens: Tensor, position: int, generator: torch.Generator) -> int:
         """Move towards a step's content (b, d, h, w) and its tokens (b, h, w); return how many codes began anew."""

@@ -163,6 +163,9 @@ class RunConfig(Frozen):
     max_corrupt: int = Field(
         default=16, ge=0, description="damaged images that a process may meet; others take their place"
     )
+    max_nonfinite: int = Field(
+        default=5, ge=0, description="steps in a row that may be left out because their loss is not finite"
+    )
     optim: OptimConfig
     schedule: ScheduleConfig
 

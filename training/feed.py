@@ -51,6 +51,10 @@ class ImageFeed:
                 self.replaced += replaced
                 yield _as_floats(sent.receive())
 
+    def names(self, position: int, rank: int) -> list[str]:
+        """The images of a rank's part of the batch at `position`."""
+        return self._batches.names(position, rank)
+
     def held_out(self) -> dict[str, Tensor]:
         """The first test images of each domain, centre-cropped; what lies on the disk is read anew."""
         return {d: imaging.to_tensor(held_out(self.reader, d, crop=self.crop, limit=HELD_OUT)) for d in self.domains}

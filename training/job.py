@@ -19,6 +19,7 @@ from vqi2i.config import Frozen
 _INCIDENTAL = {
     "schedule": {"save_every", "save_seconds", "keep_checkpoints", "best"},
     "max_corrupt": True,
+    "max_nonfinite": True,
 }
 
 

@@ -161,19 +161,20 @@ class Meter:
 
     def _reset(self, position: int) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self._steps = self._learned_from = 0
         self._position = position
         self._start = time.monotonic()
 
     def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in one step; nothing is copied from the device yet."""
+        """Take in one step, empty if nothing was learned from it; nothing is copied from the device yet."""
         for name, value in metrics.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._steps += 1
+        self._learned_from += bool(metrics)
 
     def read(self, position: int, images_per_position: int) -> dict[str, float]:
         """Means since the last reading, with `images_per_second` and `time/PHASE` in ms per step."""
-        means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        means = {name: float(total) / self._learned_from for name, total in self._sums.items()}
         means |= self._stopwatch.read(self._steps)
         rate = (position - self._position) * images_per_position / max(time.monotonic() - self._start, 1e-9)
         self._reset(position)

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from training.data_state import DataState
 from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
+from training.guard import Guard
 from training.precision import autocast
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.usage import RollingUsage
@@ -36,8 +37,12 @@ from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
 
 
-class DivergenceError(RuntimeError):
-    """The objective is no longer a number; the message names the terms and the place."""
+class Player(NamedTuple):
+    """What learns by an optimiser of its own."""
+
+    network: nn.Module
+    adam: Adam
+    optim: OptimConfig
 
 
 class Stage1:
@@ -67,6 +72,7 @@ class Stage1:
         self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+        self.guard = Guard(worker, config.max_nonfinite, feed.names)
         self._phase = worker.stopwatch.phase
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
 
@@ -77,10 +83,11 @@ class Stage1:
             images: (n, 3, h, w) in [-1, 1], rows ordered domain by domain, equally many of each.
 
         Returns:
-            Every term of the objective under its own name, the discriminators' loss, restarted codes.
+            Every term of the objective under its own name, the discriminators' loss, restarted codes; nothing if one
+            of them was not finite and nothing was learned.
 
         Raises:
-            DivergenceError: a term is not finite; the networks that would learn from it are as before.
+            DivergenceError: that happened too often in a row; the networks are as before.
         """
         config = self.config
         if config.codebook.start_at <= self.position < config.codebook.start_at + config.batch_size:
@@ -101,15 +108,18 @@ class Stage1:
             metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows])
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
-        with self._phase("optimiser"):
-            self._descend(self.generators, self.generator_adam, config.optim)
-            if self.position >= config.game.discriminator_from:
-                self._descend(self.discriminator, self.discriminator_adam, config.discriminator_optim)
-            restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
-            self.averaged.update_parameters(self.autoencoder)
-        self.position += config.batch_size
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
-        return means | {"restarted_codes": images.new_tensor(restarted)}
+        with self._phase("optimiser"):
+            learning = self._learning()
+            norms = {f"gradients of the {name}": self._gradient_norm(player) for name, player in learning.items()}
+            if taken := self.guard.passes(means, norms, self.position):
+                for player in learning.values():
+                    self._descend(player)
+                restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
+                self.averaged.update_parameters(self.autoencoder)
+                means["restarted_codes"] = images.new_tensor(restarted)
+        self.position += config.batch_size
+        return means if taken else {}
 
     @property
     def _quantize(self) -> bool:
@@ -147,7 +157,6 @@ class Stage1:
         penalty = images.new_zeros(())
         if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
             penalty = gradient_penalty(self.discriminator, images)
-        self._check_finite({"discriminator": loss, "gradient_penalty": penalty})
         with self._phase("backward"):
             ((loss + 0.5 * game.r1 * game.r1_every * penalty) / self.config.accumulate).backward()
         return {"discriminator": loss.detach().float(), "gradient_penalty": penalty.detach()}
@@ -164,7 +173,6 @@ class Stage1:
                 contrast=self._contrast(views, shift), truth=self._truth(views, shift),
             )  # fmt: skip
         self.discriminator.requires_grad_(True)
-        self._check_finite(terms)
         with self._phase("backward"):
             (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
         return {name: term.detach().float() for name, term in terms.items()}
@@ -188,18 +196,24 @@ class Stage1:
         """For each row that of the domain `shift` places on, as in the autoencoder."""
         return rows.roll(-shift * (len(rows) // len(self.config.network.domains)), dims=0)
 
-    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
-        if torch.isfinite(torch.stack([term.float() for term in terms.values()])).all():
-            return
-        bad = ", ".join(name for name, term in terms.items() if not torch.isfinite(term))
-        raise DivergenceError(f"{bad} not finite after {self.position} images: lower optim.learning_rate")
+    def _learning(self) -> dict[str, Player]:
+        """Who learns from this step."""
+        config = self.config
+        players = {"generators": Player(self.generators, self.generator_adam, config.optim)}
+        if self.position >= config.game.discriminator_from:
+            players["discriminators"] = Player(self.discriminator, self.discriminator_adam, config.discriminator_optim)
+        return players
 
-    def _descend(self, module: nn.Module, adam: Adam, optim: OptimConfig) -> None:
-        self.worker.average_gradients(module)
-        nn.utils.clip_grad_norm_(module.parameters(), optim.clip_norm)
-        for group in adam.param_groups:
-            group["lr"] = optim.learning_rate * self.config.schedule.learning_rate_factor(self.position, self.time_gone)
-        adam.step()
+    def _gradient_norm(self, player: Player) -> Tensor:
+        """Average a player's gradients over the workers and clip them; their norm before that."""
+        self.worker.average_gradients(player.network)
+        return nn.utils.clip_grad_norm_(player.network.parameters(), player.optim.clip_norm)
+
+    def _descend(self, player: Player) -> None:
+        factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
+        for group in player.adam.param_groups:
+            group["lr"] = player.optim.learning_rate * factor
+        player.adam.step()
 
     def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
@@ -241,6 +255,7 @@ class Stage1:
             **self.usage.figures(),
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
             "replaced_images": float(replaced),
+            "left_out_steps": float(self.guard.left_out),
             "learning_rate": self.generator_adam.param_groups[0]["lr"],
         }
 
@@ -291,10 +306,10 @@ class Stage1:
         for name, changing in self._changing().items():
             changing.load_state_dict(state[name])
 
-    def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage]:
+    def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage | Guard]:
         return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam,
-                "usage": self.usage}  # fmt: skip
+                "usage": self.usage, "guard": self.guard}  # fmt: skip
 
 
 def _adam(module: nn.Module, optim: OptimConfig) -> Adam:

@@ -20,6 +20,7 @@ from training.config import Stage2Config
 from training.data_state import DataState
 from training.draws import seed_of
 from training.glimpses import glimpse
+from training.guard import Guard
 from training.precision import autocast
 from training.prefetch import prefetched
 from training.snapshots import generation_grid
@@ -64,6 +65,7 @@ class Stage2:
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.guard = Guard(worker, config.max_nonfinite, self._names)
         optim = config.optim
         self.adam = AdamW(
             self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True
@@ -113,7 +115,14 @@ class Stage2:
             start += size
 
     def train_step(self, batch: Windows) -> dict[str, Tensor]:
-        """Follow the gradient of the negative log-likelihood of one batch (paper, second stage)."""
+        """Follow the gradient of the negative log-likelihood of one batch (paper, second stage).
+
+        Returns:
+            The loss; nothing if it or its gradient was not finite and nothing was learned.
+
+        Raises:
+            DivergenceError: that happened too often in a row; the prior is as before.
+        """
         phase = self.worker.stopwatch.phase
         self.prior.train()
         torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
@@ -123,13 +132,20 @@ class Stage2:
         with phase("backward"):
             nll.backward()
         with phase("optimiser"):
-            self._descend()
+            self.worker.average_gradients(self.prior)
+            norm = nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
+            if taken := self.guard.passes({"nll": nll}, {"gradients of the prior": norm}, self.position):
+                self._descend()
         self.position += self.config.batch_size
-        return {"nll": nll.detach().float()}
+        return {"nll": nll.detach().float()} if taken else {}
+
+    def _names(self, position: int, rank: int) -> list[str]:
+        size, seed = self.config.batch_size, self.config.seed
+        return self.tokens.names(
+            position, global_batch=size, seed=seed, rank=rank, world_size=self.worker.world_size
+        )  # fmt: skip
 
     def _descend(self) -> None:
-        self.worker.average_gradients(self.prior)
-        nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
         factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
         for group in self.adam.param_groups:
             group["lr"] = self.config.optim.learning_rate * factor
@@ -154,6 +170,7 @@ class Stage2:
             "held_out_nll": held_out,
             "held_out_bits_per_token": held_out / math.log(2),
             "gap_bits": (held_out - trained) / math.log(2),
+            "left_out_steps": float(self.guard.left_out),
             "learning_rate": self.adam.param_groups[0]["lr"],
         }
 
@@ -198,7 +215,7 @@ class Stage2:
         """Everything that changes during training."""
         return {
             "position": self.position, "prior": self.prior.state_dict(), "averaged": self.averaged.state_dict(),
-            "adam": self.adam.state_dict(),
+            "adam": self.adam.state_dict(), "guard": self.guard.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -207,3 +224,4 @@ class Stage2:
         self.prior.load_state_dict(state["prior"])
         self.averaged.load_state_dict(state["averaged"])
         self.adam.load_state_dict(state["adam"])
+        self.guard.load_state_dict(state["guard"])

@@ -82,6 +82,17 @@ def test_a_report_is_the_mean_since_the_last_one(worker: LocalWorker, tmp_path: 
     assert second["images_per_second"] > 0
 
 
+def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tmp_path: Path) -> None:
+    class LeavingOut(Counting):
+        def train_step(self, batch: Any) -> dict[str, Tensor]:
+            learned = super().train_step(batch)
+            return {} if batch in (4, 8, 12) else learned
+
+    fit(LeavingOut(), worker, ScheduleConfig(images=24, log_every=8), images_per_position=1)
+    first, second, third = read_metrics(tmp_path)
+    assert (first["seen"], "seen" in second, third["seen"]) == (0, False, 18)
+
+
 def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker, tmp_path: Path) -> None:
     schedule = ScheduleConfig(images=40, log_every=8, save_every=16)
     interrupted = Counting()

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tests.training.conftest import STAGE1, STAGE2
 from training.checkpoint import Checkpoints
+from training.config import override
+from training.guard import DivergenceError
 from training.job import Job, make_job
 from training.journal import RunJournal
 from training.stage1 import Stage1
@@ -66,7 +68,20 @@ def run_rank(rank: int, world_size: int, jobs: dict[str, str], folder: Path) -> 
     for name, job in jobs.items():
         state = state_after_one_step(Job.model_validate_json(job), worker)
         torch.save(state, folder / f"{name}-{rank}.pt")
+    leave_out_together(Job.model_validate_json(jobs["ema_restart"]), worker)
     dist.destroy_process_group()
+
+
+def leave_out_together(job: Job, worker: LocalWorker) -> None:
+    """What is not finite for the last worker alone is left out by all, and ends the run of all."""
+    stage = make_stage(job.model_copy(update={"config": override(job.config, ["max_nonfinite=1"])}), worker)
+    assert isinstance(stage, Stage1)
+    batches = stage.batches(0)
+    spoil = torch.nan if worker.rank == 1 else 1.0
+    assert stage.train_step(next(batches) * spoil) == {}
+    with pytest.raises(DivergenceError, match=f"pixel.* on {stage.feed.names(4, 1)[0]}"):
+        stage.train_step(next(batches) * spoil)
+    batches.close()
 
 
 @pytest.fixture(scope="module")

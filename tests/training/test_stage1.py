@@ -1,4 +1,5 @@
 import copy
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -7,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from training.config import LossWeights, override
+from training.guard import DivergenceError
 from training.job import Job
-from training.stage1 import DivergenceError, Stage1
+from training.stage1 import Stage1
 from training.stages import make_stage
 from training.worker import LocalWorker
 
@@ -75,15 +77,32 @@ def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monk
     assert all(parameter.requires_grad for parameter in stage.discriminator.parameters())
 
 
-def test_a_batch_that_is_not_finite_names_the_terms_and_changes_no_weight(stage1_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage1_job, worker, "game.discriminator_from=1000", "game.generator_from=1000")
-    first, second = _batches(stage, 2)
+def test_a_step_that_is_not_finite_is_left_out(stage1_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage1_job, worker)
+    first, second, third = _batches(stage, 3)
     stage.train_step(first)
+    before = copy.deepcopy(stage.state_dict())
+    assert stage.train_step(second * torch.nan) == {}
+    assert stage.position == 8
+    assert stage.measure()["left_out_steps"] == 1
+    after = stage.state_dict()
+    for name in ("generators", "averaged", "discriminator"):
+        assert all(torch.equal(value, after[name][key]) for key, value in before[name].items()), name
+    assert "pixel" in stage.train_step(third)
+
+
+def test_too_many_steps_that_are_not_finite_end_the_run(stage1_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage1_job, worker, "max_nonfinite=1", "game.discriminator_from=1000", "game.generator_from=1000")
+    worker.save(stage, 0, {})
+    worker.close()
+    first, second = _batches(stage, 2)
     before = _copy(stage.autoencoder)
-    with pytest.raises(DivergenceError, match=r"pixel.* not finite after 4 images: lower optim\.learning_rate"):
+    stage.train_step(first * torch.nan)
+    images = re.escape(", ".join(stage.feed.names(4, 0)[:6]))
+    sentence = rf"pixel.* not finite after 4 images, on {images}.* in 2 was: lower .*0000000000\.ckpt is from before"
+    with pytest.raises(DivergenceError, match=sentence):
         stage.train_step(second * torch.nan)
     assert _same(stage.autoencoder, before)
-    assert stage.position == 4
 
 
 def test_held_out_figures_are_those_of_the_averaged_weights(stage: Stage1) -> None:

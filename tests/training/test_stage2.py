@@ -6,6 +6,7 @@ import torch
 
 from training.config import override
 from training.glimpses import glimpse
+from training.guard import DivergenceError
 from training.job import Job
 from training.stage2 import Stage2
 from training.stages import make_stage, prepare
@@ -53,6 +54,21 @@ def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWork
     for before, after in ((stage.prior, resumed.prior), (stage.averaged, resumed.averaged)):
         kept = after.state_dict()
         assert all(torch.equal(value, kept[name]) for name, value in before.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_teaches_nothing_and_names_the_images(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker, "max_nonfinite=1")
+    (batch,) = islice(stage.batches(0), 1)
+    good = copy.deepcopy(stage.prior.state_dict())
+    with torch.no_grad():
+        stage.prior.head.weight[0, 0] = torch.inf
+    assert stage.train_step(batch) == {}
+    image = stage.tokens.names(4, global_batch=4, seed=0, rank=0, world_size=1)[0]
+    assert image.startswith("train/summer/000000.tar:")
+    with pytest.raises(DivergenceError, match=rf"nll, gradients of the prior not finite after 4 images, on {image}"):
+        stage.train_step(batch)
+    kept = stage.prior.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in good.items() if name != "head.weight")
 
 
 @kinds
