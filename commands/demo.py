@@ -60,8 +60,14 @@ def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: 
     from training.job import make_job
     from training.launch import train
 
-    job = make_job(stage, data=data, model=model, recipe="laptop64", settings=settings)
-    return train(job, run_dir, local=local, console=console)
+    plan = None
+    if not local:
+        from training.on_ray import RayPlan
+
+        plan = RayPlan()
+    return train(
+        make_job(stage, data=data, model=model, recipe="laptop64", settings=settings), run_dir, plan, console=console
+    )
 
 
 def _publish(bundle: Path, model: Path) -> str:

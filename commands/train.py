@@ -9,6 +9,7 @@ from commands.console import JsonOption, conclude, console
 
 if TYPE_CHECKING:
     from training.job import Job
+    from training.on_ray import RayPlan
 
 app = typer.Typer(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
@@ -19,7 +20,23 @@ RecipeOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Processes of Ray Train.")]
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|N:M", help="Workers of Ray Train (default: 1), or from N to M of them."),
+]
+CpusOption = Annotated[int | None, typer.Option(min=1, help="CPUs of a worker (default: all, shared out).")]
+FailuresOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Deaths of workers without a new checkpoint in between (default: 3)."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of a Ray cluster, or auto (default: RAY_ADDRESS, or our own)."),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(help="Folder or s3:// or gs:// address that keeps checkpoints, where workers do not share a disk."),
+]
 CacheOption = Annotated[
     str, typer.Option(envvar="VQI2I_SHARD_CACHE", help="Folder on each machine that keeps the files of remote shards.")
 ]
@@ -54,8 +71,12 @@ def stage1(
     settings: SetOption = None,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
+    cpus_per_worker: CpusOption = None,
+    max_failures: FailuresOption = None,
+    address: AddressOption = None,
     local: LocalOption = False,
+    storage: StorageOption = None,
     cache: CacheOption = CACHE,
     cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
@@ -74,8 +95,9 @@ def stage1(
         "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
+    plan = _plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage1-{recipe}")
-    _train(job, run_dir, as_json=as_json, workers=workers, local=local, profile=profile, register=register)
+    _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
 
 @app.command()
@@ -86,8 +108,12 @@ def stage2(
     settings: SetOption = None,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
+    cpus_per_worker: CpusOption = None,
+    max_failures: FailuresOption = None,
+    address: AddressOption = None,
     local: LocalOption = False,
+    storage: StorageOption = None,
     tokens: TokensOption = None,
     cache: CacheOption = CACHE,
     cache_gb: CacheSizeOption = CACHE_GB,
@@ -108,14 +134,33 @@ def stage2(
         "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
+    plan = _plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage2-{recipe}")
-    _train(job, run_dir, as_json=as_json, workers=workers, local=local, profile=profile, register=register)
+    _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
 
-def _train(job: "Job", run_dir: Path, *, as_json: bool, **how: Any) -> None:
+def _plan(local: bool, **how: Any) -> "RayPlan | None":
+    """How training is spread over Ray; None for this process."""
+    given = {name: value for name, value in how.items() if value is not None}
+    if local:
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(f"--local trains in this process, {options} would do nothing: leave out one or the other")
+        return None
+    from training.on_ray import RayPlan
+
+    return RayPlan.parse(given.pop("workers", "1"), **given)
+
+
+def _train(job: "Job", run_dir: Path, plan: "RayPlan | None", *, as_json: bool, **how: Any) -> None:
+    from training.interrupt import Interrupted
     from training.launch import train
 
-    result = train(job, run_dir, console=console, **how)
+    try:
+        result = train(job, run_dir, plan, console=console, **how)
+    except Interrupted as interrupted:
+        console.print(f"{run_dir.name}: {interrupted}; the same command goes on", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
     rest = "" if result.complete else f" (stopped by schedule.minutes; {job.config.schedule.images} were planned)"
     sentence = f"{result.bundle}: {result.position} images of each domain in {result.seconds / 60:.1f} min{rest}"
     conclude(result._asdict(), as_json=as_json, sentence=sentence)

@@ -3,13 +3,47 @@
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("imaging", "vqi2i", "pipelines", "evaluation", "training", "tuning", "serving")
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
 
 
-def join_ray() -> Mapping[str, float]:
-    """Use the Ray that runs already, or start one; return the resources of the whole cluster."""
+def join_ray(address: str | None = None) -> Mapping[str, float]:
+    """Use the Ray that this process has joined, or join or start one; return the resources of the whole cluster.
+
+    Args:
+        address: HOST:PORT of a cluster, or auto for this machine's; None: what RAY_ADDRESS says, or one of our own.
+
+    Raises:
+        ValueError: no cluster answers there.
+    """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        address = address or os.environ.get("RAY_ADDRESS")
+        try:
+            ray.init(
+                address=address, log_to_driver=False, logging_level=logging.WARNING,
+                runtime_env=_our_code() if address not in (None, "local") else None,
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError) as error:
+            raise ValueError(f"no Ray cluster answers at {address}: give --address HOST:PORT of one") from error
     return ray.cluster_resources()
+
+
+def processors() -> list[int]:
+    """CPUs of each machine of the cluster that is alive."""
+    import ray
+
+    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def _our_code() -> dict[str, Any] | None:
+    """The code for machines that need not have it; a submitted job has brought its own."""
+    if _SUBMITTED in os.environ:
+        return None
+    root = Path(__file__).parents[1]
+    return {"py_modules": [str(root / name) for name in _PACKAGES]}

@@ -114,6 +114,14 @@ class Store:
         return f"{self.base}/{name}"
 
 
+def join(root: str | Path, name: str) -> str:
+    """The address of a folder below a folder or below an address at s3:// or gs://."""
+    if local_folder(root) is not None:
+        return f"{root}/{name}"
+    address, mark, query = str(root).partition("?")
+    return f"{address.rstrip('/')}/{name}{mark}{query}"
+
+
 def _copy(source: Path | bytes, write: Callable[[bytes], object]) -> None:
     if isinstance(source, bytes):
         write(source)

@@ -25,7 +25,7 @@ RAY = (
     "pipelines/images_to_shards.py",
     "pipelines/shards_to_tokens.py",
     "training/worker.py",
-    "training/launch.py",
+    "training/on_ray.py",
     "training/mailbox.py",
     "training/gauges.py",
     "tuning/",

@@ -23,6 +23,7 @@ class Mailbox:
         self._gauges = Gauges(run)
         self._letters: list[tuple[str, tuple[Any, ...]]] = []
         self._stopping = False
+        self._verdict = ""
 
     def stop(self) -> None:
         """Ask the workers for an end."""
@@ -31,6 +32,14 @@ class Mailbox:
     def stopping(self) -> bool:
         """Whether the driver wants an end."""
         return self._stopping
+
+    def give_up(self, sentence: str) -> None:
+        """Say why no retry helps; the first one counts."""
+        self._verdict = self._verdict or sentence
+
+    def verdict(self) -> str:
+        """Why no retry helps; empty while one may."""
+        return self._verdict
 
     def put(self, kind: str, content: tuple[Any, ...]) -> None:
         """Leave a report: a method of the journal and its arguments; Prometheus sees figures at once."""

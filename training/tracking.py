@@ -22,19 +22,22 @@ class Tracker:
         run_dir: the training's folder; files that are sent must lie in it and stay there.
         tags: of a run that is new.
         name: of a run that is new; the folder's if None.
+        mark: of the run, if it is known from elsewhere than the folder.
         parent: mark of the run that this one belongs to.
     """
 
     def __init__(
-        self, run_dir: Path, tags: Mapping[str, str], *, name: str | None = None, parent: str | None = None
+        self, run_dir: Path, tags: Mapping[str, str], *, name: str | None = None, mark: str | None = None,
+        parent: str | None = None,
     ):  # fmt: skip
         self._run_dir = run_dir
         self._outbox = Outbox(run_dir / _OUTBOX, MlflowCourier(run_dir, tracking_uri()), what="MLflow")
         self.is_new = not self._outbox.calls
         if self.is_new:
             self._outbox.put(
-                "create", name=name or run_dir.name, tags=dict(tags), mark=uuid.uuid4().hex, parent=parent, time=_now()
-            )
+                "create", name=name or run_dir.name, tags=dict(tags), mark=mark or uuid.uuid4().hex, parent=parent,
+                time=_now(),
+            )  # fmt: skip
         self.mark: str = self._outbox.calls[0].content["mark"]  # names the run, whether MLflow knows it yet or not
         logged = [call.content["position"] for call in self._outbox.calls if call.kind == "metrics"]
         self._last = max(logged, default=-1)

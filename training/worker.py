@@ -63,6 +63,7 @@ class Worker(ABC):
         self.stopwatch = Stopwatch(device)
         self.checkpoints = checkpoints
         self.accept_other_data = accept_other_data
+        self._group: Any = None  # of the workers that take sums together; None: all processes
         self._saver = Saver(checkpoints)
         self._saved: int | None = None  # position of the newest checkpoint
 
@@ -73,7 +74,7 @@ class Worker(ABC):
         with self.stopwatch.phase("communication"):
             gradients = [p.grad for p in module.parameters() if p.grad is not None]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self._group)
             flat /= self.world_size
             for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
                 gradient.copy_(mean.view_as(gradient))
@@ -84,7 +85,7 @@ class Worker(ABC):
             return
         with self.stopwatch.phase("communication"):
             for tensor in tensors:
-                dist.all_reduce(tensor)
+                dist.all_reduce(tensor, group=self._group)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows of all workers, in the order of their ranks: (n, ...) to (world_size * n, ...)."""
@@ -92,7 +93,7 @@ class Worker(ABC):
             return rows
         with self.stopwatch.phase("communication"):
             gathered = [torch.empty_like(rows) for _ in range(self.world_size)]
-            dist.all_gather(gathered, rows.contiguous())
+            dist.all_gather(gathered, rows.contiguous(), group=self._group)
             return torch.cat(gathered)
 
     def begin(self, start: Start, facts: Mapping[str, str]) -> None:
@@ -188,9 +189,19 @@ class LocalWorker(Worker):
 
 
 class RayWorker(Worker):
-    """One worker of a Ray Train run; its journal is an actor that the driver empties."""
+    """One worker of a Ray Train run; its journal is an actor that the driver empties.
 
-    def __init__(self, checkpoints: Checkpoints, mailbox: Any, *, accept_other_data: bool = False):
+    Args:
+        checkpoints: in a place that all workers see.
+        mailbox: the actor.
+        active: so many of Ray Train's workers, the first ones, train.
+        group: those, for torch.distributed; None: all there are.
+        accept_other_data: see `restore`.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, mailbox: Any, active: int, group: Any = None, *, accept_other_data: bool = False
+    ):  # fmt: skip
         import ray.train
         import ray.train.torch
 
@@ -198,10 +209,11 @@ class RayWorker(Worker):
         super().__init__(
             checkpoints,
             rank=context.get_world_rank(),
-            world_size=context.get_world_size(),
+            world_size=active,
             device=ray.train.torch.get_device(),
             accept_other_data=accept_other_data,
         )
+        self._group = group
         self.mailbox = mailbox
         self._ask_at = 0.0
 

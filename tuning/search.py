@@ -16,8 +16,9 @@ from rich.console import Console
 
 from pipelines.cluster import join_ray
 from pipelines.files import atomic
+from training.attempt import export_newest
 from training.checkpoint import BUNDLE
-from training.launch import export_newest, refuse_other_settings
+from training.record import refuse_other_settings
 from training.stages import prepare
 from training.tracking import Tracker
 from tuning.spaces import search_space

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from training.attempt import fit_here
 from training.config import override
 from training.job import Job
 from training.journal import RunJournal, read_metrics
-from training.launch import fit_here
 
 
 def trial_folder(run_dir: Path, trial_id: str) -> Path:

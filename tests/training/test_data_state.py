@@ -17,10 +17,12 @@ from run import app
 from tests.pipelines.conftest import flip_byte
 from tests.servers import upload
 from tests.training.conftest import STAGE1
+from training.attempt import checkpoints_of
 from training.config import override
 from training.job import Job, make_job
 from training.journal import read_metrics
-from training.launch import RunRecord, checkpoints_of, train
+from training.launch import train
+from training.record import RunRecord
 from training.stages import prepare
 from vqi2i.bundle import fingerprint
 
@@ -40,9 +42,9 @@ def bucket(shards: Path, s3: str) -> str:
 
 def test_a_run_on_s3_ends_with_the_weights_of_a_run_on_the_folder(stage1_job: Job, bucket: str, tmp_path: Path) -> None:
     short = _with(stage1_job, "schedule.images=16")
-    here = train(short, tmp_path / "here", local=True, console=QUIET)
+    here = train(short, tmp_path / "here", console=QUIET)
     cache = CacheSettings(folder=str(tmp_path / "cache"), gigabytes=1)
-    there = train(_with(short, data=bucket, cache=cache), tmp_path / "there", local=True, console=QUIET)
+    there = train(_with(short, data=bucket, cache=cache), tmp_path / "there", console=QUIET)
     assert fingerprint(there.bundle) == fingerprint(here.bundle)
     assert any((tmp_path / "cache").iterdir())
 
@@ -51,7 +53,7 @@ def test_the_command_trains_on_s3_without_a_cache(
     stage1_job: Job, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = [*STAGE1, "schedule.images=16", "order=blocks"]
-    here = train(_with(stage1_job, *settings), tmp_path / "here", local=True, console=QUIET)
+    here = train(_with(stage1_job, *settings), tmp_path / "here", console=QUIET)
     monkeypatch.setenv("VQI2I_SHARD_CACHE_GB", "0")
     monkeypatch.setenv("VQI2I_SHARD_CACHE", str(tmp_path / "cache"))
     arguments = ["train", "stage1", "--data", bucket, "--local", "--json", "--runs", str(tmp_path), "--run", "there"]
@@ -81,20 +83,20 @@ def test_damaged_images_are_replaced_and_counted_up_to_a_limit(
     shutil.copytree(shards, folder)
     key = flip_byte(folder / "train/summer/000000.tar", 2)
     job = _with(stage1_job, data=str(folder))
-    train(job, tmp_path / "run", local=True, console=QUIET)
+    train(job, tmp_path / "run", console=QUIET)
     counted = [row["replaced_images"] for row in read_metrics(tmp_path / "run")]
     assert counted == sorted(counted)
     order = Order(seed=0, stream="summer", count=ShardReader(folder).count("train", "summer"))
     assert counted[-1] == [order.at(position) for position in range(48)].count(2) > 1
     assert any(key in record.message for record in caplog.records)
     with pytest.raises(CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"):
-        train(_with(job, "max_corrupt=0"), tmp_path / "strict", local=True, console=QUIET)
+        train(_with(job, "max_corrupt=0"), tmp_path / "strict", console=QUIET)
 
 
 def _interrupted(job: Job, run_dir: Path) -> None:
     """A run that ended after its first checkpoint, as a kill leaves it."""
     half = _with(job, "schedule.images=16")
-    train(half, run_dir, local=True, console=QUIET)
+    train(half, run_dir, console=QUIET)
     record = RunRecord.model_validate_json((run_dir / "run.json").read_text())
     left = record.model_copy(update={"identity": job.identity(), "outcome": None})
     (run_dir / "run.json").write_text(left.model_dump_json())
@@ -116,13 +118,13 @@ def test_a_run_goes_on_with_other_data_only_when_told(
     else:
         other = _with(job, setting)
     with pytest.raises(ValueError, match=rf"other settings \({named}\): .* or say --accept-other-data"):
-        train(other, tmp_path / "run", local=True, console=QUIET)
+        train(other, tmp_path / "run", console=QUIET)
     told = other.model_copy(update={"accept_other_data": True})
-    assert train(told, tmp_path / "run", local=True, console=QUIET).position == 32
+    assert train(told, tmp_path / "run", console=QUIET).position == 32
     record = RunRecord.model_validate_json((tmp_path / "run/run.json").read_text())
     assert record.identity == other.identity()
     with pytest.raises(ValueError, match=rf"other settings \({named}\)"):
-        train(job, tmp_path / "run", local=True, console=QUIET)
+        train(job, tmp_path / "run", console=QUIET)
 
 
 def test_what_is_no_data_may_not_change_at_all(stage1_job: Job, tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_what_is_no_data_may_not_change_at_all(stage1_job: Job, tmp_path: Path) 
     _interrupted(job, tmp_path / "run")
     other = _with(job, "weights.style=3", accept_other_data=True)
     with pytest.raises(ValueError, match=r"\(config\.weights\.style\): choose another --run, or delete it"):
-        train(other, tmp_path / "run", local=True, console=QUIET)
+        train(other, tmp_path / "run", console=QUIET)
 
 
 def test_a_checkpoint_of_another_order_is_refused(
@@ -143,7 +145,7 @@ def test_a_checkpoint_of_another_order_is_refused(
     snapshot.state["data"]["order_version"] = 0  # as if an earlier version had dealt the samples differently
     checkpoints.write(snapshot)
     with pytest.raises(ValueError, match=r"made on other data \(order_version 0 -> 1\): .* say --accept-other-data"):
-        train(job, tmp_path / "run", local=True, console=QUIET)
+        train(job, tmp_path / "run", console=QUIET)
 
 
 def test_settings_of_the_cache_come_from_options_or_the_environment(

@@ -11,6 +11,7 @@ from training.feed import ImageFeed
 from training.job import Job
 from training.journal import read_metrics
 from training.launch import train
+from training.on_ray import RayPlan
 from training.worker import LocalWorker
 from vqi2i import Translator
 
@@ -21,14 +22,14 @@ QUIET = Console(quiet=True)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 def test_two_workers_train_a_bundle(stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None) -> None:
-    result = train(stage1_job, tmp_path / "run", workers=2, console=QUIET)
+    result = train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET)
     assert (result.position, result.complete) == (48, True)
     assert Translator.load(result.bundle).domains == ("summer", "winter")
     rows = read_metrics(tmp_path / "run")
     assert [row["position"] for row in rows] == [8, 16, 24, 32, 40, 48]
     assert "held_out_psnr" in rows[-1]
     assert list((tmp_path / "run/samples").glob("*.png"))
-    assert train(stage1_job, tmp_path / "run", workers=2, console=QUIET) == result  # at once
+    assert train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET) == result  # at once
 
 
 @pytest.mark.ray
@@ -43,6 +44,7 @@ def test_two_ray_workers_read_the_batches_of_one_process(
     def read(settings: dict[str, Any]) -> None:
         """What a worker does: 60 batches as its stage would get them, into a file of its own."""
         import numpy as np
+        import ray.train
 
         from pipelines.reader import ShardReader
         from training.feed import ImageFeed
@@ -50,7 +52,8 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         from training.worker import RayWorker
 
         nothing: Any = None
-        job, worker = Job.model_validate_json(settings["job"]), RayWorker(nothing, None)
+        job = Job.model_validate_json(settings["job"])
+        worker = RayWorker(nothing, None, ray.train.get_context().get_world_size())
         assert job.config.stage == "stage1"
         batches = ImageFeed(ShardReader(job.data), job.config, worker).batches(0)
         np.save(f"{settings['out']}/{worker.rank}.npy", [next(batches).numpy() for _ in range(60)])
@@ -74,10 +77,10 @@ def test_two_ray_workers_read_the_batches_of_one_process(
 def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, mlflow_store: str) -> None:
     short = override(stage1_job.config, ["schedule.images=4", "schedule.log_every=4"])
     job = stage1_job.model_copy(update={"config": short})
-    result = train(job, tmp_path / "run", local=True, console=QUIET)
+    result = train(job, tmp_path / "run", console=QUIET)
     assert result.bundle.is_dir()
     other = job.model_copy(update={"config": override(short, ["seed=1", "weights.style=3"])})
     with pytest.raises(
         ValueError, match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run"
     ):
-        train(other, tmp_path / "run", local=True, console=QUIET)
+        train(other, tmp_path / "run", console=QUIET)

@@ -10,7 +10,8 @@ from rich.console import Console
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
-from training.launch import RunRecord, train
+from training.launch import train
+from training.record import RunRecord
 from training.tracking import tracked_run
 from vqi2i.bundle import fingerprint
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from training.job import Job
 from training.launch import train
 torch.set_num_threads(1)
-train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), local=True)
+train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
 """
 QUIET = Console(quiet=True)
 
@@ -40,13 +41,13 @@ def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
 ) -> None:
     config = override(stage1_job.config, ["schedule.images=96"])
     job = stage1_job.model_copy(update={"config": config})
-    undisturbed = train(job, tmp_path / "undisturbed", local=True, console=QUIET)
+    undisturbed = train(job, tmp_path / "undisturbed", console=QUIET)
 
     run_dir = tmp_path / "killed"
     _kill_after_first_checkpoint(job, run_dir)
     record = RunRecord.model_validate_json((run_dir / "run.json").read_text())
     assert record.outcome is None
-    resumed = train(job, run_dir, local=True, console=QUIET)
+    resumed = train(job, run_dir, console=QUIET)
 
     assert resumed.complete
     assert fingerprint(resumed.bundle) == fingerprint(undisturbed.bundle)

@@ -140,14 +140,14 @@ def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uplo
 ) -> None:  # fmt: skip
     short = override(stage1_job.config, ["schedule.images=16"])
     job = stage1_job.model_copy(update={"config": short})
-    result = train(job, run_dir, local=True, console=Console(stderr=True), register="seasons")
+    result = train(job, run_dir, console=Console(stderr=True), register="seasons")
     assert result.complete
     assert tracked_run(run_dir) is None
     assert caplog.text.count("does not answer") == 1
     assert f"MLflow at {nobody} has yet to take" in capfd.readouterr().err
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'back.db'}")
-    assert train(job, run_dir, local=True, console=QUIET, register="seasons") == result
+    assert train(job, run_dir, console=QUIET, register="seasons") == result
     run_id = tracked_run(run_dir)
     assert run_id is not None
     (version,) = MlflowClient(tracking_uri()).search_model_versions("name = 'seasons'")
@@ -172,7 +172,7 @@ def test_a_server_that_is_killed_and_started_again_in_mid_run_has_everything_onc
     config = override(stage1_job.config, ["schedule.images=100000", "schedule.minutes=3"])
     job = stage1_job.model_copy(update={"config": config})
     script = "import sys; from pathlib import Path; from training.job import Job; from training.launch import train; "
-    script += "train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), local=True)"
+    script += "train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     with mlflow_server(folder, port):
         training = subprocess.Popen(
             [sys.executable, "-c", script, job.model_dump_json(), str(run_dir)],

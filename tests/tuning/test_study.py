@@ -4,10 +4,10 @@ import pytest
 from rich.console import Console
 
 from pipelines.synthetic import DOMAINS
+from training.attempt import fit_here
 from training.config import override
 from training.job import Job
 from training.journal import RunJournal, read_metrics
-from training.launch import fit_here
 from training.recipes import recipe
 from training.stages import prepare
 from tuning.spaces import METRICS

@@ -1,0 +1,213 @@
+"""A training on the workers of Ray Train: placed, started again when they die, given up when that does not help."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ray.train import UserCallback
+
+from pipelines.cluster import join_ray, processors
+from pipelines.store import Store
+from training.attempt import attempt, checkpoints_of
+from training.checkpoint import Checkpoints
+from training.interrupt import Interrupt, Interrupted, patiently
+from training.job import Job
+from training.journal import RunJournal
+from training.loop import Outcome
+from training.record import RECORD
+from training.trouble import TrainingTrouble, explained, resumption
+from training.worker import RayWorker
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
+
+_STARTS = 3  # attempts at placing workers, each as long as RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S
+
+
+class RayPlan(NamedTuple):
+    """How a training is spread over a cluster."""
+
+    workers: int = 1
+    most_workers: int | None = None  # as many as there is room for, up to this
+    cpus_per_worker: int | None = None  # None: what the cluster has, shared out
+    max_failures: int = 3  # in a row, without a new checkpoint in between
+    address: str | None = None  # of a cluster; None: the one that RAY_ADDRESS names, or one of this process
+
+    @classmethod
+    def parse(cls, workers: str, **others: Any) -> "RayPlan":
+        """From `N`, or `N:M` for at least N and at most M workers.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        least, _, most = workers.partition(":")
+        try:
+            plan = cls(int(least), int(most) if most else None, **others)
+        except ValueError as error:
+            raise ValueError(f"--workers {workers} is no number: give N, or N:M for N to M workers") from error
+        if plan.workers < 1 or (plan.most_workers or plan.workers) < plan.workers:
+            raise ValueError(f"--workers {workers} is no range: give N, or N:M with 1 <= N <= M")
+        return plan
+
+
+def fit_on_ray(job: Job, run_dir: Path, place: str, journal: RunJournal, interrupt: Interrupt,
+               plan: RayPlan, profile: int) -> Outcome:  # fmt: skip
+    """Train on the workers of a plan, again from the newest checkpoint whenever some of them die.
+
+    Args:
+        job: what is trained on what.
+        run_dir: where Ray Train keeps its own notes; on this machine.
+        place: folder or address of the run's record and checkpoints; all workers' machines see it.
+        journal: hears the reports.
+        interrupt: passed on to the workers.
+        plan: how many workers, and where.
+        profile: steps of which a trace is kept.
+
+    Raises:
+        Interrupted: somebody asked for an end; a checkpoint is written.
+        TrainingTrouble: workers met something that a retry does not help, or died too often; nothing saved is lost.
+    """
+    from ray.exceptions import RayActorError
+    from ray.train import FailureConfig, RunConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    from training.mailbox import mailbox
+
+    gpus = int(join_ray(plan.address).get("GPU", 0))
+    cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
+    with mailbox(journal, run_dir.name) as letters:
+        trainer = TorchTrainer(
+            _train_on_worker,
+            train_loop_config={
+                "job": job.model_dump_json(), "place": place, "mailbox": letters, "threads": cpus, "profile": profile,
+            },
+            scaling_config=_scaling(plan, cpus, gpus),
+            # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
+            run_config=RunConfig(
+                name="ray", storage_path=str(run_dir), callbacks=[GiveUp(letters, job, place, plan.max_failures)],
+                failure_config=FailureConfig(max_failures=-1, controller_failure_limit=_STARTS),
+            ),
+        )  # fmt: skip
+        try:
+            answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
+        except (TrainingFailedError, RayActorError) as error:
+            raise TrainingTrouble(_why(letters, checkpoints_of(job, place), plan, cpus, error)) from error
+    assert answer is not None
+    if isinstance(answer, int):
+        raise Interrupted(answer)
+    return Outcome(*answer)
+
+
+def shared_out(processors: Iterable[int], workers: int) -> int:
+    """The most processors of one machine that each of some workers can have.
+
+    Args:
+        processors: of each machine.
+        workers: to be placed on them.
+    """
+    machines = tuple(processors)
+    sizes = range(max(machines, default=1), 0, -1)
+    return next((size for size in sizes if sum(each // size for each in machines) >= workers), 1)
+
+
+def active_workers(batch_size: int, accumulate: int, there: int) -> int:
+    """How many of the workers there are can share a batch evenly."""
+    return max(n for n in range(1, there + 1) if batch_size % (n * accumulate) == 0 or n == 1)
+
+
+def _scaling(plan: RayPlan, cpus: int, gpus: int) -> "ScalingConfig":
+    from ray.train import ScalingConfig
+
+    many = plan.workers if plan.most_workers is None else (plan.workers, plan.most_workers)
+    return ScalingConfig(num_workers=many, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus})
+
+
+def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...] | int | None:
+    """What each worker does; a number alone says where it was interrupted, None that it was not needed."""
+    import ray
+    import ray.train
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    job = Job.model_validate_json(settings["job"])
+    try:
+        worker = _worker(job, settings["place"], settings["mailbox"])
+        return tuple(attempt(job, worker, settings["profile"])) if worker is not None else None
+    except Interrupted as interrupted:
+        return interrupted.position
+    except Exception as error:
+        if (sentence := explained(error, checkpoints_of(job, settings["place"]))) is not None:
+            ray.get(settings["mailbox"].give_up.remote(sentence))
+        raise
+
+
+def _worker(job: Job, place: str, letters: Any) -> RayWorker | None:
+    """This process as a worker; None if the batch can be shared by fewer only."""
+    import ray
+    import ray.train
+    import torch.distributed as dist
+
+    store = Store(place)
+    if store.read(RECORD) is None:
+        node = ray.util.get_node_ip_address()
+        raise ValueError(f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of all nodes")
+    there = ray.train.get_context().get_world_size()
+    config = job.config
+    active = active_workers(config.batch_size, getattr(config, "accumulate", 1), there)
+    group = dist.new_group(range(active)) if active < there else None
+    if ray.train.get_context().get_world_rank() >= active:
+        return None
+    return RayWorker(checkpoints_of(job, place), letters, active, group, accept_other_data=job.accept_other_data)
+
+
+class GiveUp(UserCallback):
+    """Ends a run when its workers have met what a retry does not help, or die again and again without progress.
+
+    Args:
+        letters: the run's mailbox.
+        job, place: whose checkpoints are looked at.
+        max_failures: in a row, without a new checkpoint in between.
+    """
+
+    def __init__(self, letters: Any, job: Job, place: str, max_failures: int):
+        self._letters = letters
+        self._checkpoints = checkpoints_of(job, place)
+        self._limit = max_failures
+        self._failures = 0
+        self._position = -1
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all else."""
+        import ray
+
+        if ray.get(self._letters.verdict.remote()):
+            raise TrainingTrouble("a worker has said why")
+        position = max(self._checkpoints.positions(), default=-1)
+        self._failures = 1 if position > self._position else self._failures + 1
+        self._position = position
+        if self._failures > self._limit:
+            last = str(next(iter(worker_exceptions.values()))).strip().splitlines()[-1]
+            sentence = f"workers failed {self._failures} times without a new checkpoint, the last time with: {last}"
+            sentence += f"; {resumption(self._checkpoints)}"
+            ray.get(self._letters.give_up.remote(sentence))
+            raise TrainingTrouble(sentence)
+
+
+def _why(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> str:
+    """What ended a run, in one sentence."""
+    import ray
+    from ray.exceptions import RayActorError
+    from ray.train import ControllerError
+
+    verdict: Any = ray.get(letters.verdict.remote())
+    if verdict:
+        return verdict
+    if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
+        have = ray.cluster_resources()
+        return (
+            f"Ray could not start {plan.workers} workers with {cpus} CPUs each, it has {have.get('CPU', 0):g} CPUs and"
+            f" {have.get('GPU', 0):g} GPUs: lower --workers or --cpus-per-worker"
+        )
+    gone = isinstance(error, RayActorError)
+    what = "the process that controls the workers has died" if gone else str(error).strip().splitlines()[-1]
+    return f"Ray Train failed ({what}); {resumption(checkpoints)}"

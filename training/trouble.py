@@ -1,0 +1,71 @@
+"""What ends a training that no retry would help: one sentence that names the thing and the remedy."""
+
+import errno
+
+import torch
+
+from pipelines.storage import StorageError
+from training.checkpoint import Checkpoints
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "Cannot allocate memory",
+)  # as torch's CPU allocator says it
+_LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
+
+
+class TrainingTrouble(ValueError):  # noqa: N818
+    """A training cannot go on as things are; nothing that was saved is lost."""
+
+
+def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:
+    """A sentence about an error that the same attempt would meet again; None if another may go better, or it is ours.
+
+    Args:
+        error: what an attempt at a training has raised.
+        checkpoints: what is left to go on from.
+    """
+    if isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, StorageError):
+        return str(error)  # a sentence of ours, with its remedy
+    trouble = _trouble(error)
+    return f"{trouble}; {resumption(checkpoints)}" if trouble is not None else None
+
+
+def resumption(checkpoints: Checkpoints) -> str:
+    """How a training that has ended before its time goes on."""
+    try:
+        positions = checkpoints.positions()
+    except ValueError:  # their place cannot be reached either
+        return "the same command goes on from the newest checkpoint"
+    if not positions:
+        return "nothing was saved yet, the same command begins anew"
+    return f"the same command goes on from {checkpoints.name(positions[-1])}"
+
+
+def _trouble(error: BaseException) -> str | None:
+    if isinstance(error, StorageError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU's memory is not enough ({_first_line(error)}): {_LESS_MEMORY}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _says(error, _NO_MEMORY)):
+        return f"this machine's memory is not enough: {_LESS_MEMORY}"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"there is no space left for {_place(error)}: make room there"
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return f"{_place(error)} cannot be written to ({error.strerror}): check its rights"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error) for text in texts)
+
+
+def _place(error: OSError) -> str:
+    return str(error.filename) if error.filename else "the run's files"
