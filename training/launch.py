@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from training.provenance import code_version
 from training.record import RunRecord, claim, write_record
 from training.stages import prepare
 from training.tracking import Tracker
-from training.trouble import TrainingTrouble, explained
+from training.trouble import explaining
 from training.worker import LocalWorker
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(
     """
     run_dir = run_dir.absolute()
     place = join(storage, run_dir.name) if storage is not None else str(run_dir)
-    with _alone(run_dir):
+    with _alone(run_dir), explaining(checkpoints_of(job, place)):
         record = claim(job, Store(place))
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
         tracker = Tracker(run_dir, tags, mark=record.mark)
@@ -88,7 +88,6 @@ def _fit(
         tracker.config(job.config)
     tracker.begin()
     tracker.tag(_origin(record) | code_version())
-    checkpoints = checkpoints_of(job, place)
     try:
         prepare(job, workers=plan.workers if plan is not None else 0, console=console)
         with RunJournal(run_dir, tracker, console) as journal, listening(console) as interrupt:
@@ -96,15 +95,13 @@ def _fit(
                 from training.on_ray import fit_on_ray
 
                 return fit_on_ray(job, run_dir, place, journal, interrupt, plan, profile)
-            worker = LocalWorker(
-                checkpoints, journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
-            )
-            return attempt(job, worker, profile)
+            return attempt(job, LocalWorker(
+                checkpoints_of(job, place), journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
+            ), profile)  # fmt: skip
     except BaseException as error:
-        tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
-        if isinstance(error, ValueError) or (sentence := explained(error, checkpoints)) is None:
-            raise
-        raise TrainingTrouble(sentence) from error
+        with suppress(OSError):  # on a full disk this cannot be written down either
+            tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
+        raise
 
 
 def _collect(job: Job, run_dir: Path, place: str) -> Path:

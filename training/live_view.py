@@ -59,7 +59,13 @@ def view(title: str, console: Console) -> View:
 
 
 class Lines(View):
-    """A line for every report."""
+    """A line for every report, and for every new beginning."""
+
+    def begin(self, start: Start) -> None:
+        """Say where the attempt goes on."""
+        super().begin(start)
+        if start.position:
+            self.console.print(f"{self.title} goes on after {start.position} images of each domain", highlight=False)
 
     def show(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Print a line."""

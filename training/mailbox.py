@@ -5,7 +5,8 @@ Ray Train's own reports are throttled to one in two seconds and dropped unless t
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ import ray
 from training.gauges import Gauges
 from training.worker import Journal
 
+_LOOK_EVERY = 0.2  # seconds between two rounds of the driver
 _PATIENCE = 10.0  # seconds given to the last reports
 
 
@@ -24,6 +26,8 @@ class Mailbox:
         self._letters: list[tuple[str, tuple[Any, ...]]] = []
         self._stopping = False
         self._verdict = ""
+        self._arrived = self._taken = 0
+        self._abandoned = False
 
     def stop(self) -> None:
         """Ask the workers for an end."""
@@ -46,32 +50,56 @@ class Mailbox:
         if kind == "log":
             self._gauges.set(*content)
         self._letters.append((kind, content))
+        self._arrived += 1
 
-    def empty(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Take all reports out."""
+    def empty(self, taken: int) -> list[tuple[str, tuple[Any, ...]]]:
+        """Take all reports out; `taken` of those before are written down by now."""
+        self._taken = taken
         letters, self._letters = self._letters, []
         return letters
+
+    def settled(self) -> bool:
+        """Whether all reports that have arrived are written down, or nobody will."""
+        return self._abandoned or self._taken == self._arrived
+
+    def abandon(self) -> None:
+        """Ask the workers for an end, since the driver can write nothing down any more."""
+        self._stopping = self._abandoned = True
 
 
 @contextmanager
 def mailbox(journal: Journal, run: str) -> Iterator[Any]:
-    """A mailbox actor for a run of this name; a thread passes what arrives on to the journal."""
+    """A mailbox actor for a run of this name; a thread passes what arrives on to the journal.
+
+    Raises:
+        Exception: whatever the journal has raised; the workers were asked for an end then.
+    """
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # other nodes may die
     actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote(run)
     finished = threading.Event()
+    delivery: Future[None] = Future()
 
     def deliver() -> None:
+        taken = 0
         last_round = False
         while not last_round:
-            last_round = finished.wait(0.5)
-            for kind, content in ray.get(actor.empty.remote()):
+            last_round = finished.wait(_LOOK_EVERY)
+            for kind, content in ray.get(actor.empty.remote(taken)):
                 getattr(journal, kind)(*content)
+                taken += 1
 
-    thread = threading.Thread(target=deliver, daemon=True)
-    thread.start()
+    def work() -> None:
+        try:
+            delivery.set_result(deliver())
+        except BaseException as error:
+            actor.abandon.remote()
+            delivery.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
     try:
         yield actor
     finally:
         finished.set()
-        thread.join(timeout=_PATIENCE)
+        with suppress(TimeoutError):
+            delivery.result(timeout=_PATIENCE)
         ray.kill(actor)

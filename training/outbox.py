@@ -138,15 +138,19 @@ class Outbox:
         while (call := self._next()) is not None:
             notes = dict(self._delivered.notes)
             try:
-                self._courier.carry(call, notes)
-            except Refused as error:
-                _log.warning("%s refuses %s: %s", self._what, call.kind, error)
+                self._carry(call, notes)
+                self._advance(notes)
             except Exception as error:
                 self._rest(error, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-                continue
-            pause = _FIRST_PAUSE
-            self._advance(notes)
+            else:
+                pause = _FIRST_PAUSE
+
+    def _carry(self, call: Call, notes: dict[str, str]) -> None:
+        try:
+            self._courier.carry(call, notes)
+        except Refused as error:
+            _log.warning("%s refuses %s: %s", self._what, call.kind, error)
 
     def _next(self) -> Call | None:
         """The oldest call, once there is one; None in the end."""
@@ -156,9 +160,10 @@ class Outbox:
 
     def _advance(self, notes: dict[str, str]) -> None:
         with self._changed:
-            self._delivered = Delivered(address=self._courier.address, count=self._delivered.count + 1, notes=notes)
+            delivered = Delivered(address=self._courier.address, count=self._delivered.count + 1, notes=notes)
             with atomic(self._folder / _STATE) as stream:
-                stream.write(self._delivered.model_dump_json().encode())
+                stream.write(delivered.model_dump_json().encode())
+            self._delivered = delivered
             self._changed.notify_all()
 
     def _rest(self, error: Exception, pause: float) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints in the background: training waits for a copy of its state, never for a disk or a network."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from training.checkpoint import Checkpointed, Checkpoints, Snapshot, snapshot_of
@@ -14,9 +14,11 @@ class Saver:
 
     Args:
         checkpoints: where they go.
+        settle: called on the saver's thread before a checkpoint is written.
     """
 
-    def __init__(self, checkpoints: Checkpoints):
+    def __init__(self, checkpoints: Checkpoints, settle: Callable[[], None] = lambda: None):
+        self._settle = settle
         self.checkpoints = checkpoints
         self._thread = ThreadPoolExecutor(1, "saver")
         self._writing: Future[float] | None = None
@@ -57,6 +59,7 @@ class Saver:
         self._collect()
 
     def _write(self, snapshot: Snapshot) -> float:
+        self._settle()
         start = time.thread_time()
         self.checkpoints.write(snapshot)
         return time.thread_time() - start

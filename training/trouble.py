@@ -1,6 +1,8 @@
 """What ends a training that no retry would help: one sentence that names the thing and the remedy."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,6 +21,18 @@ _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a l
 
 class TrainingTrouble(ValueError):  # noqa: N818
     """A training cannot go on as things are; nothing that was saved is lost."""
+
+
+@contextmanager
+def explaining(checkpoints: Checkpoints) -> Iterator[None]:
+    """Turn what can be explained into a TrainingTrouble; sentences of ours pass as they are."""
+    try:
+        yield
+    except Exception as error:
+        ours = isinstance(error, ValueError) and not isinstance(error, StorageError)
+        if ours or (sentence := explained(error, checkpoints)) is None:
+            raise
+        raise TrainingTrouble(sentence) from error
 
 
 def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:

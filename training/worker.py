@@ -17,6 +17,7 @@ from training.stopwatch import Stopwatch
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 _ASK_EVERY = 1.0  # seconds between two questions to the driver
+_PATIENCE = 60.0  # seconds given to a driver to write reports down
 
 
 class Start(NamedTuple):
@@ -64,7 +65,7 @@ class Worker(ABC):
         self.checkpoints = checkpoints
         self.accept_other_data = accept_other_data
         self._group: Any = None  # of the workers that take sums together; None: all processes
-        self._saver = Saver(checkpoints)
+        self._saver = Saver(checkpoints, self._settle)
         self._saved: int | None = None  # position of the newest checkpoint
 
     def average_gradients(self, module: nn.Module) -> None:
@@ -119,6 +120,10 @@ class Worker(ABC):
     @abstractmethod
     def _pass_on(self, kind: ReportKind, *report: Any) -> None:
         """Bring the first worker's report to the journal's method `kind`."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Wait until the journal has written down what it was told: a checkpoint of later steps would hide the rest."""
 
     @abstractmethod
     def stop_asked(self) -> bool:
@@ -183,6 +188,9 @@ class LocalWorker(Worker):
     def _pass_on(self, kind: ReportKind, *report: Any) -> None:
         getattr(self.journal, kind)(*report)
 
+    def _settle(self) -> None:
+        return  # it writes while it is told
+
     def stop_asked(self) -> bool:
         """Whether somebody in this process wants an end."""
         return self._stop_asked()
@@ -219,6 +227,13 @@ class RayWorker(Worker):
 
     def _pass_on(self, kind: ReportKind, *report: Any) -> None:
         self.mailbox.put.remote(kind, report)
+
+    def _settle(self) -> None:
+        import ray
+
+        deadline = time.monotonic() + _PATIENCE
+        while not ray.get(self.mailbox.settled.remote()) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def stop_asked(self) -> bool:
         """Whether the driver wants an end; it is asked now and then."""

@@ -1,0 +1,122 @@
+"""Trainings on Ray whose workers, driver or machine are killed: they end with the weights of the undisturbed ones."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from training.config import override
+from training.job import Job
+from training.journal import read_metrics
+from training.launch import train
+from training.on_ray import RayPlan
+from vqi2i.bundle import fingerprint
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+QUIET = Console(quiet=True)
+TWO = RayPlan(workers=2, cpus_per_worker=1)
+MARK = "VQI2I_TEST_RUN"  # in the environment of a driver and of all that it starts
+KILLS = ("worker",) * 6 + ("driver", "worker", "driver", "worker")
+DRIVER = """
+import sys
+from pathlib import Path
+import ray
+from rich.console import Console
+from training.job import Job
+from training.launch import train
+from training.on_ray import RayPlan
+ray.init(address="local", num_cpus=2, object_store_memory=100_000_000, log_to_driver=False)
+train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), RayPlan(workers=2, cpus_per_worker=1),
+      console=Console(quiet=True))
+"""
+
+
+def long(job: Job) -> Job:
+    """Two hundred steps, saved every eight."""
+    settings = ("images=800", "log_every=80", "sample_every=800", "save_every=32")
+    return job.model_copy(update={"config": override(job.config, [f"schedule.{setting}" for setting in settings])})
+
+
+@contextmanager
+def driver(job: Job, run_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A driver with a Ray of its own, and the mark that its processes carry."""
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, job.model_dump_json(), str(run_dir)], cwd=ROOT,
+        env=os.environ | {MARK: mark, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        yield process, mark
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def workers_of(mark: str) -> list[int]:
+    """Process ids of the Ray Train workers that a driver has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+            if b"RayTrainWorker" in title and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return sorted(found)
+
+
+def newest(run_dir: Path) -> int:
+    """Position of the newest checkpoint."""
+    return max((int(path.stem) for path in run_dir.glob("checkpoints/*.ckpt")), default=0)
+
+
+def wait_for(run_dir: Path, position: int, process: subprocess.Popen[bytes], mark: str) -> None:
+    """Wait until a run is so far and has workers."""
+    deadline = time.monotonic() + 120
+    while newest(run_dir) < position or not workers_of(mark):
+        assert process.poll() is None, "the driver has ended before its time"
+        assert time.monotonic() < deadline, f"no checkpoint of {position} images"
+        time.sleep(0.02)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
+    stage: str, request: pytest.FixtureRequest, tmp_path: Path, mlflow_store: str, ray_session: None
+) -> None:
+    job = long(request.getfixturevalue(f"{stage}_job"))
+    undisturbed = train(job, tmp_path / "undisturbed", TWO, console=QUIET)
+
+    run_dir, rng = tmp_path / "killed", random.Random(stage)
+    moments = iter(sorted(rng.sample(range(32, 736, 32), len(KILLS))))
+    kills = iter(KILLS)
+    victim = next(kills, None)
+    while victim is not None:
+        with driver(job, run_dir) as (process, mark):
+            while victim is not None:
+                wait_for(run_dir, next(moments), process, mark)
+                time.sleep(rng.uniform(0, 0.1))  # within a step, a report, or a checkpoint
+                os.kill(process.pid if victim == "driver" else rng.choice(workers_of(mark)), signal.SIGKILL)
+                driver_is_dead = victim == "driver"
+                victim = next(kills, None)
+                if driver_is_dead:
+                    break
+            else:
+                assert process.wait(120) == 0
+    result = train(job, run_dir, TWO, console=QUIET)  # at once, if the last driver has ended it
+    assert (result.position, result.complete) == (800, True)
+    assert fingerprint(result.bundle) == fingerprint(undisturbed.bundle)
+    positions = [row["position"] for row in read_metrics(run_dir)]
+    assert positions == list(range(80, 801, 80))
