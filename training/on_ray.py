@@ -1,5 +1,6 @@
 """A training on the workers of Ray Train: placed, started again when they die, given up when that does not help."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,8 @@ from training.worker import RayWorker
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
 
-_STARTS = 3  # attempts at placing workers, each as long as RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S
+_STARTS = 10  # attempts at placing workers, a minute each (RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S)
+_log = logging.getLogger(__name__)
 
 
 class RayPlan(NamedTuple):
@@ -75,11 +77,14 @@ def fit_on_ray(job: Job, run_dir: Path, place: str, journal: RunJournal, interru
 
     gpus = int(join_ray(plan.address).get("GPU", 0))
     cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
+    if not _has_room(plan, cpus, gpus):
+        _log.warning("%s: training waits for machines", _no_room(plan, cpus))
     with mailbox(journal, run_dir.name) as letters:
         trainer = TorchTrainer(
             _train_on_worker,
             train_loop_config={
                 "job": job.model_dump_json(), "place": place, "mailbox": letters, "threads": cpus, "profile": profile,
+                "elastic": plan.most_workers is not None,
             },
             scaling_config=_scaling(plan, cpus, gpus),
             # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
@@ -115,6 +120,20 @@ def active_workers(batch_size: int, accumulate: int, there: int) -> int:
     return max(n for n in range(1, there + 1) if batch_size % (n * accumulate) == 0 or n == 1)
 
 
+def _has_room(plan: RayPlan, cpus: int, gpus: int) -> bool:
+    """Whether the machines that are there now can hold the least number of workers."""
+    return gpus >= plan.workers if gpus else sum(each // cpus for each in processors()) >= plan.workers
+
+
+def _no_room(plan: RayPlan, cpus: int) -> str:
+    """That Ray is too small for a plan."""
+    import ray
+
+    have = ray.cluster_resources()
+    wanted = f"{plan.workers} workers with {cpus} CPUs each" if not have.get("GPU") else f"{plan.workers} GPUs"
+    return f"Ray has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs, too few for {wanted}"
+
+
 def _scaling(plan: RayPlan, cpus: int, gpus: int) -> "ScalingConfig":
     from ray.train import ScalingConfig
 
@@ -131,7 +150,7 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     torch.set_num_threads(settings["threads"])
     job = Job.model_validate_json(settings["job"])
     try:
-        worker = _worker(job, settings["place"], settings["mailbox"])
+        worker = _worker(job, settings["place"], settings["mailbox"], elastic=settings["elastic"])
         return tuple(attempt(job, worker, settings["profile"])) if worker is not None else None
     except Interrupted as interrupted:
         return interrupted.position
@@ -141,7 +160,7 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
         raise
 
 
-def _worker(job: Job, place: str, letters: Any) -> RayWorker | None:
+def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker | None:
     """This process as a worker; None if the batch can be shared by fewer only."""
     import ray
     import ray.train
@@ -153,7 +172,7 @@ def _worker(job: Job, place: str, letters: Any) -> RayWorker | None:
         raise ValueError(f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of all nodes")
     there = ray.train.get_context().get_world_size()
     config = job.config
-    active = active_workers(config.batch_size, getattr(config, "accumulate", 1), there)
+    active = active_workers(config.batch_size, getattr(config, "accumulate", 1), there) if elastic else there
     group = dist.new_group(range(active)) if active < there else None
     if ray.train.get_context().get_world_rank() >= active:
         return None
@@ -203,11 +222,7 @@ def _why(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error
     if verdict:
         return verdict
     if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
-        have = ray.cluster_resources()
-        return (
-            f"Ray could not start {plan.workers} workers with {cpus} CPUs each, it has {have.get('CPU', 0):g} CPUs and"
-            f" {have.get('GPU', 0):g} GPUs: lower --workers or --cpus-per-worker"
-        )
+        return f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker"
     gone = isinstance(error, RayActorError)
     what = "the process that controls the workers has died" if gone else str(error).strip().splitlines()[-1]
     return f"Ray Train failed ({what}); {resumption(checkpoints)}"

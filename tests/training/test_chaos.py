@@ -1,7 +1,11 @@
 """Trainings on Ray whose workers, driver or machine are killed: they end with the weights of the undisturbed ones."""
 
+import json
 import os
 import random
+import re
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,3 +124,62 @@ def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
     assert fingerprint(result.bundle) == fingerprint(undisturbed.bundle)
     positions = [row["position"] for row in read_metrics(run_dir)]
     assert positions == list(range(80, 801, 80))
+
+
+NODES = """
+import json, sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from rich.console import Console
+from tests.training.test_chaos import newest
+from training.job import Job
+from training.launch import train
+from training.on_ray import RayPlan
+
+run_dir, store = Path(sys.argv[2]), {"object_store_memory": 100_000_000}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **store})
+doomed = cluster.add_node(num_cpus=1, **store)
+plan = RayPlan(workers=1, most_workers=2, cpus_per_worker=1, address=cluster.address)
+console = Console(file=open(sys.argv[3], "w"))
+training = threading.Thread(target=lambda: train(Job.model_validate_json(sys.argv[1]), run_dir, plan, console=console))
+training.start()
+while newest(run_dir) < 320:
+    time.sleep(0.05)
+cluster.remove_node(doomed, allow_graceful=False)
+dead, reached = time.monotonic(), newest(run_dir)
+while newest(run_dir) <= reached + 32 and training.is_alive():
+    time.sleep(0.05)
+print(json.dumps({"seconds": round(time.monotonic() - dead, 1)}))
+training.join()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_a_run_whose_node_dies_ends_on_what_is_left(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = long(stage1_job)
+    job = job.model_copy(update={"config": override(job.config, ["schedule.keep_checkpoints=100"])})
+    run_dir, lines = tmp_path / "run", tmp_path / "lines"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NODES, job.model_dump_json(), str(run_dir), str(lines)], cwd=ROOT,
+        stdout=subprocess.PIPE, text=True, timeout=300, check=True, env=os.environ | {
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+            "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1",
+        },
+    )  # fmt: skip
+    recovery = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    with capsys.disabled():
+        print(f" [a node's death cost {recovery:.0f} s]", end="")
+    assert recovery < 120
+
+    # What is left is one worker: it ends as one process does that goes on from the same checkpoint.
+    (resumed,) = re.findall(r"goes on after (\d+) images", lines.read_text())
+    alone = tmp_path / "alone"
+    shutil.copytree(run_dir / "checkpoints", alone / "checkpoints")
+    for path in alone.glob("checkpoints/*"):
+        if path.suffix == ".tar" or int(path.stem) > int(resumed):
+            path.unlink()
+    assert fingerprint(train(job, alone, console=QUIET).bundle) == fingerprint(run_dir / "bundle")

@@ -11,7 +11,8 @@ from training.feed import ImageFeed
 from training.job import Job
 from training.journal import read_metrics
 from training.launch import train
-from training.on_ray import RayPlan
+from training.on_ray import RayPlan, active_workers, shared_out
+from training.trouble import TrainingTrouble
 from training.worker import LocalWorker
 from vqi2i import Translator
 
@@ -84,3 +85,36 @@ def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, m
         ValueError, match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run"
     ):
         train(other, tmp_path / "run", console=QUIET)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_what_no_retry_helps_ends_a_run_at_once_with_the_workers_sentence(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None
+) -> None:
+    with pytest.raises(TrainingTrouble) as trouble:
+        train(stage1_job, tmp_path / "run", RayPlan(workers=3, cpus_per_worker=1), console=QUIET)
+    assert str(trouble.value) == "global batch 4 cannot be shared by 3 workers: use a multiple of it"
+
+
+def test_plans_are_read_from_the_command_line() -> None:
+    assert RayPlan.parse("2") == RayPlan(2)
+    assert RayPlan.parse("1:4", cpus_per_worker=2) == RayPlan(1, 4, 2)
+    for wrong in ("two", "0", "4:1"):
+        with pytest.raises(ValueError, match=f"--workers {wrong} is no (number|range): give N, or N:M"):
+            RayPlan.parse(wrong)
+
+
+def test_processors_are_shared_out_without_splitting_a_worker_over_machines() -> None:
+    assert shared_out([2], 1) == 2
+    assert shared_out([2], 2) == 1
+    assert shared_out([8, 8], 2) == 8
+    assert shared_out([8, 4], 3) == 4
+    assert shared_out([4], 8) == 1  # there is no room: Ray says so
+
+
+def test_as_many_workers_train_as_can_share_a_batch_evenly() -> None:
+    assert [active_workers(8, 1, there) for there in (1, 2, 3, 4, 5, 7, 8, 9)] == [1, 2, 2, 4, 4, 4, 8, 8]
+    assert active_workers(8, 4, 8) == 2
+    assert active_workers(3, 2, 4) == 1
