@@ -7,6 +7,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from rich.console import Console
 
+from tests.training.conftest import STAGE1
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
@@ -58,3 +59,19 @@ def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
     steps = [point.step for point in client.get_metric_history(mlflow_run, "held_out_psnr")]
     assert steps == list(range(8, 97, 8))
     assert client.get_run(mlflow_run).info.status == "FINISHED"
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(shards: Path, tmp_path: Path, mlflow_store: str) -> None:
+    command = [sys.executable, "run.py", "train", "stage1", "--data", str(shards), "--local", "--runs", str(tmp_path),
+               "--run", "run"]  # fmt: skip
+    for setting in (*STAGE1, "schedule.images=4000"):
+        command += ["--set", setting]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("run/checkpoints/*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    saved = max(int(path.stem) for path in tmp_path.glob("run/checkpoints/*.ckpt"))
+    assert f"run: stopped and saved after {saved} images of each domain; the same command goes on" in said
