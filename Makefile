@@ -8,9 +8,9 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/vqi2i demo
 
-# The whole test suite.
+# The whole test suite, in two processes; all that needs Ray shares one of them.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # Formatting, lint and types.
 check: $(READY)
