@@ -3,31 +3,31 @@
 Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a checkpoint.
 """
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import ray
 
 from training.gauges import Gauges
 from training.worker import Journal
 
-_LOOK_EVERY = 0.2  # seconds between two rounds of the driver
 _PATIENCE = 10.0  # seconds given to the last reports
 
 
 class Mailbox:
-    """The actor that holds reports until the driver takes them."""
+    """The actor that holds reports until the driver takes them, and what driver and workers tell each other."""
 
     def __init__(self, run: str) -> None:
         self._gauges = Gauges(run)
         self._letters: list[tuple[str, tuple[Any, ...]]] = []
-        self._stopping = False
-        self._verdict = ""
+        self._news = asyncio.Event()
         self._arrived = self._taken = 0
-        self._abandoned = False
+        self._stopping = self._abandoned = self._closing = False
+        self._verdict = ""
 
     def stop(self) -> None:
         """Ask the workers for an end."""
@@ -51,12 +51,21 @@ class Mailbox:
             self._gauges.set(*content)
         self._letters.append((kind, content))
         self._arrived += 1
+        self._news.set()
 
-    def empty(self, taken: int) -> list[tuple[str, tuple[Any, ...]]]:
-        """Take all reports out; `taken` of those before are written down by now."""
+    async def take(self, taken: int) -> list[tuple[str, tuple[Any, ...]]]:
+        """Wait for reports and take them out; none at all means the end. `taken` before are written down by now."""
         self._taken = taken
+        await self._news.wait()
+        if not self._closing:
+            self._news.clear()
         letters, self._letters = self._letters, []
         return letters
+
+    def hang_up(self) -> None:
+        """Let nobody wait for reports any more."""
+        self._closing = True
+        self._news.set()
 
     def settled(self) -> bool:
         """Whether all reports that have arrived are written down, or nobody will."""
@@ -76,17 +85,14 @@ def mailbox(journal: Journal, run: str) -> Iterator[Any]:
     """
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # other nodes may die
     actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote(run)
-    finished = threading.Event()
     delivery: Future[None] = Future()
 
     def deliver() -> None:
         taken = 0
-        last_round = False
-        while not last_round:
-            last_round = finished.wait(_LOOK_EVERY)
-            for kind, content in ray.get(actor.empty.remote(taken)):
+        while letters := cast(list[Any], ray.get(actor.take.remote(taken))):
+            for kind, content in letters:
                 getattr(journal, kind)(*content)
-                taken += 1
+            taken += len(letters)
 
     def work() -> None:
         try:
@@ -99,7 +105,7 @@ def mailbox(journal: Journal, run: str) -> Iterator[Any]:
     try:
         yield actor
     finally:
-        finished.set()
+        actor.hang_up.remote()
         with suppress(TimeoutError):
             delivery.result(timeout=_PATIENCE)
         ray.kill(actor)

@@ -159,8 +159,9 @@ class Worker(ABC):
         return snapshot.head.seconds
 
     def close(self) -> None:
-        """Wait until the last checkpoint is written; raises what hindered it."""
+        """Wait until the last checkpoint and report are written; raises what hindered the checkpoint."""
         self._saver.wait()
+        self._settle()
 
 
 def keep_freed_memory() -> None:
