@@ -46,7 +46,10 @@ def main() -> None:
 def kill_once(shards: Path, run_dir: Path, seconds: float) -> dict[str, float]:
     """Start a training or go on with it, kill it some seconds after its first report."""
     before = len(read_metrics(run_dir))
-    settings = (*EVERYTHING_ON, "schedule.images=1000000", f"schedule.log_every={LOG_EVERY}")
+    settings = (
+        *EVERYTHING_ON, "schedule.images=1000000", f"schedule.log_every={LOG_EVERY}",
+        'schedule.best=""',  # reports come more often than the recipe's, and would bring checkpoints with them
+    )  # fmt: skip
     command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), "--local",
                "--runs", str(run_dir.parent), "--run", run_dir.name]  # fmt: skip
     for setting in settings:
