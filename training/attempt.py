@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from imaging.codec import Pixels
 from pipelines.store import join
@@ -13,6 +14,19 @@ from training.stage1 import Stage1
 from training.stage2 import Stage2
 from training.stages import make_stage
 from training.worker import Journal, LocalWorker, Start, Worker, keep_freed_memory
+
+
+class Run(NamedTuple):
+    """A training, and where it keeps things."""
+
+    job: Job
+    folder: Path  # on the driver's machine: figures, pictures, bundles
+    place: str  # folder or address that all workers see: the record and the checkpoints
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """What it goes on from."""
+        return checkpoints_of(self.job, self.place)
 
 
 def checkpoints_of(job: Job, place: Path | str) -> Checkpoints:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from pipelines.cluster import join_ray
 from pipelines.store import Store, join
-from training.attempt import attempt, checkpoints_of
+from training.attempt import Run, attempt
 from training.bundles import fetch_bundle
 from training.checkpoint import BUNDLE
 from training.interrupt import Interrupted, listening
@@ -60,43 +61,46 @@ def train(
             fit each other, or a TrainingTrouble; nothing that was saved is lost.
         Interrupted: somebody asked for an end; the same call goes on.
     """
-    run_dir = run_dir.absolute()
-    place = join(storage, run_dir.name) if storage is not None else str(run_dir)
-    with _alone(run_dir), explaining(checkpoints_of(job, place)):
-        record = claim(job, Store(place))
+    folder = run_dir.absolute()
+    run = Run(job, folder, join(storage, folder.name) if storage is not None else str(folder))
+    with _alone(folder), explaining(run.checkpoints):
+        record = claim(job, Store(run.place))
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
-        tracker = Tracker(run_dir, tags, mark=record.mark)
+        tracker = Tracker(folder, tags, mark=record.mark)
         try:
-            outcome = record.outcome or _fit(job, run_dir, place, record, tracker, plan, console, profile)
-            bundle = _collect(job, run_dir, place)
+            outcome = record.outcome or _fit(run, record, tracker, plan, console, profile)
+            bundle = _collect(run)
             if record.outcome is None:
                 tracker.end("FINISHED", bundle)
-                write_record(Store(place), record.model_copy(update={"outcome": outcome}))
+                write_record(Store(run.place), record.model_copy(update={"outcome": outcome}))
             if register:
-                tracker.register(register, best if (best := run_dir / BEST).exists() else bundle)
+                best = folder / BEST
+                tracker.register(register, best if best.exists() else bundle)
         finally:
             say(tracker.close(), console)
     return Result(bundle, *outcome)
 
 
 def _fit(
-    job: Job, run_dir: Path, place: str, record: RunRecord, tracker: Tracker, plan: "RayPlan | None",
-    console: Console | None, profile: int,
+    run: Run, record: RunRecord, tracker: Tracker, plan: "RayPlan | None", console: Console | None, profile: int
 ) -> Outcome:  # fmt: skip
     """Train, and tell the tracker how that ended unless it ended well."""
+    job = run.job
     if tracker.is_new:
         tracker.config(job.config)
     tracker.begin()
     tracker.tag(_origin(record) | code_version())
     try:
+        if plan is not None:
+            join_ray(plan.address)  # tokens are made there, too
         prepare(job, workers=plan.workers if plan is not None else 0, console=console)
-        with RunJournal(run_dir, tracker, console) as journal, listening(console) as interrupt:
+        with RunJournal(run.folder, tracker, console) as journal, listening(console) as interrupt:
             if plan is not None:
                 from training.on_ray import fit_on_ray
 
-                return fit_on_ray(job, run_dir, place, journal, interrupt, plan, profile)
+                return fit_on_ray(run, journal, interrupt, plan, profile)
             return attempt(job, LocalWorker(
-                checkpoints_of(job, place), journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
+                run.checkpoints, journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
             ), profile)  # fmt: skip
     except BaseException as error:
         with suppress(OSError):  # on a full disk this cannot be written down either
@@ -104,12 +108,12 @@ def _fit(
         raise
 
 
-def _collect(job: Job, run_dir: Path, place: str) -> Path:
+def _collect(run: Run) -> Path:
     """Bring the bundles of a trained run into its folder; return the last weights'."""
-    checkpoints, bundle = checkpoints_of(job, place), run_dir / BUNDLE
-    fetch_bundle(checkpoints, "last", bundle)
-    if not fetch_bundle(checkpoints, "best", run_dir / BEST):
-        shutil.rmtree(run_dir / BEST, ignore_errors=True)
+    bundle = run.folder / BUNDLE
+    fetch_bundle(run.checkpoints, "last", bundle)
+    if not fetch_bundle(run.checkpoints, "best", run.folder / BEST):
+        shutil.rmtree(run.folder / BEST, ignore_errors=True)
     return bundle
 
 

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ray.train import UserCallback
 
 from pipelines.cluster import join_ray, processors
 from pipelines.store import Store
-from training.attempt import attempt, checkpoints_of
+from training.attempt import Run, attempt, checkpoints_of
 from training.checkpoint import Checkpoints
 from training.interrupt import Interrupt, Interrupted, patiently
 from training.job import Job
@@ -52,14 +51,11 @@ class RayPlan(NamedTuple):
         return plan
 
 
-def fit_on_ray(job: Job, run_dir: Path, place: str, journal: RunJournal, interrupt: Interrupt,
-               plan: RayPlan, profile: int) -> Outcome:  # fmt: skip
+def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPlan, profile: int) -> Outcome:
     """Train on the workers of a plan, again from the newest checkpoint whenever some of them die.
 
     Args:
-        job: what is trained on what.
-        run_dir: where Ray Train keeps its own notes; on this machine.
-        place: folder or address of the run's record and checkpoints; all workers' machines see it.
+        run: what is trained; its place is seen by all workers' machines.
         journal: hears the reports.
         interrupt: passed on to the workers.
         plan: how many workers, and where.
@@ -79,38 +75,38 @@ def fit_on_ray(job: Job, run_dir: Path, place: str, journal: RunJournal, interru
     cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
     if not _has_room(plan, cpus, gpus):
         _log.warning("%s: training waits for machines", _no_room(plan, cpus))
-    with mailbox(journal, run_dir.name) as letters:
+    with mailbox(journal, run.folder.name) as letters:
         trainer = TorchTrainer(
             _train_on_worker,
             train_loop_config={
-                "job": job.model_dump_json(), "place": place, "mailbox": letters, "threads": cpus, "profile": profile,
-                "elastic": plan.most_workers is not None,
+                "job": run.job.model_dump_json(), "place": run.place, "mailbox": letters, "threads": cpus,
+                "profile": profile, "elastic": plan.most_workers is not None,
             },
             scaling_config=_scaling(plan, cpus, gpus),
             # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
             run_config=RunConfig(
-                name="ray", storage_path=str(run_dir), callbacks=[GiveUp(letters, job, place, plan.max_failures)],
+                name="ray", storage_path=str(run.folder), callbacks=[GiveUp(letters, run, plan.max_failures)],
                 failure_config=FailureConfig(max_failures=-1, controller_failure_limit=_STARTS),
             ),
         )  # fmt: skip
         try:
             answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
-            raise TrainingTrouble(_why(letters, checkpoints_of(job, place), plan, cpus, error)) from error
+            raise TrainingTrouble(_why(letters, run.checkpoints, plan, cpus, error)) from error
     assert answer is not None
     if isinstance(answer, int):
         raise Interrupted(answer)
     return Outcome(*answer)
 
 
-def shared_out(processors: Iterable[int], workers: int) -> int:
-    """The most processors of one machine that each of some workers can have.
+def shared_out(cpus: Iterable[int], workers: int) -> int:
+    """The most CPUs of one machine that each of some workers can have.
 
     Args:
-        processors: of each machine.
+        cpus: of each machine.
         workers: to be placed on them.
     """
-    machines = tuple(processors)
+    machines = tuple(cpus)
     sizes = range(max(machines, default=1), 0, -1)
     return next((size for size in sizes if sum(each // size for each in machines) >= workers), 1)
 
@@ -184,13 +180,13 @@ class GiveUp(UserCallback):
 
     Args:
         letters: the run's mailbox.
-        job, place: whose checkpoints are looked at.
+        run: whose checkpoints are looked at.
         max_failures: in a row, without a new checkpoint in between.
     """
 
-    def __init__(self, letters: Any, job: Job, place: str, max_failures: int):
+    def __init__(self, letters: Any, run: Run, max_failures: int):
         self._letters = letters
-        self._checkpoints = checkpoints_of(job, place)
+        self._checkpoints = run.checkpoints
         self._limit = max_failures
         self._failures = 0
         self._position = -1
