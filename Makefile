@@ -2,15 +2,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check serve lock clean
+.PHONY: demo test test-ray test-rest check serve lock clean
 
 # Everything from landscapes to a report, in minutes on two cores.
 demo: $(READY)
 	$(BIN)/vqi2i demo
 
-# The whole test suite, in two processes; all that needs Ray shares one of them.
+# The whole test suite; what needs Ray waits for processes most of the time, so the rest runs beside it.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(MAKE) --no-print-directory -k -j2 test-ray test-rest
+
+test-ray: $(READY)
+	$(BIN)/python -m pytest -m ray
+
+test-rest: $(READY)
+	$(BIN)/python -m pytest -m "not ray"
 
 # Formatting, lint and types.
 check: $(READY)

@@ -2,7 +2,8 @@
 
 Without `--sweep`, stage 1 of `laptop64` is trained for a while locally, on one Ray worker, on two, and the first two
 again in reverse order, so that a drift of the machine cancels out. Shares are of a steady step (the first reports of
-each run are left out); Ray's overhead is the step on one worker over the local step, with as many threads.
+each run are left out); Ray's overhead is the step on one worker over the local step, with as many threads. With fewer
+`--threads` than cores, Ray's own processes have a core to themselves.
 
 With `--sweep 1,2,4`, only steps are measured, on random images, one configuration after the other: images per second
 (of all domains), peak memory, and on GPUs the share of the card's dense bfloat16 peak, from the multiplications that
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 WINDOW = 10  # steps of a report
 WARM_UP = 3  # reports that are left out
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}  # dense bfloat16
-PLACES = {"local": ["--local"], "ray1": ["--workers", "1"], "ray2": ["--workers", "2"]}
+PLACES = {"local": ("--local",), "ray1": ("--workers", "1"), "ray2": ("--workers", "2")}
 EVERYTHING_ON = ("codebook.start_at=0", "game.discriminator_from=0", "game.generator_from=0", "schedule.minutes=null")
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     """Measure and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=160, help="of each run, or of each configuration of a sweep")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the local run")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a run, over all its workers")
     parser.add_argument("--sweep", help="batch sizes (of each domain), for example 8,16,32: measure steps alone")
     parser.add_argument("--recipe", default="laptop64", help="of a sweep")
     parser.add_argument("--precision", default="auto", help="of a sweep")
@@ -98,6 +99,7 @@ def train(shards: Path, run_dir: Path, place: str, steps: int, threads: int) -> 
         f"schedule.sample_every={10 * steps * batch}",
     )  # fmt: skip
     command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), *PLACES[place],
+               *(() if place == "local" else ("--cpus-per-worker", str(max(1, threads // int(place[-1]))))),
                "--runs", str(run_dir.parent), "--run", run_dir.name]  # fmt: skip
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local",

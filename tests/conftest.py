@@ -41,14 +41,6 @@ def untrained(*, prior: bool = True) -> Translator:
         return Translator(model, styles, build_prior(TINY_PRIOR, TINY) if prior else None, {"recipe": "untrained"})
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the session's Ray runs in one process, where there are several: two Rays would be too many."""
-    for item in items:
-        if item.get_closest_marker("ray") is not None:
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of a very small model with random weights: domains summer and winter, with a prior."""

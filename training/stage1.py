@@ -111,7 +111,8 @@ class Stage1:
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         with self._phase("optimiser"):
             learning = self._learning()
-            norms = {f"gradients of the {name}": self._gradient_norm(player) for name, player in learning.items()}
+            self.worker.average_gradients(*(player.network for player in learning.values()))
+            norms = {f"gradients of the {name}": _clipped(player) for name, player in learning.items()}
             if taken := self.guard.passes(means, norms, self.position):
                 for player in learning.values():
                     self._descend(player)
@@ -203,11 +204,6 @@ class Stage1:
         if self.position >= config.game.discriminator_from:
             players["discriminators"] = Player(self.discriminator, self.discriminator_adam, config.discriminator_optim)
         return players
-
-    def _gradient_norm(self, player: Player) -> Tensor:
-        """Average a player's gradients over the workers and clip them; their norm before that."""
-        self.worker.average_gradients(player.network)
-        return nn.utils.clip_grad_norm_(player.network.parameters(), player.optim.clip_norm)
 
     def _descend(self, player: Player) -> None:
         factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
@@ -310,6 +306,11 @@ class Stage1:
         return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam,
                 "usage": self.usage, "guard": self.guard}  # fmt: skip
+
+
+def _clipped(player: Player) -> Tensor:
+    """Clip a player's gradients; their norm before that."""
+    return nn.utils.clip_grad_norm_(player.network.parameters(), player.optim.clip_norm)
 
 
 def _adam(module: nn.Module, optim: OptimConfig) -> Adam:

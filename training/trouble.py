@@ -1,6 +1,7 @@
 """What ends a training that no retry would help: one sentence that names the thing and the remedy."""
 
 import errno
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ _NO_MEMORY = (
     "not enough memory",
     "Cannot allocate memory",
 )  # as torch's CPU allocator says it
+_OURS = {"training", "pipelines", "imaging", "evaluation", "vqi2i"}
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
 
 
@@ -29,8 +31,7 @@ def explaining(checkpoints: Checkpoints) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        ours = isinstance(error, ValueError) and not isinstance(error, StorageError)
-        if ours or (sentence := explained(error, checkpoints)) is None:
+        if _is_ours(error) or (sentence := explained(error, checkpoints)) is None:
             raise
         raise TrainingTrouble(sentence) from error
 
@@ -42,8 +43,8 @@ def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:
         error: what an attempt at a training has raised.
         checkpoints: what is left to go on from.
     """
-    if isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, StorageError):
-        return str(error)  # a sentence of ours, with its remedy
+    if _is_ours(error):
+        return str(error)  # a sentence with its remedy
     trouble = _trouble(error)
     return f"{trouble}; {resumption(checkpoints)}" if trouble is not None else None
 
@@ -57,6 +58,14 @@ def resumption(checkpoints: Checkpoints) -> str:
     if not positions:
         return "nothing was saved yet, the same command begins anew"
     return f"the same command goes on from {checkpoints.name(positions[-1])}"
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether our own code has found a mistake; when a worker dies, its peers' libraries raise ValueErrors, too."""
+    if isinstance(error, StorageError) or not isinstance(error, ValueError | FileNotFoundError):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals["__name__"].partition(".")[0] in _OURS
 
 
 def _trouble(error: BaseException) -> str | None:

@@ -68,12 +68,14 @@ class Worker(ABC):
         self._saver = Saver(checkpoints, self._settle)
         self._saved: int | None = None  # position of the newest checkpoint
 
-    def average_gradients(self, module: nn.Module) -> None:
-        """Replace every gradient by its mean over the workers, in one exchange."""
+    def average_gradients(self, *modules: nn.Module) -> None:
+        """Replace every gradient by its mean over the workers, all in one exchange."""
         if self.world_size == 1:
             return
         with self.stopwatch.phase("communication"):
-            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            gradients = [
+                _as_stored(p.grad) for module in modules for p in module.parameters() if p.grad is not None
+            ]  # fmt: skip
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             dist.all_reduce(flat, group=self._group)
             flat /= self.world_size
@@ -162,6 +164,12 @@ class Worker(ABC):
         """Wait until the last checkpoint and report are written; raises what hindered the checkpoint."""
         self._saver.wait()
         self._settle()
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    """The same numbers with axes in the order of memory, so that flattening copies nothing."""
+    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if is_last else tensor
 
 
 def keep_freed_memory() -> None:

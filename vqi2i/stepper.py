@@ -1,8 +1,8 @@
 """The causal prior step by step: what was fed stays in memory, so that a token costs one token.
 
-A step of one token reads all weights once and does little else, so its time is that of fetching them. Hence weights in
-16 or 8 bits, queries, keys and values from one matrix, memory for the longest sequence from the start, and as few
-calls as possible.
+A step of one token reads all weights once and does little else, so its time is that of fetching them; beside eight
+rows' keys and values. Hence weights in 16 or 8 bits, keys and values in 16 then, queries, keys and values from one
+matrix, memory for the longest sequence from the start, and as few calls as possible.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,11 @@ def frozen_linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> 
     if bias is None:
         return lambda x: product(x).float()
     return lambda x: product(x) + bias
+
+
+def _memory(precision: Precision) -> torch.dtype:
+    """How keys and values are kept."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def _half(weight: Tensor) -> Linear:
@@ -65,8 +70,8 @@ class Stepper:
         self._places = prior.places()
         length = len(self._places)
         # Input i of those fed sees all up to itself.
-        self._hidden = torch.full((length, length), -torch.inf, device=self._places.device).triu(1)
         prepared = _prepared(prior, precision)
+        self._hidden = self._places.new_full((length, length), -torch.inf, dtype=_memory(precision)).triu(1)
         self._layers = [_Layer(weights, rows, length, self._places) for weights in prepared.blocks]
         self._head = prepared.head
         self.fed = 0
@@ -95,6 +100,7 @@ class _Weights:
         self.heads, self.channels = block.num_heads, block.out.in_features // block.num_heads
         self.norm1, self.norm2 = block.norm1, block.norm2
         self.local = block.local if isinstance(block.local, RasterNeighbours) else None
+        self.memory = _memory(precision)
         three = (block.query, block.key, block.value)
         self.query_key_value = frozen_linear(
             torch.cat([part.weight for part in three]), torch.cat([part.bias for part in three]), precision
@@ -130,7 +136,9 @@ class _Layer:
 
     def __init__(self, weights: _Weights, rows: int, length: int, like: Tensor):
         self.weights = weights
-        self.seen = like.new_empty(2, rows, weights.heads, length, weights.channels)  # keys and values
+        self.seen = like.new_empty(
+            2, rows, weights.heads, length, weights.channels, dtype=weights.memory
+        )  # keys, values
         self.reach = weights.local.offsets[-1] if weights.local is not None else 0
         width = weights.heads * weights.channels if weights.local is not None else 0
         self.around = like.new_zeros(rows, self.reach + length, width)
@@ -154,6 +162,6 @@ class _Layer:
             query = rotate(query, turns[0])
             seen[0, ..., start:, :] = rotate(parts[1], turns[1])
             seen[1, ..., start:, :] = parts[2]
-        mixed = F.scaled_dot_product_attention(query, seen[0], seen[1], attn_mask=hidden)
+        mixed = F.scaled_dot_product_attention(query.to(weights.memory), seen[0], seen[1], attn_mask=hidden)
         x = x + weights.out(mixed.transpose(1, 2).reshape(b, n, width))
         return x + weights.narrow(F.gelu(weights.widen(weights.norm2(x))))

@@ -103,14 +103,16 @@ class TestServed:
         assert "choose one of summer, winter" in response.json()["detail"]
 
     def test_no_request_fails_when_a_replica_is_killed(self, client):
+        import ray
         from ray.util.state import list_actors
 
         kind = [("class_name", "=", "ServeReplica:vqi2i:model-seasons"), ("state", "=", "ALIVE")]
-        (replica,) = list_actors(filters=kind, detail=True)
+        here = ray.get_runtime_context().gcs_address  # other Rays may run on this machine
+        (replica,) = list_actors(here, filters=kind, detail=True)
         with ThreadPoolExecutor(8) as pool:
             answers = [pool.submit(translate, client, index) for index in range(60)]
             answers[10].result()
             os.kill(replica.pid, signal.SIGKILL)
             assert [answer.result().status_code for answer in answers] == [200] * 60
-        (successor,) = list_actors(filters=kind, detail=True)
+        (successor,) = list_actors(here, filters=kind, detail=True)
         assert successor.pid != replica.pid

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from pipelines.images_to_shards import build_shards
+from pipelines.shard_files import read_manifest
 from pipelines.store import join
 from pipelines.synthetic import DOMAINS, synthesize
 from tests.servers import s3_server, upload
@@ -199,8 +200,17 @@ def test_memory_that_is_not_enough_is_said_as_such(tmp_path: Path) -> None:
     )
 
 
+def test_a_sentence_of_ours_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a finished data set") as error:
+        read_manifest(tmp_path)
+    assert explained(error.value, Checkpoints(tmp_path, keep=1)) == str(error.value)
+
+
 def test_what_may_go_better_the_next_time_is_not_explained(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
+    with pytest.raises(ValueError, match="process group") as error:
+        torch.distributed.all_reduce(torch.zeros(1))  # as what is left of a run finds it when a worker has died
+    assert explained(error.value, checkpoints) is None
     assert explained(RuntimeError("Connection closed by peer"), checkpoints) is None
     assert explained(OSError(errno.EIO, "Input/output error"), checkpoints) is None
     assert explained(OSError(errno.EROFS, "Read-only file system", "/data/run"), checkpoints) is not None
