@@ -1,0 +1,68 @@
+"""What small weights cost a causal prior: bits per token of held-out images, fed token by token as in sampling.
+
+    python benchmarks/precision.py --model BUNDLE --data SHARDS [--count 16]
+
+One JSON line: bits per token in every precision, and the difference to float32 with its standard error over images.
+"""
+
+import argparse
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import imaging
+from pipelines.reader import ShardReader
+from vqi2i import Translator
+from vqi2i.causal import CausalPrior
+from vqi2i.sampling import Precision
+from vqi2i.stepper import Stepper
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8")
+
+
+def main() -> None:
+    """Measure and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="a bundle with a causal prior")
+    parser.add_argument("--data", required=True, help="shards whose test images are read")
+    parser.add_argument("--count", type=int, default=16, help="images of each domain")
+    options = parser.parse_args()
+    translator, reader = Translator.load(options.model), ShardReader(options.data)
+    assert isinstance(translator.prior, CausalPrior), "the bundle's prior is not causal"
+    bits: dict[Precision, list[Tensor]] = {precision: [] for precision in PRECISIONS}
+    for number, domain in enumerate(translator.domains):
+        side = translator.network.resolution
+        chosen = range(min(options.count, reader.count("test", domain)))
+        images = imaging.to_tensor([imaging.center_crop(reader.read("test", domain, i), side, side) for i in chosen])
+        tokens, _ = translator.encode(images, domain)
+        for precision in PRECISIONS:
+            bits[precision].append(stepped(translator.prior, tokens, number, precision))
+    each = {precision: torch.cat(parts) for precision, parts in bits.items()}
+    rows = {
+        precision: {
+            "bits_per_token": round(float(values.mean()), 4),
+            "over_float32": round(float((values - each["float32"]).mean()), 4),
+            "error": round(float((values - each["float32"]).std() / len(values) ** 0.5), 4),
+        }
+        for precision, values in each.items()
+    }
+    print(json.dumps({"benchmark": "precision", "images": len(each["float32"]), **rows}))
+
+
+def stepped(prior: CausalPrior, tokens: Tensor, domain: int, precision: Precision) -> Tensor:
+    """Bits per token (b,) of grids (b, h, w) of a domain, fed one token after the other."""
+    flat = tokens.flatten(1)
+    sequence = prior.sequence(flat, torch.full((len(flat),), domain))
+    stepper, prefix = Stepper(prior.eval(), len(flat), precision), prior.config.prefix_length
+    nll = torch.zeros(len(flat))
+    for cell in range(flat.shape[1]):
+        logits = stepper.feed(sequence[:, stepper.fed : prefix + cell])
+        nll += F.cross_entropy(logits.float(), flat[:, cell], reduction="none")
+    return nll / flat.shape[1] / math.log(2)
+
+
+if __name__ == "__main__":
+    main()
