@@ -21,7 +21,6 @@ from typing import IO, Any, cast
 import torch
 from throughput import EVERYTHING_ON, make_shards
 
-from training.checkpoint import Checkpoints
 from training.journal import read_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +56,7 @@ def kill_once(shards: Path, run_dir: Path, seconds: float) -> dict[str, float]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{run_dir.parent}/mlflow.db"}
     start = time.time()
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    back = time.time() - start
+    back = 0.0  # of a first start, which goes on from nothing
     for line in cast(IO[str], process.stderr):
         if "goes on after" in line:
             back = time.time() - start
@@ -84,8 +83,7 @@ def saving(run_dir: Path) -> dict[str, Any]:
     """What training has waited for checkpoints, as a share of the steps' time; their size."""
     rows = read_metrics(run_dir)
     waited, steps = (sum(row[f"time/{name}"] for row in rows) for name in ("save", "step"))
-    checkpoints = Checkpoints(run_dir / "checkpoints", keep=1)
-    newest = run_dir / "checkpoints" / Path(checkpoints.name(checkpoints.positions()[-1])).name
+    newest = max(run_dir.glob("checkpoints/*.ckpt"))
     return {"save_share": round(waited / steps, 4), "checkpoint_mb": round(newest.stat().st_size / 1e6, 1)}
 
 

@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 WINDOW = 10  # steps of a report
 WARM_UP = 3  # reports that are left out
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}  # dense bfloat16
-PLACES = {"local": ("--local",), "ray1": ("--workers", "1"), "ray2": ("--workers", "2")}
+PLACES = {"local": 0, "ray1": 1, "ray2": 2}  # workers of Ray
 EVERYTHING_ON = ("codebook.start_at=0", "game.discriminator_from=0", "game.generator_from=0", "schedule.minutes=null")
 
 
@@ -98,8 +98,11 @@ def train(shards: Path, run_dir: Path, place: str, steps: int, threads: int) -> 
         *EVERYTHING_ON, f"schedule.images={steps * batch}", f"schedule.log_every={WINDOW * batch}",
         f"schedule.sample_every={10 * steps * batch}",
     )  # fmt: skip
-    command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), *PLACES[place],
-               *(() if place == "local" else ("--cpus-per-worker", str(max(1, threads // int(place[-1]))))),
+    workers = PLACES[place]
+    where = (
+        ["--workers", str(workers), "--cpus-per-worker", str(max(1, threads // workers))] if workers else ["--local"]
+    )
+    command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), *where,
                "--runs", str(run_dir.parent), "--run", run_dir.name]  # fmt: skip
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local",

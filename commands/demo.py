@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.console import JsonOption, conclude, console, progress
+from commands.train import ray_plan
 
 if TYPE_CHECKING:
     from training.launch import Result
@@ -60,14 +61,8 @@ def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: 
     from training.job import make_job
     from training.launch import train
 
-    plan = None
-    if not local:
-        from training.on_ray import RayPlan
-
-        plan = RayPlan()
-    return train(
-        make_job(stage, data=data, model=model, recipe="laptop64", settings=settings), run_dir, plan, console=console
-    )
+    job = make_job(stage, data=data, model=model, recipe="laptop64", settings=settings)
+    return train(job, run_dir, ray_plan(local), console=console)
 
 
 def _publish(bundle: Path, model: Path) -> str:

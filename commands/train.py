@@ -95,7 +95,7 @@ def stage1(
         "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
-    plan = _plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
+    plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage1-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
@@ -134,12 +134,12 @@ def stage2(
         "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
         cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
-    plan = _plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
+    plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage2-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
 
-def _plan(local: bool, **how: Any) -> "RayPlan | None":
+def ray_plan(local: bool, **how: Any) -> "RayPlan | None":
     """How training is spread over Ray; None for this process."""
     given = {name: value for name, value in how.items() if value is not None}
     if local:

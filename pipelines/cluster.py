@@ -24,12 +24,15 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
         address = address or os.environ.get("RAY_ADDRESS")
+        elsewhere = address not in (None, "local")
         try:
             ray.init(
                 address=address, log_to_driver=False, logging_level=logging.WARNING,
-                runtime_env=_our_code() if address not in (None, "local") else None,
+                runtime_env=_our_code() if elsewhere else None,
             )  # fmt: skip
         except (ConnectionError, RuntimeError) as error:
+            if not elsewhere:
+                raise
             raise ValueError(f"no Ray cluster answers at {address}: give --address HOST:PORT of one") from error
     return ray.cluster_resources()
 

@@ -12,11 +12,8 @@ from training.checkpoint import Checkpoints
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "Cannot allocate memory",
-)  # as torch's CPU allocator says it
+# As torch's CPU allocator says it.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 _OURS = {"training", "pipelines", "imaging", "evaluation", "vqi2i"}
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
 
@@ -27,26 +24,25 @@ class TrainingTrouble(ValueError):  # noqa: N818
 
 @contextmanager
 def explaining(checkpoints: Checkpoints) -> Iterator[None]:
-    """Turn what can be explained into a TrainingTrouble; sentences of ours pass as they are."""
+    """Turn troubles into a TrainingTrouble; sentences of ours pass as they are."""
     try:
         yield
     except Exception as error:
-        if _is_ours(error) or (sentence := explained(error, checkpoints)) is None:
+        if (sentence := _trouble(error)) is None:
             raise
-        raise TrainingTrouble(sentence) from error
+        raise TrainingTrouble(f"{sentence}; {resumption(checkpoints)}") from error
 
 
 def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:
-    """A sentence about an error that the same attempt would meet again; None if another may go better, or it is ours.
+    """A sentence about an error that the same attempt would meet again; None if another may go better.
 
     Args:
         error: what an attempt at a training has raised.
         checkpoints: what is left to go on from.
     """
-    if _is_ours(error):
-        return str(error)  # a sentence with its remedy
-    trouble = _trouble(error)
-    return f"{trouble}; {resumption(checkpoints)}" if trouble is not None else None
+    if (trouble := _trouble(error)) is not None:
+        return f"{trouble}; {resumption(checkpoints)}"
+    return str(error) if _is_ours(error) else None
 
 
 def resumption(checkpoints: Checkpoints) -> str:
@@ -62,7 +58,7 @@ def resumption(checkpoints: Checkpoints) -> str:
 
 def _is_ours(error: BaseException) -> bool:
     """Whether our own code has found a mistake; when a worker dies, its peers' libraries raise ValueErrors, too."""
-    if isinstance(error, StorageError) or not isinstance(error, ValueError | FileNotFoundError):
+    if not isinstance(error, ValueError | FileNotFoundError):
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_globals["__name__"].partition(".")[0] in _OURS

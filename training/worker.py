@@ -163,7 +163,8 @@ class Worker(ABC):
     def close(self) -> None:
         """Wait until the last checkpoint and report are written; raises what hindered the checkpoint."""
         self._saver.wait()
-        self._settle()
+        if self.rank == 0:  # nobody else has reported
+            self._settle()
 
 
 def _as_stored(tensor: Tensor) -> Tensor:

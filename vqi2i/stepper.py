@@ -69,8 +69,8 @@ class Stepper:
         self.prior = prior
         self._places = prior.places()
         length = len(self._places)
-        # Input i of those fed sees all up to itself.
         prepared = _prepared(prior, precision)
+        # Input i of those fed sees all up to itself.
         self._hidden = self._places.new_full((length, length), -torch.inf, dtype=_memory(precision)).triu(1)
         self._layers = [_Layer(weights, rows, length, self._places) for weights in prepared.blocks]
         self._head = prepared.head
@@ -136,9 +136,8 @@ class _Layer:
 
     def __init__(self, weights: _Weights, rows: int, length: int, like: Tensor):
         self.weights = weights
-        self.seen = like.new_empty(
-            2, rows, weights.heads, length, weights.channels, dtype=weights.memory
-        )  # keys, values
+        size = (2, rows, weights.heads, length, weights.channels)  # keys and values
+        self.seen = like.new_empty(size, dtype=weights.memory)
         self.reach = weights.local.offsets[-1] if weights.local is not None else 0
         width = weights.heads * weights.channels if weights.local is not None else 0
         self.around = like.new_zeros(rows, self.reach + length, width)
