@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,11 @@ def s3() -> Iterator[str]:
 def ray_session() -> Iterator[None]:
     """One Ray for the whole test run; it belongs to this process and ends with it."""
     import ray
+    from ray._private.parameter import RayParams
 
     with pytest.MonkeyPatch.context() as environment:
+        # Its agent takes any free port: at the usual one, another Ray of this machine keeps it from taking jobs.
+        environment.setattr(RayParams, "__init__", partialmethod(RayParams.__init__, dashboard_agent_listen_port=0))
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # otherwise one is written to the user's home
         environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")

@@ -4,7 +4,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -14,18 +13,6 @@ from vqi2i import Translator
 
 ROOT = Path(__file__).parents[2]
 CODE = ("run.py", "commands", "evaluation", "imaging", "pipelines", "serving", "training", "tuning", "vqi2i")
-
-
-def submitted(client: Any, **job: Any) -> str:
-    """The job's id, once the node's agent is there to take it."""
-    for _ in range(30):
-        try:
-            return client.submit_job(**job)
-        except RuntimeError as error:
-            if "No available agent" not in str(error):
-                raise
-            time.sleep(1)
-    raise TimeoutError("Ray's agent takes no jobs")
 
 
 @pytest.mark.ray
@@ -45,8 +32,7 @@ def test_a_submitted_job_trains_with_the_code_it_brings(shards: Path, tmp_path: 
     store = f"sqlite:///{tmp_path}/mlflow.db"
     settings = " ".join(f"--set '{setting}'" for setting in STAGE1)
     client = JobSubmissionClient(f"http://{get_dashboard_url()}")
-    job = submitted(
-        client,
+    job = client.submit_job(
         entrypoint=f"{sys.executable} run.py train stage1 --data {shards} --runs {tmp_path}/runs --run sent"
         f" --storage {tmp_path}/storage --cpus-per-worker 1 {settings}",
         runtime_env={
