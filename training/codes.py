@@ -30,13 +30,17 @@ class SharedCodebook:
         if len(vectors := vectors[vectors.isfinite().all(dim=1)]):
             self._codebook.start_from(vectors, generator)
 
-    def follow(self, content: Tensor, tokens: Tensor, position: int, generator: torch.Generator) -> int:
-        """Move towards a step's content (b, d, h, w) and its tokens (b, h, w); return how many codes began anew."""
-        vectors = _rows(content)
-        counts, sums = assignments(vectors, tokens, self._codebook.size)
-        self._worker.sum(counts, sums)
+    def assigned(self, content: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """How often this worker's content (b, d, h, w) chose each code, and its sums; to be summed over all workers."""
+        return assignments(_rows(content), tokens, self._codebook.size)
+
+    def follow(
+        self, assigned: tuple[Tensor, Tensor], content: Tensor, position: int, generator: torch.Generator
+    ) -> int:  # fmt: skip
+        """Move towards what all workers' content chose; return how many codes began anew, on content of any worker."""
+        counts, sums = assigned
         self._usage.add(counts, position)
-        return self._codebook.follow(counts, sums, self._everyones(vectors), generator)
+        return self._codebook.follow(counts, sums, lambda: self._everyones(_rows(content)), generator)
 
     def _everyones(self, rows: Tensor) -> Tensor:
         """Rows of all workers, domain by domain, as one worker with the whole batch would have them."""

@@ -1,7 +1,7 @@
 """Steps whose loss is not a number are left out, on all workers alike; too many of them in a row end the run."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,11 +35,23 @@ class Guard:
         self._in_a_row = 0
         self.left_out = 0  # steps of the whole run
 
-    def passes(self, losses: Mapping[str, Tensor], norms: Mapping[str, Tensor], position: int) -> bool:
-        """Whether a step may be taken: every loss and gradient is finite on every worker.
+    def verdict(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """This worker's part of the decision: which losses, and whose, are not finite; to be summed over all workers.
 
         Args:
             losses: this worker's own, by the same names on all workers.
+        """
+        ranks = torch.zeros(self._worker.world_size, device=self._worker.device)
+        bad = _not_finite(losses)
+        ranks[self._worker.rank] = bad.any()
+        return torch.cat([ranks, bad])
+
+    def passes(self, verdict: Tensor, losses: Iterable[str], norms: Mapping[str, Tensor], position: int) -> bool:
+        """Whether a step may be taken: every loss and gradient is finite on every worker.
+
+        Args:
+            verdict: the sum of those of all workers.
+            losses: names of what it judges.
             norms: of the gradients, which the workers have averaged: they tell nothing about whose images are at fault.
             position: images of each domain seen before the step.
 
@@ -47,19 +59,16 @@ class Guard:
             DivergenceError: more steps in a row than allowed have not been finite.
         """
         terms = [*losses, *norms]
-        ranks = torch.zeros(self._worker.world_size, device=self._worker.device)
-        bad = ~torch.isfinite(torch.stack([term.detach().float() for term in (*losses.values(), *norms.values())]))
-        ranks[self._worker.rank] = bad[: len(losses)].any()
-        counts = torch.cat([bad.float(), ranks])
-        self._worker.sum(counts)
+        counts = torch.cat([verdict, _not_finite(norms)])
         found = [count > 0 for count in counts.tolist()]  # the one place where a step waits for its device
         if not any(found):
             self._in_a_row = 0
             return True
         self._in_a_row += 1
         self.left_out += 1
-        named = [name for name, is_bad in zip(terms, found[: len(terms)], strict=True) if is_bad]
-        images = self._images(position, found[len(terms) :])
+        ranks = self._worker.world_size
+        named = [name for name, is_bad in zip(terms, found[ranks:], strict=True) if is_bad]
+        images = self._images(position, found[:ranks])
         what = f"{', '.join(named)} not finite after {position} images, on {images}"
         if self._in_a_row > self._limit:
             raise DivergenceError(f"{what}, and no step in {self._in_a_row} was: {self._remedy()}")
@@ -85,3 +94,8 @@ class Guard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
         self._in_a_row, self.left_out = state["in_a_row"], state["left_out"]
+
+
+def _not_finite(scalars: Mapping[str, Tensor]) -> Tensor:
+    """1 for each that is no number, else 0."""
+    return (~torch.isfinite(torch.stack([scalar.detach().float() for scalar in scalars.values()]))).float()

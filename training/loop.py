@@ -1,7 +1,7 @@
 """The outer loop of both stages: restore, step, report, show, save, stop. It knows nothing about networks."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
@@ -130,6 +130,7 @@ class Clock:
 
     def __init__(self, elapsed: float):
         self._start = time.monotonic() - elapsed
+        self._coming: Callable[[], Tensor] | None = None
 
     @property
     def seconds(self) -> float:
@@ -138,6 +139,8 @@ class Clock:
 
     def look(self, minutes: float | None, worker: Worker) -> tuple[float, bool]:
         """What the first worker sees; every worker must ask.
+
+        With several workers, what it saw when it was asked the last time: that has arrived meanwhile, and nobody waits.
 
         Args:
             minutes: limit of the run.
@@ -148,8 +151,10 @@ class Clock:
         """
         share = self.seconds / (60 * minutes) if minutes is not None else 0.0
         seen = torch.tensor((share, worker.stop_asked()) if worker.rank == 0 else (0.0, 0.0), device=worker.device)
-        worker.sum(seen)
-        return float(seen[0]), bool(seen[1])
+        coming = worker.sum_meanwhile(seen)
+        share, stop = (self._coming or coming)().tolist()
+        self._coming = coming if worker.world_size > 1 else None
+        return share, bool(stop)
 
 
 class Meter:

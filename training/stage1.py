@@ -111,12 +111,15 @@ class Stage1:
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         with self._phase("optimiser"):
             learning = self._learning()
-            self.worker.average_gradients(*(player.network for player in learning.values()))
+            chosen = _joined(content, parts)
+            assigned = self.codebook.assigned(chosen, _joined(tokens, parts)) if self._quantize else None
+            verdict = self.guard.verdict(means)
+            self.worker.exchange((player.network for player in learning.values()), verdict, *(assigned or ()))
             norms = {f"gradients of the {name}": _clipped(player) for name, player in learning.items()}
-            if taken := self.guard.passes(means, norms, self.position):
+            if taken := self.guard.passes(verdict, means, norms, self.position):
                 for player in learning.values():
                     self._descend(player)
-                restarted = self._move_codebook(_joined(content, parts), _joined(tokens, parts))
+                restarted = self._move_codebook(chosen, assigned)
                 self.averaged.update_parameters(self.autoencoder)
                 means["restarted_codes"] = images.new_tensor(restarted)
         self.position += config.batch_size
@@ -217,10 +220,10 @@ class Stage1:
             content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
         self.codebook.start_from(content, self._draws().generator("codebook"))
 
-    def _move_codebook(self, content: Tensor, tokens: Tensor) -> int:
-        if not self._quantize:
+    def _move_codebook(self, content: Tensor, assigned: tuple[Tensor, Tensor] | None) -> int:
+        if assigned is None:
             return 0
-        return self.codebook.follow(content, tokens, self.position, self._draws().generator("codebook"))
+        return self.codebook.follow(assigned, content, self.position, self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""

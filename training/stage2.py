@@ -132,9 +132,10 @@ class Stage2:
         with phase("backward"):
             nll.backward()
         with phase("optimiser"):
-            self.worker.average_gradients(self.prior)
+            verdict = self.guard.verdict({"nll": nll})
+            self.worker.exchange([self.prior], verdict)
             norm = nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
-            if taken := self.guard.passes({"nll": nll}, {"gradients of the prior": norm}, self.position):
+            if taken := self.guard.passes(verdict, ["nll"], {"gradients of the prior": norm}, self.position):
                 self._descend()
         self.position += self.config.batch_size
         return {"nll": nll.detach().float()} if taken else {}

@@ -1,9 +1,10 @@
 """Where a stage runs: the only training code that knows of ranks, devices and Ray Train."""
 
 import ctypes
+import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from imaging.codec import Pixels
 from training.checkpoint import Checkpointed, Checkpoints
+from training.exchange import Exchange
 from training.saver import Saver
 from training.stopwatch import Stopwatch
 
@@ -68,27 +70,42 @@ class Worker(ABC):
         self._saver = Saver(checkpoints, self._settle)
         self._saved: int | None = None  # position of the newest checkpoint
 
-    def average_gradients(self, *modules: nn.Module) -> None:
-        """Replace every gradient by its mean over the workers, all in one exchange."""
-        if self.world_size == 1:
-            return
-        with self.stopwatch.phase("communication"):
-            gradients = [
-                _as_stored(p.grad) for module in modules for p in module.parameters() if p.grad is not None
-            ]  # fmt: skip
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            dist.all_reduce(flat, group=self._group)
-            flat /= self.world_size
-            for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-                gradient.copy_(mean.view_as(gradient))
+    def exchange(self, networks: Iterable[nn.Module], *totals: Tensor) -> None:
+        """Replace gradients by their means and `totals` (float32) by their sums over the workers, all in one go.
 
-    def sum(self, *tensors: Tensor) -> None:
-        """Add up each tensor over the workers, in place."""
+        Once per step: whenever workers meet, one waits for the other.
+        """
         if self.world_size == 1:
             return
         with self.stopwatch.phase("communication"):
-            for tensor in tensors:
-                dist.all_reduce(tensor, group=self._group)
+            gradients = [_as_stored(p.grad) for net in networks for p in net.parameters() if p.grad is not None]
+            sums = self._exchange.total([*gradients, *totals])
+            for gradient, summed in zip(gradients, sums, strict=False):
+                torch.div(summed, self.world_size, out=gradient)
+            for total, summed in zip(totals, sums[len(gradients) :], strict=True):
+                total.copy_(summed)
+
+    @functools.cached_property
+    def _exchange(self) -> Exchange:
+        return Exchange(self.rank, self.world_size, self.device, self._group)
+
+    def sum(self, tensor: Tensor) -> None:
+        """Add up a tensor over the workers, in place."""
+        self.sum_meanwhile(tensor)()
+
+    def sum_meanwhile(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin to add up a tensor over the workers, in place; to be called for it when it is needed."""
+        if self.world_size == 1:
+            return lambda: tensor
+        work = dist.all_reduce(tensor, group=self._group, async_op=True)
+        assert work is not None
+
+        def summed() -> Tensor:
+            with self.stopwatch.phase("communication"):
+                work.wait()
+            return tensor
+
+        return summed
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows of all workers, in the order of their ranks: (n, ...) to (world_size * n, ...)."""
