@@ -28,6 +28,7 @@ SIDE, NEW = 16, 12
 RUNS: list[tuple[str, Precision, int, float]] = [  # prior, precision, images, share of a window that is context
     ("causal", "int8", 1, 0.5), ("causal", "int8", 1, 0.25), ("causal", "int8", 8, 0.5), ("causal", "int8", 8, 0.25),
     ("causal", "bf16", 1, 0.25), ("causal", "float32", 1, 0.25), ("causal", "float32", 8, 0.25),
+    ("masked", "bf16", 1, 0.5), ("masked", "bf16", 8, 0.5),
     ("masked", "float32", 1, 0.5), ("masked", "float32", 8, 0.5),
 ]  # fmt: skip
 
