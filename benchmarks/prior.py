@@ -23,13 +23,14 @@ from training.stage2 import Stage2
 from training.stages import make_stage, prepare
 from training.worker import LocalWorker, keep_freed_memory
 
+PLUS = ["prior.positions=rotary", "prior.local=true", "embeddings=codebook"]
 SETTINGS = {
     "paper": ["prior.condition=coordinates"],
     "causal": [],
     "rotary": ["prior.positions=rotary"],
-    "plus": ["prior.positions=rotary", "prior.local=true"],
-    "masked": ["prior.kind=masked", "prior.positions=rotary", "prior.local=true"],
-    "masked-no-local": ["prior.kind=masked", "prior.positions=rotary"],
+    "local": ["prior.positions=rotary", "prior.local=true"],
+    "plus": [*PLUS, "optim.learning_rate=2e-3"],
+    "masked": [*PLUS, "prior.kind=masked", "optim.learning_rate=4e-3"],
 }
 
 

@@ -244,6 +244,9 @@ class Stage2Config(RunConfig):
     domain_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="masked prior: share of grids whose domain is not told, for guidance"
     )
+    embeddings: Literal["random", "codebook"] = Field(
+        default="random", description="how tokens begin: anywhere, or near those whose codes are near"
+    )
     ema_decay: float = Field(
         default=0.0, ge=0, lt=1, description="moving average of the weights that the bundle holds; 0 for none"
     )

@@ -28,7 +28,7 @@ from training.transfer import Transfer
 from training.worker import Worker
 from vqi2i.likelihood import nats_per_token
 from vqi2i.masked import MaskedPrior
-from vqi2i.priors import Prior, build_prior
+from vqi2i.priors import Prior, build_prior, embed_codes
 from vqi2i.translator import Translator
 
 MEASURED = 256  # grids of each domain and split that are measured during training
@@ -64,6 +64,8 @@ class Stage2:
             raise ValueError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
+        if config.embeddings == "codebook":
+            embed_codes(self.prior, stage1.autoencoder.codebook.codes())
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.guard = Guard(worker, config.max_nonfinite, self._names)
         optim = config.optim

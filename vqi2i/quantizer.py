@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,12 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def lookup(self, tokens: Tensor) -> Tensor:
         """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
+
+    @torch.no_grad()
+    def codes(self) -> Tensor:
+        """Vectors of all tokens (size, d)."""
+        device = next(chain(self.parameters(), self.buffers())).device
+        return self.lookup(torch.arange(self.size, device=device)[None, None])[0, :, 0].T
 
     def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
         """Begin on content vectors (n, d) of a first batch; most quantizers stay as they are."""

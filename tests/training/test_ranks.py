@@ -29,7 +29,13 @@ QUANTIZERS = {
 }
 PRIORS = {
     "causal": (),
-    "masked": ("prior.kind=masked", "prior.positions=rotary", "prior.local=true", "domain_dropout=0.5"),
+    "masked": (
+        "prior.kind=masked",
+        "prior.positions=rotary",
+        "prior.local=true",
+        "domain_dropout=0.5",
+        "embeddings=codebook",
+    ),
 }
 GAME = (
     'game.augment=["color","translation","cutout"]', "game.r1=1", "game.r1_every=1", "recolor=1",
