@@ -35,6 +35,8 @@ class InstanceNorm(nn.GroupNorm):
         return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
+_BAND = 2**20  # AdaIN parameters that are interpolated at a time where style varies
+
 Norm = Callable[[Tensor, int, Tensor | None, Tensor | None, float], Tensor]
 _shared_norm: ContextVar[Norm | None] = ContextVar("shared_norm", default=None)
 
@@ -103,12 +105,30 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
     """
     # Instance normalisation as group normalisation with one channel per group: the same numbers, a faster kernel.
     normalised = normalise(x, x.shape[1])
-    if parameters.ndim == 2:
-        parameters = parameters[:, :, None, None]
-    else:
-        parameters = F.interpolate(parameters, size=x.shape[2:], mode="bilinear", align_corners=False)
-    bias, weight = parameters.chunk(2, dim=1)
-    return torch.addcmul(bias.to(normalised), normalised, weight.to(normalised))
+    if parameters.ndim == 4:
+        return _modulated(normalised, parameters.to(normalised))
+    bias, weight = parameters[:, :, None, None].to(normalised).chunk(2, dim=1)
+    return torch.addcmul(bias, normalised, weight)
+
+
+def _modulated(x: Tensor, parameters: Tensor) -> Tensor:
+    """Scale and shift (b, c, h, w) by (b, 2c, m, n) in bilinear interpolation, band by band.
+
+    Interpolated all at once, the parameters would be twice as large as the features: a gigabyte per layer of a canvas.
+    """
+    height, width = x.shape[2:]
+    rows = parameters.shape[2]
+    wide = F.interpolate(parameters, size=(rows, width), mode="bilinear", align_corners=False)
+    place = ((torch.arange(height, device=x.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
+    above = place.long()
+    below, share = (above + 1).clamp_max(rows - 1), (place - above)[:, None].to(x)
+    made = torch.empty_like(x)
+    band = max(1, _BAND // wide[:, :, 0].numel())
+    for start in range(0, height, band):
+        part = slice(start, start + band)
+        bias, weight = torch.lerp(wide[:, :, above[part]], wide[:, :, below[part]], share[part]).chunk(2, dim=1)
+        made[:, :, part] = torch.addcmul(bias, x[:, :, part], weight)
+    return made
 
 
 class ResBlock(nn.Module):

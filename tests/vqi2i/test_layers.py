@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vqi2i import layers
 from vqi2i.layers import AdaINResBlock, Attention, Downsample, GroupNorm, ResBlock, Upsample, adain
 
 
@@ -21,6 +22,20 @@ def test_a_canvas_of_one_style_is_that_style() -> None:
     x, style = features(), torch.randn(2, 16)
     canvas = style[:, :, None, None].expand(-1, -1, 3, 4)
     torch.testing.assert_close(adain(x, canvas), adain(x, style))
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (3, 4), (3, 10), (6, 10), (9, 5)])
+@pytest.mark.parametrize("band", [1, 200, 2**20])
+def test_a_varying_style_is_interpolated_whatever_the_bands(
+    grid: tuple[int, int], band: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_BAND", band)
+    x, style = features().requires_grad_(), torch.randn(2, 16, *grid)
+    whole = F.interpolate(style, size=x.shape[2:], mode="bilinear", align_corners=False)
+    wanted = F.instance_norm(x) * whole[:, 8:] + whole[:, :8]
+    torch.testing.assert_close(adain(x, style), wanted, atol=1e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (adain(x, style), wanted)]
+    torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-4)
 
 
 def test_memory_layout_changes_no_numbers() -> None:
