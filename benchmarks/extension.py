@@ -4,7 +4,8 @@
     python benchmarks/extension.py --model BUNDLE --wide FOLDER --domain summer --count 32
 
 The middle half of wide pictures is extended back to their full width. Ends with one JSON line; a score is to be read
-against that of the real pictures at the same borders.
+against that of the real pictures at the same borders, and of their own tokens as the first model decodes them: no prior
+can do better than that model.
 """
 
 import argparse
@@ -73,6 +74,12 @@ def photographs(folder: Path, domain: str, count: int, size: int) -> Wide:
         raise SystemExit(f"{folder} holds no picture that is 1.5 times as wide as high: choose another folder")
     width = min(min(picture.shape[1] for picture in found), 2 * size) // 16 * 16
     return Wide(domain, np.stack([imaging.center_crop(picture, size, width) for picture in found]))
+
+
+def rebuilt(translator: Translator, wide: Wide) -> Tensor:
+    """What a perfect prior would give: the tokens of the whole pictures, decoded in the style of their middle."""
+    tokens, _ = translator.encode(imaging.to_tensor(wide.pictures), wide.domain)
+    return translator.decode(tokens, translator.encode(wide.middle, wide.domain).style, wide.domain)
 
 
 def released(translator: Translator, wide: Wide) -> Tensor:
@@ -156,6 +163,7 @@ def main() -> None:
         sets = [photographs(options.wide, options.domain, options.count, size)]
 
     made: dict[str, list[np.ndarray]] = {"real": [wide.pictures for wide in sets]}
+    made["the truth's tokens"] = [np.stack(imaging.to_pixels(rebuilt(models[0], wide))) for wide in sets]
     seconds: dict[str, float] = {}
     for translator in models:
         for wide in sets:
