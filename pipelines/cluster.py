@@ -27,7 +27,7 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
         elsewhere = address not in (None, "local")
         own: dict[str, Any] = {"runtime_env": _our_code()} if elsewhere else _lean()
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
         except (ConnectionError, RuntimeError) as error:
             if not elsewhere:
                 raise

@@ -1,11 +1,21 @@
 """The codebook as all workers move it together, and how its codes are used."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from training.usage import RollingUsage
 from training.worker import Worker
 from vqi2i.quantizer import Quantizer, assignments
+
+
+class Assigned(NamedTuple):
+    """What content chose, and what dead codes may begin anew on."""
+
+    counts: Tensor  # (size,)
+    sums: Tensor  # (size, d)
+    candidates: Tensor  # (workers, n, d): each worker's own content, zeros in the places of the others
 
 
 class SharedCodebook:
@@ -26,25 +36,26 @@ class SharedCodebook:
 
     def start_from(self, content: Tensor, generator: torch.Generator) -> None:
         """Draw the first vectors from content (b, d, h, w); from what is not finite none can be drawn."""
-        vectors = self._everyones(_rows(content))
+        vectors = self._by_domain(self._worker.gather(_rows(content)))
         if len(vectors := vectors[vectors.isfinite().all(dim=1)]):
             self._codebook.start_from(vectors, generator)
 
-    def assigned(self, content: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """How often this worker's content (b, d, h, w) chose each code, and its sums; to be summed over all workers."""
-        return assignments(_rows(content), tokens, self._codebook.size)
+    def assigned(self, content: Tensor, tokens: Tensor) -> Assigned:
+        """What a step's content (b, d, h, w) and its tokens (b, h, w) say, on this worker; to be summed over all."""
+        vectors = _rows(content)
+        candidates = vectors.new_zeros(self._worker.world_size, *vectors.shape)
+        candidates[self._worker.rank] = vectors
+        return Assigned(*assignments(vectors, tokens, self._codebook.size), candidates)
 
-    def follow(
-        self, assigned: tuple[Tensor, Tensor], content: Tensor, position: int, generator: torch.Generator
-    ) -> int:  # fmt: skip
+    def follow(self, assigned: Assigned, position: int, generator: torch.Generator) -> int:
         """Move towards what all workers' content chose; return how many codes began anew, on content of any worker."""
-        counts, sums = assigned
-        self._usage.add(counts, position)
-        return self._codebook.follow(counts, sums, lambda: self._everyones(_rows(content)), generator)
+        self._usage.add(assigned.counts, position)
+        candidates = self._by_domain(assigned.candidates.flatten(0, 1))
+        return self._codebook.follow(assigned.counts, assigned.sums, candidates, generator)
 
-    def _everyones(self, rows: Tensor) -> Tensor:
-        """Rows of all workers, domain by domain, as one worker with the whole batch would have them."""
-        shares = self._worker.gather(rows).unflatten(0, (self._worker.world_size, self._num_domains, -1))
+    def _by_domain(self, rows: Tensor) -> Tensor:
+        """Rows of all workers, rank by rank, as one worker with the whole batch would have them: domain by domain."""
+        shares = rows.unflatten(0, (self._worker.world_size, self._num_domains, -1))
         return shares.transpose(0, 1).flatten(0, 2)
 
 

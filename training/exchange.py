@@ -25,8 +25,9 @@ class SharedMemory:
     """
 
     def __init__(self, file: Path, rank: int, world_size: int, group: Any = None):
-        numbers = file.stat().st_size // 4
-        mapped = torch.from_file(str(file), shared=True, size=numbers, dtype=torch.float32)
+        if not file.is_file():  # mapping would make one
+            raise FileNotFoundError(file)
+        mapped = torch.from_file(str(file), shared=True, size=file.stat().st_size // 4, dtype=torch.float32)
         *self._laid_out, self._total = mapped.view(world_size + 1, -1)
         self._own = self._laid_out[rank]
         self.size = len(self._total)
@@ -40,13 +41,16 @@ class SharedMemory:
         All workers must ask. The file has no name any more when this returns: nothing stays behind a killed worker.
         """
         name = [_made((world_size + 1) * size * 4) if rank == 0 else ""]
-        dist.broadcast_object_list(name, src=0, group=group)
-        file = Path(name[0])
-        memory = cls(file, rank, world_size, group) if name[0] and file.is_file() else None
-        everyone = torch.tensor(float(memory is not None))
-        dist.all_reduce(everyone, dist.ReduceOp.MIN, group=group)
-        if rank == 0 and name[0]:
-            file.unlink()
+        memory = None
+        try:
+            dist.broadcast_object_list(name, src=0, group=group)
+            with contextlib.suppress(OSError, RuntimeError):  # of another machine, or not to be mapped
+                memory = cls(Path(name[0]), rank, world_size, group)
+            everyone = torch.tensor(float(memory is not None))
+            dist.all_reduce(everyone, dist.ReduceOp.MIN, group=group)
+        finally:
+            if rank == 0 and name[0]:
+                Path(name[0]).unlink()
         return memory if everyone else None
 
     def total(self, numbers: Sequence[Tensor]) -> Tensor:
@@ -81,11 +85,6 @@ class Exchange:
         self._memory: SharedMemory | None = None
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
-    @property
-    def uses_memory(self) -> bool:
-        """Whether the workers share a machine and its memory; known after the first exchange."""
-        return self._memory is not None
-
     def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sum over the workers of each tensor of float32; every worker must ask for the same shapes.
 
@@ -94,6 +93,7 @@ class Exchange:
         flat = [tensor.flatten() for tensor in tensors]
         sizes = [len(numbers) for numbers in flat]
         if self._may_share and (self._memory is None or self._memory.size < sum(sizes)):
+            self._memory = None  # gives back what it held
             self._memory = SharedMemory.of(self._rank, self._world_size, sum(sizes), self._group)
             self._may_share = self._memory is not None
         if self._memory is not None:

@@ -140,7 +140,8 @@ class Clock:
     def look(self, minutes: float | None, worker: Worker) -> tuple[float, bool]:
         """What the first worker sees; every worker must ask.
 
-        With several workers, what it saw when it was asked the last time: that has arrived meanwhile, and nobody waits.
+        With several workers, what it saw when it was asked the last time: that has arrived meanwhile, and no worker
+        waits for another.
 
         Args:
             minutes: limit of the run.

@@ -10,7 +10,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
-from training.codes import SharedCodebook
+from training.codes import Assigned, SharedCodebook
 from training.config import OptimConfig, PerceptualConfig, Stage1Config
 from training.data_state import DataState
 from training.draws import Draws
@@ -111,15 +111,14 @@ class Stage1:
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         with self._phase("optimiser"):
             learning = self._learning()
-            chosen = _joined(content, parts)
-            assigned = self.codebook.assigned(chosen, _joined(tokens, parts)) if self._quantize else None
+            assigned = self._assigned(_joined(content, parts), _joined(tokens, parts))
             verdict = self.guard.verdict(means)
             self.worker.exchange((player.network for player in learning.values()), verdict, *(assigned or ()))
             norms = {f"gradients of the {name}": _clipped(player) for name, player in learning.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
                 for player in learning.values():
                     self._descend(player)
-                restarted = self._move_codebook(chosen, assigned)
+                restarted = self._move_codebook(assigned)
                 self.averaged.update_parameters(self.autoencoder)
                 means["restarted_codes"] = images.new_tensor(restarted)
         self.position += config.batch_size
@@ -220,10 +219,13 @@ class Stage1:
             content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
         self.codebook.start_from(content, self._draws().generator("codebook"))
 
-    def _move_codebook(self, content: Tensor, assigned: tuple[Tensor, Tensor] | None) -> int:
+    def _assigned(self, content: Tensor, tokens: Tensor) -> Assigned | None:
+        return self.codebook.assigned(content, tokens) if self._quantize else None
+
+    def _move_codebook(self, assigned: Assigned | None) -> int:
         if assigned is None:
             return 0
-        return self.codebook.follow(assigned, content, self.position, self._draws().generator("codebook"))
+        return self.codebook.follow(assigned, self.position, self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""

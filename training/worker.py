@@ -1,4 +1,4 @@
-"""Where a stage runs: the only training code that knows of ranks, devices and Ray Train."""
+"""Where a stage runs: with `exchange`, the only training code that knows of ranks, devices and Ray Train."""
 
 import ctypes
 import functools

@@ -1,7 +1,6 @@
 """The quantizers behind `NetworkConfig.quantizer`: the paper's, the default, and three others of the literature."""
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +52,7 @@ class Codebook(VectorQuantizer):
         self.sums.copy_(self.vectors * self.counts[:, None])
 
     @torch.no_grad()
-    def follow(
-        self, counts: Tensor, sums: Tensor, candidates: Callable[[], Tensor], generator: torch.Generator
-    ) -> int:  # fmt: skip
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
         """Move the vectors towards this step's content; restart dead codes on candidates (n, d); return how many."""
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
@@ -63,10 +60,9 @@ class Codebook(VectorQuantizer):
         dead = self.counts < self.restart_below * uniform
         restarted = int(dead.sum())
         if restarted:
-            vectors = candidates()
-            rows = torch.randint(len(vectors), (restarted,), generator=generator).to(vectors.device)
+            rows = torch.randint(len(candidates), (restarted,), generator=generator).to(candidates.device)
             self.counts[dead] = uniform
-            self.sums[dead] = vectors[rows] * uniform
+            self.sums[dead] = candidates[rows] * uniform
         self.vectors.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
         return restarted
 

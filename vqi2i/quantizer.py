@@ -1,7 +1,6 @@
 """What every quantizer answers: continuous content to codes and tokens, and tokens back to codes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
@@ -45,15 +44,13 @@ class Quantizer(nn.Module, ABC):
     def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
         """Begin on content vectors (n, d) of a first batch; most quantizers stay as they are."""
 
-    def follow(
-        self, counts: Tensor, sums: Tensor, candidates: Callable[[], Tensor], generator: torch.Generator
-    ) -> int:  # fmt: skip
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
         """Move after a step without a gradient, by what all workers' content chose; return the codes restarted.
 
         Args:
             counts: (size,), how often each code was chosen.
             sums: (size, d), the sum of the content that chose it.
-            candidates: gives content (n, d) for codes that nobody chooses, if there are any.
+            candidates: (n, d), content for codes that nobody chooses.
             generator: draws the same on every worker.
         """
         return 0

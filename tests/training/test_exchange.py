@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 import training.exchange
-from training.exchange import Exchange
+from training.exchange import Exchange, SharedMemory
 
 WORKERS = 3
 
@@ -38,7 +38,8 @@ def run_rank(rank: int, folder: Path) -> None:
             os.posix_fallocate = refuse
         exchange = Exchange(rank, WORKERS, torch.device("cpu"))
         sums = [[each.clone() for each in exchange.total(laid_out(rank, length))] for length in (7, 2, 400)]
-        torch.save((sums, exchange.uses_memory), folder / f"{name}-{rank}.pt")
+        memory = SharedMemory.of(rank, WORKERS, 10)
+        torch.save((sums, memory is not None), folder / f"{name}-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -55,8 +56,8 @@ def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("way", ["memory", "nowhere", "no room"])
 def test_every_worker_has_the_sum_of_all_whatever_its_size(sums: Path, way: str) -> None:
     for rank in range(WORKERS):
-        found, uses_memory = torch.load(sums / f"{way}-{rank}.pt")
-        assert uses_memory == (way == "memory" and training.exchange.SHARED.is_dir())
+        found, is_shared = torch.load(sums / f"{way}-{rank}.pt")
+        assert is_shared == (way == "memory" and training.exchange.SHARED.is_dir())
         for length, tensors in zip((7, 2, 400), found, strict=True):
             wanted = [sum(parts) for parts in zip(*(laid_out(r, length) for r in range(WORKERS)), strict=True)]
             torch.testing.assert_close(tensors, wanted)

@@ -124,7 +124,7 @@ def test_vectors_move_to_the_mean_of_what_chooses_them() -> None:
     for _ in range(400):
         counts, sums = assignments(target.expand(12, -1), torch.zeros(12, dtype=torch.long), book.size)
         book.counts.clamp_min_(1)  # keeps the idle codes from being restarted: another test's business
-        book.follow(counts, sums, lambda: target, generator)
+        book.follow(counts, sums, target, generator)
     torch.testing.assert_close(book.vectors[0], target[0], atol=1e-2, rtol=0)
 
 
@@ -135,7 +135,7 @@ def test_dead_codes_are_restarted_on_content() -> None:
     restarted = 0
     for _ in range(300):
         tokens = book.nearest(content.T[None, :, :, None]).flatten()
-        restarted += book.follow(*assignments(content, tokens, book.size), lambda: content, generator)
+        restarted += book.follow(*assignments(content, tokens, book.size), content, generator)
     tokens = book.nearest(content.T[None, :, :, None])
     assert restarted > 0
     assert len(tokens.unique()) == 6
