@@ -36,27 +36,32 @@ class SharedCodebook:
 
     def start_from(self, content: Tensor, generator: torch.Generator) -> None:
         """Draw the first vectors from content (b, d, h, w); from what is not finite none can be drawn."""
-        vectors = self._by_domain(self._worker.gather(_rows(content)))
+        everyones = self._laid_out(_rows(content))
+        self._worker.sum(everyones)
+        vectors = self._by_domain(everyones)
         if len(vectors := vectors[vectors.isfinite().all(dim=1)]):
             self._codebook.start_from(vectors, generator)
 
     def assigned(self, content: Tensor, tokens: Tensor) -> Assigned:
         """What a step's content (b, d, h, w) and its tokens (b, h, w) say, on this worker; to be summed over all."""
         vectors = _rows(content)
-        candidates = vectors.new_zeros(self._worker.world_size, *vectors.shape)
-        candidates[self._worker.rank] = vectors
-        return Assigned(*assignments(vectors, tokens, self._codebook.size), candidates)
+        return Assigned(*assignments(vectors, tokens, self._codebook.size), self._laid_out(vectors))
 
     def follow(self, assigned: Assigned, position: int, generator: torch.Generator) -> int:
         """Move towards what all workers' content chose; return how many codes began anew, on content of any worker."""
         self._usage.add(assigned.counts, position)
-        candidates = self._by_domain(assigned.candidates.flatten(0, 1))
+        candidates = self._by_domain(assigned.candidates)
         return self._codebook.follow(assigned.counts, assigned.sums, candidates, generator)
 
-    def _by_domain(self, rows: Tensor) -> Tensor:
-        """Rows of all workers, rank by rank, as one worker with the whole batch would have them: domain by domain."""
-        shares = rows.unflatten(0, (self._worker.world_size, self._num_domains, -1))
-        return shares.transpose(0, 1).flatten(0, 2)
+    def _laid_out(self, vectors: Tensor) -> Tensor:
+        """Vectors (n, d) in this worker's place among (workers, n, d) zeros: summed over the workers, all of theirs."""
+        places = vectors.new_zeros(self._worker.world_size, *vectors.shape)
+        places[self._worker.rank] = vectors
+        return places
+
+    def _by_domain(self, everyones: Tensor) -> Tensor:
+        """(workers, n, d) as the rows that one worker with the whole batch would have: domain by domain."""
+        return everyones.unflatten(1, (self._num_domains, -1)).transpose(0, 1).flatten(0, 2)
 
 
 def _rows(content: Tensor) -> Tensor:

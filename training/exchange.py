@@ -115,6 +115,5 @@ def _made(size: int) -> str:
         Path(name).unlink()
         return ""
     finally:
-        with contextlib.suppress(OSError):
-            os.close(number)
+        os.close(number)
     return name

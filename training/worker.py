@@ -107,15 +107,6 @@ class Worker(ABC):
 
         return summed
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """Rows of all workers, in the order of their ranks: (n, ...) to (world_size * n, ...)."""
-        if self.world_size == 1:
-            return rows
-        with self.stopwatch.phase("communication"):
-            gathered = [torch.empty_like(rows) for _ in range(self.world_size)]
-            dist.all_gather(gathered, rows.contiguous(), group=self._group)
-            return torch.cat(gathered)
-
     def begin(self, start: Start, facts: Mapping[str, str]) -> None:
         """Report where an attempt begins, and with what."""
         self._tell("begin", start, facts)
