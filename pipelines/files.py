@@ -1,4 +1,4 @@
-"""Files that appear under their names only when they are complete, and tables in them."""
+"""Files that are whole in spite of kills: they appear when they are complete, or lose a line that was cut short."""
 
 import hashlib
 import os
@@ -25,6 +25,18 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)  # on a full disk it would keep others from being written
         raise
     temporary.replace(path)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is appended to, none if it is absent; one that a kill has cut short is cut off."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with path.open("r+b") as stream:
+            stream.truncate(len(whole))
+    return whole.splitlines()
 
 
 def write_table(path: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -10,10 +10,12 @@ from rich.console import Console
 
 import imaging
 from imaging.codec import Pixels
-from pipelines.files import atomic
+from pipelines.files import atomic, whole_lines
 from training.live_view import view
 from training.tracking import Tracker
 from training.worker import Start
+
+_METRICS = "metrics.jsonl"
 
 
 class RunJournal:
@@ -22,9 +24,9 @@ class RunJournal:
     def __init__(self, run_dir: Path, tracker: Tracker | None, console: Console | None = None):
         self.run_dir = run_dir
         self.tracker = tracker
-        self._file = run_dir / "metrics.jsonl"
+        self._file = run_dir / _METRICS
         self._lock = threading.Lock()
-        self._last = max((row["position"] for row in read_metrics(run_dir)), default=-1)
+        self._last = max((row["position"] for row in _rows(whole_lines(self._file))), default=-1)
         self._view = view(run_dir.name, console or Console(stderr=True))
 
     def __enter__(self) -> Self:
@@ -71,14 +73,17 @@ class RunJournal:
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     """The reports of a run, oldest first; a line cut short by a kill is left out."""
-    rows = []
     try:
-        lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+        return _rows((run_dir / _METRICS).read_bytes().splitlines())
     except FileNotFoundError:
         return []
+
+
+def _rows(lines: Iterable[bytes]) -> list[dict[str, float]]:
+    rows = []
     for line in lines:
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:
             continue
     return rows

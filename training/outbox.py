@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from filelock import FileLock, Timeout
 from pydantic import Field
 
-from pipelines.files import atomic
+from pipelines.files import atomic, whole_lines
 from vqi2i.config import Frozen
 
 _CALLS, _STATE, _LOCK = "calls.jsonl", "delivered.json", ".lock"
@@ -75,7 +75,7 @@ class Outbox:
         self._folder = folder
         self._courier = courier
         self._what = what
-        self._calls = _whole_calls(folder / _CALLS)
+        self._calls = [Call(*json.loads(line)) for line in whole_lines(folder / _CALLS)]
         self._delivered = read_delivered(folder, courier.address)
         self._changed = threading.Condition()
         self._closing = self._warned = self._in_hurry = False
@@ -105,7 +105,7 @@ class Outbox:
         self._start()
 
     def close(self, patience: float) -> int:
-        """Wait until all is delivered, an attempt fails, or `patience` seconds are over; return what is pending."""
+        """Wait until all is delivered, the store is away, or `patience` seconds are over; return what is pending."""
         with self._changed:
             failures, self._in_hurry = self._failures, True
             self._changed.notify_all()
@@ -140,8 +140,11 @@ class Outbox:
             try:
                 self._carry(call, notes)
                 self._advance(notes)
+            except NotYet:
+                self._rest(_FIRST_PAUSE)
             except Exception as error:
-                self._rest(error, pause)
+                self._fail(error)
+                self._rest(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 pause = _FIRST_PAUSE
@@ -166,9 +169,9 @@ class Outbox:
             self._delivered = delivered
             self._changed.notify_all()
 
-    def _rest(self, error: Exception, pause: float) -> None:
-        """Say once that the store is away; wait for the next attempt."""
-        if not self._warned and not isinstance(error, NotYet):
+    def _fail(self, error: Exception) -> None:
+        """Count that the store is away; say so once."""
+        if not self._warned:
             self._warned = True
             reason = " ".join(str(error).split())[:200]
             _log.warning(
@@ -178,6 +181,10 @@ class Outbox:
         with self._changed:
             self._failures += 1
             self._changed.notify_all()
+
+    def _rest(self, pause: float) -> None:
+        """Wait for the next attempt."""
+        with self._changed:
             self._changed.wait_for(lambda: self._closing or self._in_hurry, pause)
             self._in_hurry = False
 
@@ -189,15 +196,3 @@ def read_delivered(folder: Path, address: str) -> Delivered:
     except FileNotFoundError:
         return Delivered(address=address)
     return delivered if delivered.address == address else Delivered(address=address)
-
-
-def _whole_calls(file: Path) -> list[Call]:
-    """The calls in a file; a line that a kill has cut short is cut off."""
-    if not file.exists():
-        return []
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with file.open("r+b") as stream:
-            stream.truncate(len(whole))
-    return [Call(*json.loads(line)) for line in whole.splitlines()]

@@ -87,9 +87,8 @@ def test_a_store_that_waits_for_somebody_else_is_not_away(
     store.waits = 3
     outbox = _outbox(tmp_path, store)
     _fill(outbox, 0)
-    _wait(lambda: store.took == [0])
-    assert outbox.close(10) == 0
-    assert (store.attempts, caplog.text) == (4, "")
+    assert outbox.close(10) == 0  # waiting goes on, too
+    assert (store.took, store.attempts, caplog.text) == ([0], 4, "")
 
 
 def test_a_later_process_delivers_what_is_left_once(tmp_path: Path, store: Store) -> None:
@@ -160,6 +159,6 @@ def test_two_outboxes_of_one_folder_deliver_each_call_once(tmp_path: Path, store
     second = _outbox(tmp_path, store)
     store.away = False
     _wait(lambda: len(store.took) == 20)
-    first.close(10)
+    first.close(0.1)  # it may not know what the other has delivered
     assert second.close(10) == 0
     assert store.took == list(range(20))

@@ -25,7 +25,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def search(tmp_path: Path) -> Tracker:
-    return Tracker(tmp_path / "run", {"kind": "search"})
+    tracker = Tracker(tmp_path / "run", {"kind": "search"})
+    assert not tracker.close()  # the first one waits until the store is made, trials would give up meanwhile
+    return tracker
 
 
 @pytest.fixture
