@@ -5,6 +5,7 @@ Ray Train's own reports are throttled to one in two seconds and dropped unless t
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -13,9 +14,10 @@ from typing import Any, cast
 import ray
 
 from training.gauges import Gauges
-from training.worker import Journal
+from training.worker import Journal, ReportKind
 
 _PATIENCE = 10.0  # seconds given to the last reports
+_DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down
 
 
 class Mailbox:
@@ -74,6 +76,41 @@ class Mailbox:
     def abandon(self) -> None:
         """Ask the workers for an end, since the driver can write nothing down any more."""
         self._stopping = self._abandoned = True
+
+
+class Sender:
+    """A worker's end of a mailbox: one report after the other, in the order of their sending.
+
+    Each report waits for the mailbox's word that it has the one before: an actor with a method that awaits takes calls
+    of one caller in any order, and a question can overtake a report that was sent before it.
+
+    Args:
+        actor: the mailbox.
+    """
+
+    def __init__(self, actor: Any):
+        self._actor = actor
+        self._last: Any = None  # the mailbox's answer to the newest report
+
+    def send(self, kind: ReportKind, content: tuple[Any, ...]) -> None:
+        """Leave a report: a method of the journal and its arguments."""
+        self._await_last()
+        self._last = self._actor.put.remote(kind, content)
+
+    def settle(self) -> None:
+        """Wait until the driver has written down all that was sent, or has had a minute for it."""
+        self._await_last()
+        deadline = time.monotonic() + _DRIVERS_PATIENCE
+        while not ray.get(self._actor.settled.remote()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def stop_asked(self) -> bool:
+        """Whether the driver wants an end."""
+        return ray.get(self._actor.stopping.remote())
+
+    def _await_last(self) -> None:
+        if self._last is not None:
+            ray.get(self._last)
 
 
 @contextmanager

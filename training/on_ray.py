@@ -162,6 +162,8 @@ def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker |
     import ray.train
     import torch.distributed as dist
 
+    from training.mailbox import Sender
+
     store = Store(place)
     if store.read(RECORD) is None:
         node = ray.util.get_node_ip_address()
@@ -172,7 +174,8 @@ def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker |
     group = dist.new_group(range(active)) if active < there else None
     if ray.train.get_context().get_world_rank() >= active:
         return None
-    return RayWorker(checkpoints_of(job, place), letters, active, group, accept_other_data=job.accept_other_data)
+    driver, checkpoints = Sender(letters), checkpoints_of(job, place)
+    return RayWorker(checkpoints, driver, active, group, accept_other_data=job.accept_other_data)
 
 
 class GiveUp(UserCallback):

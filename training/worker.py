@@ -5,7 +5,7 @@ import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -17,9 +17,11 @@ from training.exchange import Exchange
 from training.saver import Saver
 from training.stopwatch import Stopwatch
 
+if TYPE_CHECKING:
+    from training.mailbox import Sender
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 _ASK_EVERY = 1.0  # seconds between two questions to the driver
-_PATIENCE = 60.0  # seconds given to a driver to write reports down
 
 
 class Start(NamedTuple):
@@ -215,18 +217,19 @@ class LocalWorker(Worker):
 
 
 class RayWorker(Worker):
-    """One worker of a Ray Train run; its journal is an actor that the driver empties.
+    """One worker of a Ray Train run; its journal is with the driver.
 
     Args:
         checkpoints: in a place that all workers see.
-        mailbox: the actor.
+        driver: takes reports.
         active: so many of Ray Train's workers, the first ones, train.
         group: those, for torch.distributed; None: all there are.
         accept_other_data: see `restore`.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, mailbox: Any, active: int, group: Any = None, *, accept_other_data: bool = False
+        self, checkpoints: Checkpoints, driver: "Sender", active: int, group: Any = None, *,
+        accept_other_data: bool = False,
     ):  # fmt: skip
         import ray.train
         import ray.train.torch
@@ -240,24 +243,18 @@ class RayWorker(Worker):
             accept_other_data=accept_other_data,
         )
         self._group = group
-        self.mailbox = mailbox
+        self._driver = driver
         self._ask_at = 0.0
 
     def _pass_on(self, kind: ReportKind, *report: Any) -> None:
-        self.mailbox.put.remote(kind, report)
+        self._driver.send(kind, report)
 
     def _settle(self) -> None:
-        import ray
-
-        deadline = time.monotonic() + _PATIENCE
-        while not ray.get(self.mailbox.settled.remote()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        self._driver.settle()
 
     def stop_asked(self) -> bool:
         """Whether the driver wants an end; it is asked now and then."""
-        import ray
-
         if self.rank or time.monotonic() < self._ask_at:
             return False
         self._ask_at = time.monotonic() + _ASK_EVERY
-        return ray.get(self.mailbox.stopping.remote())
+        return self._driver.stop_asked()
