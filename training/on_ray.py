@@ -14,6 +14,7 @@ from training.interrupt import Interrupt, Interrupted, patiently
 from training.job import Job
 from training.journal import RunJournal
 from training.loop import Outcome
+from training.mailbox import Sender, mailbox
 from training.record import RECORD
 from training.trouble import TrainingTrouble, explained, resumption
 from training.worker import RayWorker
@@ -68,8 +69,6 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
-
-    from training.mailbox import mailbox
 
     gpus = int(join_ray(plan.address).get("GPU", 0))
     cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
@@ -161,8 +160,6 @@ def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker |
     import ray
     import ray.train
     import torch.distributed as dist
-
-    from training.mailbox import Sender
 
     store = Store(place)
     if store.read(RECORD) is None:

@@ -2,6 +2,7 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from training.mailbox import Sender, mailbox
@@ -25,8 +26,6 @@ class Slow:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_what_was_sent_is_written_down_in_its_order_when_it_is_settled(ray_session: None) -> None:
-    import numpy as np
-
     journal: Any = Slow()
     with mailbox(journal, "run") as actor:
         sender = Sender(actor)
