@@ -88,7 +88,7 @@ def newest(run_dir: Path) -> int:
 
 def wait_for(run_dir: Path, position: int, process: subprocess.Popen[bytes], mark: str) -> None:
     """Wait until a run is so far and has workers."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 120
     while newest(run_dir) < position or not workers_of(mark):
         assert process.poll() is None, "the driver has ended before its time"
         assert time.monotonic() < deadline, f"no checkpoint of {position} images"
@@ -118,7 +118,7 @@ def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
                 if driver_is_dead:
                     break
             else:
-                assert process.wait(240) == 0
+                assert process.wait(120) == 0
     result = train(job, run_dir, TWO, console=QUIET)  # at once, if the last driver has ended it
     assert (result.position, result.complete) == (800, True)
     assert fingerprint(result.bundle) == fingerprint(undisturbed.bundle)
@@ -165,7 +165,7 @@ def test_a_run_whose_node_dies_ends_on_what_is_left(
     run_dir, lines = tmp_path / "run", tmp_path / "lines"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", NODES, job.model_dump_json(), str(run_dir), str(lines)], cwd=ROOT,
-        stdout=subprocess.PIPE, text=True, timeout=600, check=True, env=os.environ | {
+        stdout=subprocess.PIPE, text=True, timeout=300, check=True, env=os.environ | {
             "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
             "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1",
         },
