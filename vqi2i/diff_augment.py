@@ -15,10 +15,10 @@ NUM_DRAWS = 7  # uniform numbers per image
 
 
 def augment(images: Tensor, draws: Tensor, policy: Sequence[Augmentation]) -> Tensor:
-    """Augment images (n, 3, h, w) in [-1, 1] by uniform draws (n, NUM_DRAWS) in [0, 1)."""
-    draws = draws.to(images)
+    """Augment images (n, 3, h, w) in [-1, 1] by uniform draws (n, NUM_DRAWS), float32 in [0, 1)."""
+    draws = draws.to(images.device)  # in float32 whatever the images are in: bfloat16 would round some up to 1
     for name in policy:
-        images = _POLICIES[name](images, draws)
+        images = _POLICIES[name](images, draws).to(images.dtype)
     return images
 
 
