@@ -82,8 +82,7 @@ def fit(
     limit = None if schedule.minutes is None else 60 * schedule.minutes
     worker.begin(Start(stage.position, schedule.images, clock.seconds, limit), environment(worker))
     phase = worker.stopwatch.phase
-    meter = Meter(stage.position, worker.stopwatch)
-    figures: dict[str, float] = {}  # measured on the weights as they are now
+    duties = Duties(stage, worker, schedule, clock, images_per_position)
     with (
         closing(worker),
         closing(stage.batches(stage.position)) as batches,
@@ -95,29 +94,57 @@ def fit(
             with phase("data"):
                 batch = next(batches)
             with phase("forward"):  # but for what the stage says otherwise
-                meter.add(stage.train_step(batch))
+                metrics = stage.train_step(batch)
             profiler.step(stage.position)
             # Asked once per step, so that all workers hear the same answer.
             stage.time_gone, stop = clock.look(schedule.minutes, worker)
-            is_last = stage.time_gone >= 1 or stage.position >= schedule.images
-            figures = {}
-            if is_last or crossed(before, stage.position, schedule.log_every):
-                means = meter.read(stage.position, images_per_position) | memory_figures(worker.device)
-                with phase("report"):
-                    figures = stage.measure()
-                    worker.log(stage.position, schedule.images, means | figures, clock.seconds)
-            if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
-                with phase("report"):
-                    worker.show(stage.position, stage.samples())
-            is_due = crossed(before, stage.position, schedule.save_every)
-            if is_due or worker.wants_to_save(schedule.save_seconds, figures):
-                with phase("save"):
-                    worker.save(stage, clock.seconds, figures)
-        worker.save(stage, clock.seconds, figures)
+            duties.after_step(before, metrics, is_last=stage.time_gone >= 1 or stage.position >= schedule.images)
+        duties.save()
     complete = stage.position >= schedule.images
     if stop and not complete:
         raise Interrupted(stage.position)
     return Outcome(stage.position, clock.seconds, complete)
+
+
+class Duties:
+    """What is done between steps, each at its own time: figures, pictures, checkpoints."""
+
+    def __init__(
+        self, stage: Stage, worker: Worker, schedule: ScheduleConfig, clock: "Clock", images_per_position: int
+    ):  # fmt: skip
+        self._stage = stage
+        self._worker = worker
+        self._schedule = schedule
+        self._clock = clock
+        self._images_per_position = images_per_position
+        self._meter = Meter(stage.position, worker.stopwatch)
+        self._figures: dict[str, float] = {}  # measured on the weights as they are now
+
+    def after_step(self, before: int, metrics: dict[str, Tensor], *, is_last: bool) -> None:
+        """Do what is due once a step has led from position `before` to the stage's."""
+        stage, worker, schedule, phase = self._stage, self._worker, self._schedule, self._worker.stopwatch.phase
+        self._meter.add(metrics)
+        self._figures = {}
+        if is_last or crossed(before, stage.position, schedule.log_every):
+            self._report()
+        if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
+            with phase("report"):
+                worker.show(stage.position, stage.samples())
+        is_due = crossed(before, stage.position, schedule.save_every)
+        if is_due or worker.wants_to_save(schedule.save_seconds, self._figures):
+            with phase("save"):
+                self.save()
+
+    def save(self) -> None:
+        """Keep the weights as they are now, with what was measured on them."""
+        self._worker.save(self._stage, self._clock.seconds, self._figures)
+
+    def _report(self) -> None:
+        stage, worker = self._stage, self._worker
+        means = self._meter.read(stage.position, self._images_per_position) | memory_figures(worker.device)
+        with worker.stopwatch.phase("report"):
+            self._figures = stage.measure()
+            worker.log(stage.position, self._schedule.images, means | self._figures, self._clock.seconds)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
