@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
 from training.codes import Assigned, SharedCodebook
-from training.config import OptimConfig, PerceptualConfig, Stage1Config
+from training.config import PerceptualConfig, Stage1Config
 from training.data_state import DataState
 from training.draws import Draws
 from training.feed import ImageFeed
 from training.fetch import fetch
 from training.guard import Guard
+from training.learner import Learner
 from training.precision import autocast
 from training.snapshots import reconstruction_psnr, translation_grid
 from training.usage import RollingUsage
@@ -35,14 +36,6 @@ from vqi2i.recolor import NUM_DRAWS, recolor
 from vqi2i.rows import merge, part
 from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
-
-
-class Player(NamedTuple):
-    """What learns by an optimiser of its own."""
-
-    network: nn.Module
-    adam: Adam
-    optim: OptimConfig
 
 
 class Stage1:
@@ -65,9 +58,8 @@ class Stage1:
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
-        self.generators = nn.ModuleList([self.autoencoder, self.patch_nce])
-        self.generator_adam = _adam(self.generators, config.optim)
-        self.discriminator_adam = _adam(self.discriminator, config.discriminator_optim)
+        self.generators = Learner(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
+        self.discriminators = Learner(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
         self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
@@ -93,8 +85,8 @@ class Stage1:
         if config.codebook.start_at <= self.position < config.codebook.start_at + config.batch_size:
             self._start_codebook(images)
         draws = self._draws()
-        self.generator_adam.zero_grad()
-        self.discriminator_adam.zero_grad()
+        self.generators.adam.zero_grad()
+        self.discriminators.adam.zero_grad()
         shift = draws.integer("shift", 1, len(config.network.domains))
         augmentation = draws.uniform("augmentation", 5, len(images), diff_augment.NUM_DRAWS)
         recolored = self._recolored(images, draws)
@@ -110,14 +102,15 @@ class Stage1:
             tokens.append(views.quantized.tokens)
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         with self._phase("optimiser"):
-            learning = self._learning()
+            learners = self._learners()
             assigned = self._assigned(_joined(content, parts), _joined(tokens, parts))
             verdict = self.guard.verdict(means)
-            self.worker.exchange((player.network for player in learning.values()), verdict, *(assigned or ()))
-            norms = {f"gradients of the {name}": _clipped(player) for name, player in learning.items()}
+            self.worker.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
+            norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
-                for player in learning.values():
-                    self._descend(player)
+                rate = config.schedule.learning_rate_factor(self.position, self.time_gone)
+                for learner in learners.values():
+                    learner.descend(rate)
                 restarted = self._move_codebook(assigned)
                 self.averaged.update_parameters(self.autoencoder)
                 means["restarted_codes"] = images.new_tensor(restarted)
@@ -199,19 +192,11 @@ class Stage1:
         """For each row that of the domain `shift` places on, as in the autoencoder."""
         return rows.roll(-shift * (len(rows) // len(self.config.network.domains)), dims=0)
 
-    def _learning(self) -> dict[str, Player]:
+    def _learners(self) -> dict[str, Learner]:
         """Who learns from this step."""
-        config = self.config
-        players = {"generators": Player(self.generators, self.generator_adam, config.optim)}
-        if self.position >= config.game.discriminator_from:
-            players["discriminators"] = Player(self.discriminator, self.discriminator_adam, config.discriminator_optim)
-        return players
-
-    def _descend(self, player: Player) -> None:
-        factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
-        for group in player.adam.param_groups:
-            group["lr"] = player.optim.learning_rate * factor
-        player.adam.step()
+        if self.position < self.config.game.discriminator_from:
+            return {"generators": self.generators}
+        return {"generators": self.generators, "discriminators": self.discriminators}
 
     def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
@@ -257,7 +242,7 @@ class Stage1:
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
             "replaced_images": float(replaced),
             "left_out_steps": float(self.guard.left_out),
-            "learning_rate": self.generator_adam.param_groups[0]["lr"],
+            "learning_rate": self.generators.learning_rate,
         }
 
     def samples(self) -> dict[str, Pixels]:
@@ -308,18 +293,9 @@ class Stage1:
             changing.load_state_dict(state[name])
 
     def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage | Guard]:
-        return {"generators": self.generators, "averaged": self.averaged, "discriminator": self.discriminator,
-                "generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam,
+        return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
+                "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
                 "usage": self.usage, "guard": self.guard}  # fmt: skip
-
-
-def _clipped(player: Player) -> Tensor:
-    """Clip a player's gradients; their norm before that."""
-    return nn.utils.clip_grad_norm_(player.network.parameters(), player.optim.clip_norm)
-
-
-def _adam(module: nn.Module, optim: OptimConfig) -> Adam:
-    return Adam(module.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True)
 
 
 def _joined(parts: list[Tensor], places: list[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -21,6 +21,7 @@ from training.data_state import DataState
 from training.draws import seed_of
 from training.glimpses import glimpse
 from training.guard import Guard
+from training.learner import Learner
 from training.precision import autocast
 from training.prefetch import prefetched
 from training.snapshots import generation_grid
@@ -68,10 +69,7 @@ class Stage2:
             embed_codes(self.prior, stage1.autoencoder.codebook.codes())
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.guard = Guard(worker, config.max_nonfinite, self._names)
-        optim = config.optim
-        self.adam = AdamW(
-            self.prior.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True
-        )
+        self.learner = Learner(self.prior, config.optim, AdamW)
 
     @property
     def images_per_position(self) -> int:
@@ -130,15 +128,16 @@ class Stage2:
         torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
         with self._autocast():
             nll = self._nll(batch)
-        self.adam.zero_grad()
+        self.learner.adam.zero_grad()
         with phase("backward"):
             nll.backward()
         with phase("optimiser"):
             verdict = self.guard.verdict({"nll": nll})
             self.worker.exchange([self.prior], verdict)
-            norm = nn.utils.clip_grad_norm_(self.prior.parameters(), self.config.optim.clip_norm)
-            if taken := self.guard.passes(verdict, ["nll"], {"gradients of the prior": norm}, self.position):
-                self._descend()
+            norms = {"gradients of the prior": self.learner.clip()}
+            if taken := self.guard.passes(verdict, ["nll"], norms, self.position):
+                self.learner.descend(self.config.schedule.learning_rate_factor(self.position, self.time_gone))
+                self.averaged.update_parameters(self.prior)
         self.position += self.config.batch_size
         return {"nll": nll.detach().float()} if taken else {}
 
@@ -147,13 +146,6 @@ class Stage2:
         return self.tokens.names(
             position, global_batch=size, seed=seed, rank=rank, world_size=self.worker.world_size
         )  # fmt: skip
-
-    def _descend(self) -> None:
-        factor = self.config.schedule.learning_rate_factor(self.position, self.time_gone)
-        for group in self.adam.param_groups:
-            group["lr"] = self.config.optim.learning_rate * factor
-        self.adam.step()
-        self.averaged.update_parameters(self.prior)
 
     def _nll(self, batch: Windows) -> Tensor:
         """Mean negative log-likelihood in nats per token of windows of a batch, of hidden tokens where some are."""
@@ -174,7 +166,7 @@ class Stage2:
             "held_out_bits_per_token": held_out / math.log(2),
             "gap_bits": (held_out - trained) / math.log(2),
             "left_out_steps": float(self.guard.left_out),
-            "learning_rate": self.adam.param_groups[0]["lr"],
+            "learning_rate": self.learner.learning_rate,
         }
 
     def _mean_nats(self, split: Split) -> float:
@@ -218,7 +210,7 @@ class Stage2:
         """Everything that changes during training."""
         return {
             "position": self.position, "prior": self.prior.state_dict(), "averaged": self.averaged.state_dict(),
-            "adam": self.adam.state_dict(), "guard": self.guard.state_dict(),
+            "adam": self.learner.adam.state_dict(), "guard": self.guard.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -226,5 +218,5 @@ class Stage2:
         self.position = state["position"]
         self.prior.load_state_dict(state["prior"])
         self.averaged.load_state_dict(state["averaged"])
-        self.adam.load_state_dict(state["adam"])
+        self.learner.adam.load_state_dict(state["adam"])
         self.guard.load_state_dict(state["guard"])

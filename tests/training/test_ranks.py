@@ -58,7 +58,7 @@ def state_after_one_step(job: Job, worker: LocalWorker) -> dict[str, Tensor]:
     batches = stage.batches(0)
     stage.train_step(next(batches))  # type: ignore[arg-type]
     batches.close()
-    networks = (stage.generators, stage.discriminator) if isinstance(stage, Stage1) else (stage.prior,)
+    networks = (stage.generators.network, stage.discriminator) if isinstance(stage, Stage1) else (stage.prior,)
     state = {}
     for number, network in enumerate(networks):
         state |= {f"{number}.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}

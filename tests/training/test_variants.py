@@ -81,7 +81,7 @@ def test_a_variant_learns(variant: str, shards: Path, worker: LocalWorker, tmp_p
     stage = stage_of(make_job("stage1", data=shards, model=None, recipe=recipe, settings=[*TINY, *settings]), worker)
     losses = learn(stage)
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
-    for module in (stage.generators, stage.discriminator):
+    for module in (stage.generators.network, stage.discriminator):
         idle = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
         assert idle == []
     stage.export(tmp_path / "bundle")
