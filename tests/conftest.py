@@ -10,6 +10,7 @@ import torch
 
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic import DOMAINS, synthesize
+from tests.pretend_gpu import PretendGPU, pretended
 from tests.servers import s3_server
 from vqi2i import Translator
 from vqi2i.autoencoder import Autoencoder
@@ -72,6 +73,13 @@ def s3() -> Iterator[str]:
     """The query that leads an s3:// address to this test run's server."""
     with s3_server() as query:
         yield query
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
+    """A GPU that computes on the CPU and refuses what a real one refuses."""
+    with pretended(monkeypatch) as gpu:
+        yield gpu
 
 
 @pytest.fixture(scope="session")
