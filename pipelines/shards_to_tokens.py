@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
 from filelock import FileLock
 from pydantic import ValidationError
 from webdataset.writer import TarWriter
@@ -122,6 +123,7 @@ class TokenEncoder:
 
     def __init__(self, source: TokenSource, identity: TokenIdentity, out: Path, device: str):
         self._reader = ShardReader(source.data, source.cache)
+        torch.backends.cudnn.allow_tf32 = False  # near the border of two codes, its rounding would choose the other
         self._translator = Translator.load(source.model, device)
         self._identity = identity
         self._out = out

@@ -10,6 +10,7 @@ from training.bundles import leave_bundles
 from training.checkpoint import Checkpoints
 from training.job import Job
 from training.loop import Outcome, fit
+from training.precision import have_full_float32
 from training.stage1 import Stage1
 from training.stage2 import Stage2
 from training.stages import make_stage
@@ -71,6 +72,7 @@ def export_newest(job: Job, run_dir: Path, target: Path) -> bool:
 
 def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stage2]:
     keep_freed_memory()
+    have_full_float32(job.config.precision)
     stage = make_stage(job, worker)
     return fit(stage, worker, job.config.schedule, stage.images_per_position, profile=profile), stage
 

@@ -40,4 +40,4 @@ class Draws:
         """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all workers."""
         shape = (groups, self.num_domains, self.worker.world_size, rows // self.num_domains, columns)
         everyone = torch.rand(shape, generator=self.generator(purpose))
-        return everyone[:, :, self.worker.rank].flatten(1, 2).to(self.worker.device)
+        return everyone[:, :, self.worker.rank].flatten(1, 2).to(self.worker.device, non_blocking=True)

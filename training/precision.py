@@ -17,6 +17,11 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
+def have_full_float32(precision: Precision) -> None:
+    """Let a GPU's convolutions round float32 to TF32 (10 bits of mantissa) unless float32 is what was asked for."""
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 by itself."""
     if device.type == "cuda":

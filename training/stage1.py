@@ -214,7 +214,7 @@ class Stage1:
 
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
-        by_domain = torch.arange(rows).unflatten(0, (len(self.config.network.domains), -1))
+        by_domain = torch.arange(rows, device=self.worker.device).unflatten(0, (len(self.config.network.domains), -1))
         return [some.flatten() for some in by_domain.chunk(self.config.accumulate, dim=1)]
 
     def _draws(self) -> Draws:
@@ -300,7 +300,7 @@ class Stage1:
 
 def _joined(parts: list[Tensor], places: list[Tensor]) -> Tensor:
     """Rows that were handled in parts, back in the order of the batch."""
-    return torch.cat(parts)[torch.cat(places).argsort().to(parts[0].device)]
+    return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:

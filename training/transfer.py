@@ -34,7 +34,7 @@ class Transfer:
         tensor = torch.from_numpy(array)
         if self._stream is None:
             return Sent(tensor, None)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):  # a thread begins on the first GPU
             there = tensor.pin_memory().to(self._device, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()

@@ -127,7 +127,8 @@ class FiniteScalar(Quantizer):
     def forward(self, content: Tensor) -> Quantized:
         """Quantise content (b, d, h, w), d = number of levels, to codes in [-1, 1]."""
         bounded = rearrange(content.float(), "b d h w -> b h w d").tanh()
-        digits = ((bounded + 1) / 2 * (self.levels - 1)).round().long()
+        # What is not finite has some level: its code stays as it is, for the guard of a training to see.
+        digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
         codes = straight_through(bounded, self._scaled(digits))
         zero = content.new_zeros((), dtype=torch.float32)
         tokens = (digits * self.strides).sum(-1)

@@ -36,7 +36,7 @@ class PatchNCE(nn.Module):
         losses = []
         for head, query, key in zip(self.heads, queries, keys, strict=True):
             positions = torch.randperm(query.shape[2] * query.shape[3], generator=generator)[: self.num_patches]
-            positions = positions.to(query.device)
+            positions = positions.to(query.device, non_blocking=True)  # the host goes on to the way back
             found, sought = (
                 F.normalize(head(x.flatten(2)[:, :, positions].mT).float(), dim=-1) for x in (query, key.detach())
             )

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
-from training.precision import autocast, has_bfloat16
+from training.precision import autocast, has_bfloat16, have_full_float32
 
 CPU = torch.device("cpu")
 
@@ -41,3 +41,10 @@ def test_a_precision_that_is_named_is_used_on_any_processor(processor):
     processor("avx512_bf16")
     with autocast(CPU, "float32"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("float32", False), ("bf16", True), ("auto", True)])
+def test_float32_is_float32_where_it_was_asked_for(precision, rounded, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not rounded)
+    have_full_float32(precision)
+    assert torch.backends.cudnn.allow_tf32 == rounded

@@ -77,7 +77,11 @@ def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monk
     assert all(parameter.requires_grad for parameter in stage.discriminator.parameters())
 
 
-def test_a_step_that_is_not_finite_is_left_out(stage1_job: Job, worker: LocalWorker) -> None:
+FSQ = ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0")
+
+
+@pytest.mark.parametrize("settings", [(), FSQ], ids=["vectors", "levels"])
+def test_a_step_that_is_not_finite_is_left_out(settings: tuple[str, ...], stage1_job: Job, worker: LocalWorker) -> None:
     stage = _stage(stage1_job, worker)
     first, second, third = _batches(stage, 3)
     stage.train_step(first)

@@ -9,6 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 import imaging
 from pipelines.images_to_shards import build_shards
@@ -191,7 +192,7 @@ def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker
     "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning",
 )
 def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced by the real compiler front end; its code generator would take a minute."""
+    """Traced whole by the real compiler front end; its code generator would take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it cannot trace the checks of shapes
     plain, compiled = (
@@ -201,6 +202,8 @@ def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, mon
         for flag in ("false", "true")
     )
     batch = next(plain.batches(0))
+    counters.clear()
     first, second = plain.train_step(batch), compiled.train_step(batch)
+    assert (counters["stats"]["unique_graphs"], counters["graph_break"]) == (1, {})
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-4, rtol=1e-4)
