@@ -96,14 +96,17 @@ def released(translator: Translator, wide: Wide) -> Tensor:
     return translator.decode(tokens, style, wide.domain)
 
 
-def ways(translator: Translator, wide: Wide, seed: int) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+def ways(
+    translator: Translator, wide: Wide, seed: int, sampling: Sampling
+) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     """All ways in which a model extends pictures, by name."""
     name = type(translator.prior).__name__.removesuffix("Prior").lower()
 
     def extended(feather: int | None) -> Callable[[], Tensor]:
         return lambda: translator.extend(
-            wide.middle, domain=wide.domain, left=wide.side, right=wide.side, seed=seed, feather=feather
-        )
+            wide.middle, domain=wide.domain, left=wide.side, right=wide.side, seed=seed, feather=feather,
+            sampling=sampling,
+        )  # fmt: skip
 
     yield f"{name}, as decoded", extended(None)
     for feather in (0, 1, 2, 4):
@@ -151,6 +154,7 @@ def main() -> None:
     parser.add_argument("--domain", help="of the pictures in the folder")
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--top-p", type=float, default=Sampling().top_p, help="of our ways")
     parser.add_argument("--sheet", type=Path, help="contact sheet to write")
     options = parser.parse_args()
     models = [Translator.load(path) for path in options.model]
@@ -167,7 +171,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     for translator in models:
         for wide in sets:
-            for name, way in ways(translator, wide, options.seed):
+            for name, way in ways(translator, wide, options.seed, Sampling(top_p=options.top_p)):
                 start = time.perf_counter()
                 made.setdefault(name, []).append(np.stack(imaging.to_pixels(way())))
                 seconds[name] = seconds.get(name, 0) + time.perf_counter() - start
