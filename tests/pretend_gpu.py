@@ -5,7 +5,7 @@ there, draws by a generator of the host. Nothing is learned of speed, memory or 
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -153,7 +153,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         yield value
     elif isinstance(value, dict):
         yield from _tensors(list(value.values()))
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator):
+    elif isinstance(value, list | tuple):
         for each in value:
             yield from _tensors(each)
 

@@ -17,15 +17,15 @@ from vqi2i.priors import build_prior
 from vqi2i.sampling import Precision
 from vqi2i.translator import CallLimits
 
-PHOTOGRAPHS = torch.rand(2, 3, 30, 41, generator=torch.Generator().manual_seed(0)) * 2 - 1
+PHOTOGRAPHS = torch.rand(2, 3, 18, 25, generator=torch.Generator().manual_seed(0)) * 2 - 1
 FEW = Sampling(steps=3)
-MASK = torch.ones(30, 41, dtype=torch.bool)
-MASK[8:20, 12:30] = False
-SIDES = {"left": 5, "right": 40, "top": 6, "bottom": 9}
+MASK = torch.ones(18, 25, dtype=torch.bool)
+MASK[8:14, 12:20] = False
+SIDES = {"left": 5, "right": 14, "top": 3, "bottom": 4}
 CHAIN = read_chain({
     "from": "summer",
     "steps": [
-        {"extend": {"right": 20}}, {"complete": {"keep": "left"}}, {"paste": {"feather": 2}},
+        {"extend": {"right": 9}}, {"complete": {"keep": "left"}}, {"paste": {"feather": 2}},
     ],
 })  # fmt: skip
 
@@ -35,7 +35,7 @@ APPLICATIONS: dict[str, Application] = {
     "in an example's style": lambda model: model.translate(
         PHOTOGRAPHS, source="summer", target="winter", style=model.encode(PHOTOGRAPHS[:1], "winter").style
     ),
-    "generate": lambda model: model.generate(2, domain="winter", height=40, width=60, seed=3, sampling=FEW),
+    "generate": lambda model: model.generate(2, domain="winter", height=36, width=44, seed=3, sampling=FEW),
     "extend": lambda model: model.extend(PHOTOGRAPHS, domain="summer", seed=3, sampling=FEW, feather=2, **SIDES),
     "complete": lambda model: model.complete(PHOTOGRAPHS, mask=MASK, domain="summer", sampling=FEW, feather=0),
     "transition": lambda model: model.transition(
@@ -68,7 +68,7 @@ def test_an_application_makes_the_same_picture(name: str, bundle: Path, gpu: Pre
 def test_a_fast_prior_makes_the_same_picture(precision: Precision, bundle: Path, gpu: PretendGPU) -> None:
     here, there = Translator.load(bundle), Translator.load(bundle, "cuda")
     fast = Sampling(steps=3, precision=precision, guidance=1.0, order="confidence", top_k=5)
-    made = [model.generate(2, domain="summer", width=60, sampling=fast).cpu() for model in (there, here)]
+    made = [model.generate(2, domain="summer", width=44, sampling=fast).cpu() for model in (there, here)]
     assert_close(*made, atol=1e-4, rtol=0)
 
 
