@@ -129,15 +129,20 @@ def figures(pictures: np.ndarray, side: int) -> dict[str, np.ndarray]:
 
 
 def summary(scores: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means, and for the seam its ratio to real pictures' with the standard error by resampling pictures."""
+    """Means; for the seam its ratio to real pictures' with the standard error by resampling pictures, for repetition
+    how much more it is than in them."""
     rng = np.random.default_rng(0)
     picks = rng.integers(len(real["seam"]), size=(400, len(real["seam"])))
     ratios = scores["seam"][picks].mean(1) / real["seam"][picks].mean(1)
+    more = scores["repetition"] - real["repetition"]
+    more = more[np.isfinite(more)]
     return {
         "seam": float(scores["seam"].mean()),
         "seam_over_real": float(scores["seam"].mean() / real["seam"].mean()),
         "seam_over_real_error": float(ratios.std()),
         "repetition": float(np.nanmean(scores["repetition"])),
+        "repetition_over_real": float(more.mean()),
+        "repetition_over_real_error": float(more.std() / len(more) ** 0.5),
         "skyline_jump_median": float(np.median(scores["skyline_jump"])),
         "skyline_jumps_beyond_real_95": float(
             np.mean(scores["skyline_jump"] > np.quantile(real["skyline_jump"], 0.95))
