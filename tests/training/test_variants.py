@@ -156,8 +156,9 @@ def test_parts_of_a_batch_add_up_to_the_whole(shards: Path, worker: LocalWorker)
     batch = next(whole.batches(0))
     for stage in (whole, parts):
         stage.train_step(batch)
-    for network in ("generators", "discriminator"):
-        for one, other in zip(*(getattr(stage, network).parameters() for stage in (whole, parts)), strict=True):
+    for learner in ("generators", "discriminators"):
+        networks = (getattr(stage, learner).network for stage in (whole, parts))
+        for one, other in zip(*(network.parameters() for network in networks), strict=True):
             assert (one.grad - other.grad).norm() <= 1e-3 * one.grad.norm() + 1e-5
 
 
