@@ -61,7 +61,7 @@ def test_damage_ends_with_exit_code_2_and_one_sentence(photos: Path) -> None:
         [sys.executable, str(ROOT / "run.py"), "data", "verify", "shards"], env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("vqi2i: shards is damaged: train/summer/000000.tar: sample 00000000")
     assert len(done.stderr.splitlines()) == 1
 
