@@ -43,6 +43,16 @@ def untrained(*, prior: bool = True) -> Translator:
         return Translator(model, styles, build_prior(TINY_PRIOR, TINY) if prior else None, {"recipe": "untrained"})
 
 
+def untrained_masked(**changes: object) -> Translator:
+    """The same with a prior that sees all sides."""
+    translator = untrained(prior=False)
+    config = PriorConfig.model_validate(TINY_PRIOR.model_dump() | {"kind": "masked", "positions": "rotary"} | changes)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        translator.prior = build_prior(config, TINY).eval().requires_grad_(False)
+    return translator
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of a very small model with random weights: domains summer and winter, with a prior."""

@@ -77,9 +77,9 @@ class PretendGPU(TorchFunctionMode):
                 dtype = each
         if func != torch.Tensor.to:
             place = _CPU if func == torch.Tensor.cpu else GPU
-        if place == _CPU and device_of(source) == GPU and (kwargs.pop("non_blocking", False) or True in rest[1:]):
+        waits = not (kwargs.pop("non_blocking", False) or True in rest[1:])
+        if place == _CPU and device_of(source) == GPU and not waits:
             raise RuntimeError("a copy to the host that nobody waits for may be read before it is there")
-        kwargs.pop("non_blocking", None)
         moved = source.to(_CPU, dtype or source.dtype, **kwargs)
         if place != device_of(source) and moved.data_ptr() == source.data_ptr():
             moved = source.clone()

@@ -33,7 +33,7 @@ from vqi2i.losses import Judged, discriminator_loss, generator_terms, gradient_p
 from vqi2i.patch_nce import PatchNCE
 from vqi2i.perceptual import LPIPS, MultiScale
 from vqi2i.recolor import NUM_DRAWS, recolor
-from vqi2i.rows import merge, part
+from vqi2i.rows import merge, part, partners, places_of_parts, put_back
 from vqi2i.style_prior import StylePrior
 from vqi2i.translator import Translator
 
@@ -103,7 +103,7 @@ class Stage1:
         means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
         with self._phase("optimiser"):
             learners = self._learners()
-            assigned = self._assigned(_joined(content, parts), _joined(tokens, parts))
+            assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
             self.worker.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
             norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
@@ -182,15 +182,13 @@ class Stage1:
     def _contrast(self, views: Views, shift: int) -> Tensor | None:
         if not self.config.weights.patch_nce:
             return None
-        sources = [self._partners(features, shift) for features in views.features]
+        sources = [partners(features, len(self.config.network.domains), shift) for features in views.features]
         return self.patch_nce(views.translated_features, sources, self._draws().generator("patches"))
 
     def _truth(self, views: Views, shift: int) -> Tensor | None:
-        return self._partners(views.content, shift) if self.config.pairing == "paired" else None
-
-    def _partners(self, rows: Tensor, shift: int) -> Tensor:
-        """For each row that of the domain `shift` places on, as in the autoencoder."""
-        return rows.roll(-shift * (len(rows) // len(self.config.network.domains)), dims=0)
+        if self.config.pairing == "unpaired":
+            return None
+        return partners(views.content, len(self.config.network.domains), shift)
 
     def _learners(self) -> dict[str, Learner]:
         """Who learns from this step."""
@@ -201,7 +199,7 @@ class Stage1:
     def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
             parts = self._parts(len(images))
-            content = _joined([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
+            content = put_back([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
         self.codebook.start_from(content, self._draws().generator("codebook"))
 
     def _assigned(self, content: Tensor, tokens: Tensor) -> Assigned | None:
@@ -213,9 +211,9 @@ class Stage1:
         return self.codebook.follow(assigned, self.position, self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:
-        """Indices of so many rows, ordered domain by domain, in `accumulate` parts that are ordered so too."""
-        by_domain = torch.arange(rows, device=self.worker.device).unflatten(0, (len(self.config.network.domains), -1))
-        return [some.flatten() for some in by_domain.chunk(self.config.accumulate, dim=1)]
+        """Indices of so many rows in the parts that are taken one after the other."""
+        config = self.config
+        return places_of_parts(rows, len(config.network.domains), config.accumulate, self.worker.device)
 
     def _draws(self) -> Draws:
         domains = self.config.network.domains
@@ -296,11 +294,6 @@ class Stage1:
         return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
                 "usage": self.usage, "guard": self.guard}  # fmt: skip
-
-
-def _joined(parts: list[Tensor], places: list[Tensor]) -> Tensor:
-    """Rows that were handled in parts, back in the order of the batch."""
-    return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:

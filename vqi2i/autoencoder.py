@@ -11,7 +11,7 @@ from vqi2i.config import NetworkConfig
 from vqi2i.decoder import Decoder
 from vqi2i.encoders import ContentEncoder, DomainStyle, StyleEncoder, StyleMLP
 from vqi2i.quantizer import Quantized
-from vqi2i.rows import merge, part
+from vqi2i.rows import merge, part, partners
 from vqi2i.tiling import decode_in_tiles
 
 
@@ -120,7 +120,7 @@ class Autoencoder(nn.Module):
         codes = quantized.codes
         styles = self._styles(images)
 
-        partner = codes.roll(-shift * (len(images) // num_domains), dims=0)
+        partner = partners(codes, num_domains, shift)
         both = self._decode_all(merge([codes, partner], num_domains), merge([styles, styles], num_domains))
         reconstructions, translations = part(both, num_domains, 2)
 

@@ -1,4 +1,4 @@
-"""Batches hold their rows domain by domain; these two join such batches into one pass and part them again."""
+"""Batches hold their rows domain by domain, equally many of each: such batches joined, parted and paired."""
 
 from collections.abc import Sequence
 
@@ -15,3 +15,19 @@ def part(rows: Tensor, num_domains: int, num_groups: int) -> list[Tensor]:
     """Undo `merge`: (g * n, ...) to g x (n, ...)."""
     groups = rows.unflatten(0, (num_domains, num_groups, -1))
     return [groups[:, index].flatten(0, 1) for index in range(num_groups)]
+
+
+def partners(rows: Tensor, num_domains: int, shift: int) -> Tensor:
+    """For each row of a batch (n, ...) that of the domain `shift` places on, 0 <= shift < num_domains."""
+    return rows.roll(-shift * (len(rows) // num_domains), dims=0)
+
+
+def places_of_parts(count: int, num_domains: int, num_parts: int, device: torch.device) -> list[Tensor]:
+    """Indices of `count` rows in up to `num_parts` parts, each of which is ordered domain by domain too."""
+    by_domain = torch.arange(count, device=device).unflatten(0, (num_domains, -1))
+    return [some.flatten() for some in by_domain.chunk(num_parts, dim=1)]
+
+
+def put_back(parts: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
+    """The rows of parts in the order of the batch that their places are indices of."""
+    return torch.cat(list(parts))[torch.cat(list(places)).argsort()]

@@ -24,6 +24,7 @@ STAGE2 = (
     "prior.num_layers=1", "prior.num_heads=2", "prior.width=16", "prior.window=[8,8]",
     "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
 )  # fmt: skip
+FSQ = ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,6 +52,12 @@ def stage2_job(shards: Path, tiny_bundle_without_prior: Path) -> Job:
 def worker(tmp_path: Path) -> LocalWorker:
     """The only process of a run in the test's folder."""
     return LocalWorker(Checkpoints(tmp_path / "checkpoints", keep=2), RunJournal(tmp_path, None, Console(quiet=True)))
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A run's folder, yet to be made."""
+    return tmp_path / "runs" / "first"
 
 
 @pytest.fixture

@@ -26,12 +26,6 @@ def worsening(stage2_job: Job) -> Job:
     return stage2_job.model_copy(update={"config": override(stage2_job.config, settings)})
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path, mlflow_store: str) -> Path:
-    """Where it is trained."""
-    return tmp_path / "runs" / "first"
-
-
 def test_the_best_weights_lie_beside_the_last_and_are_those_that_are_registered(
     worsening: Job, run_dir: Path, mlflow_store: str
 ) -> None:
@@ -49,6 +43,7 @@ def test_the_best_weights_lie_beside_the_last_and_are_those_that_are_registered(
     assert (registered / "prior.safetensors").read_bytes() != (last.bundle / "prior.safetensors").read_bytes()
 
 
+@pytest.mark.usefixtures("mlflow_store")
 def test_best_weights_whose_checkpoint_is_damaged_are_left_out_and_named(
     worsening: Job, run_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

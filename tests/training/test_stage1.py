@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.training.conftest import FSQ
 from training.config import LossWeights, override
 from training.guard import DivergenceError
 from training.job import Job
@@ -75,9 +76,6 @@ def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monk
     assert set(_gradients(stage.discriminator).values()) == {None}
     assert _same(stage.discriminator, before)
     assert all(parameter.requires_grad for parameter in stage.discriminator.parameters())
-
-
-FSQ = ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0")
 
 
 @pytest.mark.parametrize("settings", [(), FSQ], ids=["vectors", "levels"])

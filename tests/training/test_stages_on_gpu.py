@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.pretend_gpu import GPU, PretendGPU
+from tests.training.conftest import FSQ
 from training.attempt import attempt, checkpoints_of
 from training.bundles import fetch_bundle
 from training.config import override
@@ -23,7 +24,7 @@ VARIANTS = {
         "accumulate=2", "recompute=true", "weights.total_variation=0.1", "codebook.restart_below=0.9",
     ),
     "simvq": ("network.quantizer=simvq", "weights.codebook=1", "codebook.start_at=8"),
-    "fsq": ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0"),
+    "fsq": FSQ,
     "uni, per domain": (
         "network.style_dim=0", "weights.style=0", "network.decoder=per_domain", "discriminator.trunk=per_domain",
     ),

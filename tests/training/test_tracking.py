@@ -27,11 +27,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    return tmp_path / "runs" / "first"
-
-
-@pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a server that is not there."""
     with socket.socket() as free:

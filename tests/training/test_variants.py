@@ -13,6 +13,7 @@ from torch._dynamo.utils import counters
 
 import imaging
 from pipelines.images_to_shards import build_shards
+from tests.training.conftest import FSQ
 from training.config import override
 from training.job import Job, make_job
 from training.recipes import STAGE1
@@ -49,10 +50,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vq": ("laptop64", ("network.quantizer=vq", *LEARNED)),
     "l2": ("laptop64", ("network.quantizer=l2", *LEARNED)),
     "simvq": ("laptop64", ("network.quantizer=simvq", *LEARNED)),
-    "fsq": (
-        "laptop64",
-        ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0"),
-    ),
+    "fsq": ("laptop64", FSQ),
 }
 
 

@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import TINY, TINY_PRIOR, untrained
+from tests.conftest import untrained, untrained_masked
 from vqi2i import Sampling, Translator
 from vqi2i.chain import keep_mask
-from vqi2i.config import PriorConfig
-from vqi2i.priors import build_prior
 from vqi2i.reading import bounding_box
 from vqi2i.seeds import generators
 from vqi2i.steps import Keep
@@ -18,19 +16,9 @@ from vqi2i.studio import Studio, last
 FEW = Sampling(steps=3)
 
 
-def masked() -> Translator:
-    """The untrained model with a prior that sees all sides."""
-    translator = untrained(prior=False)
-    config = PriorConfig.model_validate(TINY_PRIOR.model_dump() | {"kind": "masked", "positions": "rotary"})
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        translator.prior = build_prior(config, TINY).eval().requires_grad_(False)
-    return translator
-
-
 @pytest.fixture(scope="module", params=["causal", "masked"])
 def translator(request: pytest.FixtureRequest) -> Translator:
-    return untrained() if request.param == "causal" else masked()
+    return untrained() if request.param == "causal" else untrained_masked()
 
 
 def images(count: int = 1, height: int = 32, width: int = 32) -> torch.Tensor:
