@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,6 +44,20 @@ def write_table(path: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) 
     table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
     with atomic(path) as stream:
         pq.write_table(table, stream)
+
+
+def read_table(data: bytes, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in the bytes of a parquet file, or some columns of it.
+
+    This thread alone reads: one of Arrow's that lets go of Python's bytes as the interpreter ends aborts the process.
+
+    Raises:
+        ValueError, OSError: it is damaged, or has not the columns of `schema`.
+    """
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        if not file.schema_arrow.equals(schema):
+            raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)}, not {', '.join(schema.names)}")
+        return file.read(columns, use_threads=False)
 
 
 def sha256_of(path: Path) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imaging.codec import SUFFIXES
 from imaging.header import MAX_PIXELS, ImageError, sniff
-from pipelines.files import write_table
+from pipelines.files import read_table, write_table
 from pipelines.progress import Advance
 
 MAX_BYTES = 4 * MAX_PIXELS  # of a file: nothing that is accepted needs more, and it is read as a whole
@@ -49,7 +48,7 @@ class HashCache:
         self._saved = time.monotonic()
         self._known: dict[tuple[str, int, int], str] = {}
         for part in sorted(folder.glob("*.parquet")):
-            for row in pq.read_table(part, schema=_CACHE_SCHEMA).to_pylist():
+            for row in read_table(part.read_bytes(), _CACHE_SCHEMA).to_pylist():
                 self._known[row["path"], row["size"], row["mtime_ns"]] = row["sha256"]
 
     def get(self, path: str, facts: os.stat_result) -> str | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import imaging
 from imaging.codec import Pixels
+from pipelines.files import read_table
 from pipelines.schema import INDEX_SCHEMA, SPLITS, Shard, Split
 from pipelines.shard_cache import CacheSettings
 from pipelines.shard_files import ShardFiles, open_files, read_indexes
@@ -161,7 +161,7 @@ class ShardReader:
     def _table(self, shard: Shard, data: bytes) -> pa.Table:
         path = f"{self.files.root}/{shard.index_name}"
         try:
-            table = pq.read_table(pa.BufferReader(data), columns=list(_COLUMNS), schema=INDEX_SCHEMA)
+            table = read_table(data, INDEX_SCHEMA, _COLUMNS)
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
         if table.num_rows != shard.samples:

@@ -1,7 +1,6 @@
 """Every byte of a data set against what its manifest and indexes say."""
 
 import hashlib
-import io
 import os
 import tarfile
 import zlib
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import imaging
-from pipelines.files import sha256_of
+from pipelines.files import read_table, sha256_of
 from pipelines.progress import Progress, counter
 from pipelines.schema import INDEX_SCHEMA, REJECTS_NAME, Manifest, Shard
 
@@ -79,7 +77,7 @@ def _read_index(root: Path, shard: Shard) -> tuple[list[dict[str, Any]], list[Da
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         return [], [Damage(shard.index_name, "", "its bytes have changed")]
     try:
-        return pq.read_table(io.BytesIO(data), schema=INDEX_SCHEMA).to_pylist(), []
+        return read_table(data, INDEX_SCHEMA).to_pylist(), []
     except (OSError, ValueError, pa.ArrowException) as error:
         return [], [Damage(shard.index_name, "", f"it was written damaged ({error})")]
 
