@@ -1,9 +1,10 @@
-"""Sums over the workers of a run: through memory where they share a machine, over the network where they do not."""
+"""Means and sums over the workers of a run: through memory where they share a machine, else over the network."""
 
 import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ SHARED = Path("/dev/shm")  # files that are memory; only Linux has it
 
 
 class SharedMemory:
-    """Sums of CPU workers on one machine, each adding up its part of what all have laid out side by side.
+    """Means and sums of CPU workers on one machine: each adds up some of what all bring, the others fetch it.
 
     Args:
         file: float32 numbers that all workers map, (world_size + 1) * size of them.
@@ -28,10 +29,9 @@ class SharedMemory:
         if not file.is_file():  # mapping would make one
             raise FileNotFoundError(file)
         mapped = torch.from_file(str(file), shared=True, size=file.stat().st_size // 4, dtype=torch.float32)
-        *self._laid_out, self._total = mapped.view(world_size + 1, -1)
-        self._own = self._laid_out[rank]
-        self.size = len(self._total)
-        self._part = rank, world_size
+        *self._brought, self._totals = mapped.view(world_size + 1, -1)
+        self.size = len(self._totals)
+        self._rank = rank
         self._group = group
 
     @classmethod
@@ -53,25 +53,38 @@ class SharedMemory:
                 Path(name[0]).unlink()
         return memory if everyone else None
 
-    def total(self, numbers: Sequence[Tensor]) -> Tensor:
-        """The sum over the workers of flat tensors, one after the other; overwritten by the next."""
-        count = sum(map(len, numbers))
-        torch.cat(list(numbers), out=self._own[:count])
+    def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor]) -> None:
+        """Replace flat tensors by their means and by their sums over the workers.
+
+        What a worker adds up stays where it is: half of all copies is saved for two workers.
+        """
+        tensors = [*averaged, *summed]
+        sizes = [len(tensor) for tensor in tensors]
+        adders = _adders(sizes, len(self._brought))
+        own = [number for number, adder in enumerate(adders) if adder == self._rank]
+        rest = [number for number, adder in enumerate(adders) if adder != self._rank]
+        brought = [row[: sum(sizes)].split(sizes) for row in self._brought]
+        totals = self._totals[: sum(sizes)].split(sizes)
+        for number in rest:
+            brought[self._rank][number].copy_(tensors[number])
         self._meet()
-        rank, world_size = self._part
-        part = slice(count * rank // world_size, count * (rank + 1) // world_size)
-        torch.add(self._laid_out[0][part], self._laid_out[1][part], out=self._total[part])
-        for others in self._laid_out[2:]:
-            self._total[part] += others[part]
+        for number in own:
+            for rank, theirs in enumerate(brought):
+                if rank != self._rank:
+                    tensors[number] += theirs[number]
+            if number < len(averaged):
+                tensors[number] /= len(brought)
+            totals[number].copy_(tensors[number])
         self._meet()
-        return self._total[:count]
+        for number in rest:
+            tensors[number].copy_(totals[number])
 
     def _meet(self) -> None:
         dist.all_reduce(torch.zeros(1), group=self._group)
 
 
 class Exchange:
-    """Sums of many tensors in one go, by the way that turns out to be there.
+    """Means and sums of many tensors in one go, by the way that turns out to be there.
 
     Args:
         rank: of this worker.
@@ -85,23 +98,39 @@ class Exchange:
         self._memory: SharedMemory | None = None
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
-    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sum over the workers of each tensor of float32; every worker must ask for the same shapes.
+    def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor] = ()) -> None:
+        """Replace tensors of float32 by their means and by their sums; every worker must bring the same shapes.
 
-        What is returned is overwritten by the next exchange.
+        Args:
+            averaged: dense in memory, in whatever order of axes.
+            summed: the same.
         """
-        flat = [tensor.flatten() for tensor in tensors]
+        flat = [_flat(tensor) for tensor in (*averaged, *summed)]
         sizes = [len(numbers) for numbers in flat]
         if self._may_share and (self._memory is None or self._memory.size < sum(sizes)):
             self._memory = None  # gives back what it held
             self._memory = SharedMemory.of(self._rank, self._world_size, sum(sizes), self._group)
             self._may_share = self._memory is not None
         if self._memory is not None:
-            total = self._memory.total(flat)
-        else:
-            total = torch.cat(flat)
-            dist.all_reduce(total, group=self._group)
-        return [some.view_as(tensor) for some, tensor in zip(total.split(sizes), tensors, strict=True)]
+            self._memory.reduce(flat[: len(averaged)], flat[len(averaged) :])
+            return
+        total = torch.cat(flat)
+        dist.all_reduce(total, group=self._group)
+        total[: sum(sizes[: len(averaged)])] /= self._world_size
+        for numbers, summed_up in zip(flat, total.split(sizes), strict=True):
+            numbers.copy_(summed_up)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """The same numbers in the order of memory."""
+    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return (tensor.permute(0, 2, 3, 1) if is_last else tensor).view(-1)
+
+
+def _adders(sizes: Sequence[int], workers: int) -> list[int]:
+    """Which worker adds up each of some tensors: about as many numbers for one as for the other."""
+    middles = (end - size / 2 for size, end in zip(sizes, accumulate(sizes), strict=True))
+    return [min(workers - 1, int(middle * workers / max(1, sum(sizes)))) for middle in middles]
 
 
 def _made(size: int) -> str:

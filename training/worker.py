@@ -80,12 +80,7 @@ class Worker(ABC):
         if self.world_size == 1:
             return
         with self.stopwatch.phase("communication"):
-            gradients = [_as_stored(p.grad) for net in networks for p in net.parameters() if p.grad is not None]
-            sums = self._exchange.total([*gradients, *totals])
-            for gradient, summed in zip(gradients, sums, strict=False):
-                torch.div(summed, self.world_size, out=gradient)
-            for total, summed in zip(totals, sums[len(gradients) :], strict=True):
-                total.copy_(summed)
+            self._exchange.reduce([p.grad for net in networks for p in net.parameters() if p.grad is not None], totals)
 
     @functools.cached_property
     def _exchange(self) -> Exchange:
@@ -175,12 +170,6 @@ class Worker(ABC):
         self._saver.wait()
         if self.rank == 0:  # nobody else has reported
             self._settle()
-
-
-def _as_stored(tensor: Tensor) -> Tensor:
-    """The same numbers with axes in the order of memory, so that flattening copies nothing."""
-    is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return tensor.permute(0, 2, 3, 1) if is_last else tensor
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Sums over workers are the same whichever way they go, and leave nothing behind."""
+"""Means and sums over workers are the same whichever way they go, and leave nothing behind."""
 
 import errno
 import os
@@ -18,9 +18,16 @@ WORKERS = 3
 
 
 def laid_out(rank: int, length: int = 7) -> list[Tensor]:
-    """What one worker brings: of different shapes, and one of them empty."""
+    """What one worker brings: of different shapes and layouts, and one of them empty."""
     generator = torch.Generator().manual_seed(rank)
-    return [torch.randn(length, 5, generator=generator), torch.zeros(0), torch.full((), float(rank))]
+    weights = torch.randn(4, 3, 2, length, generator=generator).contiguous(memory_format=torch.channels_last)
+    return [torch.randn(length, 5, generator=generator), torch.zeros(0), weights, torch.full((), float(rank))]
+
+
+def reduced(exchange: Exchange, tensors: list[Tensor]) -> list[Tensor]:
+    """All but the last one averaged, that one summed."""
+    exchange.reduce(tensors[:-1], tensors[-1:])
+    return tensors
 
 
 def refuse(*_: int) -> None:
@@ -37,14 +44,14 @@ def run_rank(rank: int, folder: Path) -> None:
         if name == "no room":
             os.posix_fallocate = refuse
         exchange = Exchange(rank, WORKERS, torch.device("cpu"))
-        sums = [[each.clone() for each in exchange.total(laid_out(rank, length))] for length in (7, 2, 400)]
+        answers = [reduced(exchange, laid_out(rank, length)) for length in (7, 2, 400)]
         memory = SharedMemory.of(rank, WORKERS, 10)
-        torch.save((sums, memory is not None), folder / f"{name}-{rank}.pt")
+        torch.save((answers, memory is not None), folder / f"{name}-{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exchange")
     before = set(training.exchange.SHARED.glob("vqi2i-*")) if training.exchange.SHARED.is_dir() else set()
     mp.spawn(run_rank, (folder,), nprocs=WORKERS)  # pyright: ignore[reportPrivateImportUsage]
@@ -54,18 +61,19 @@ def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", ["memory", "nowhere", "no room"])
-def test_every_worker_has_the_sum_of_all_whatever_its_size(sums: Path, way: str) -> None:
+def test_every_worker_has_the_means_and_sums_of_all_whatever_their_size(found: Path, way: str) -> None:
     for rank in range(WORKERS):
-        found, is_shared = torch.load(sums / f"{way}-{rank}.pt")
+        reduced, is_shared = torch.load(found / f"{way}-{rank}.pt")
         assert is_shared == (way == "memory" and training.exchange.SHARED.is_dir())
-        for length, tensors in zip((7, 2, 400), found, strict=True):
-            wanted = [sum(parts) for parts in zip(*(laid_out(r, length) for r in range(WORKERS)), strict=True)]
-            torch.testing.assert_close(tensors, wanted)
+        for length, tensors in zip((7, 2, 400), reduced, strict=True):
+            brought = zip(*(laid_out(r, length) for r in range(WORKERS)), strict=True)
+            *means, last = [torch.stack(parts).sum(0) for parts in brought]
+            torch.testing.assert_close(tensors, [*(each / WORKERS for each in means), last])
 
 
-def test_all_workers_have_the_same_bits(sums: Path) -> None:
+def test_all_workers_have_the_same_bits(found: Path) -> None:
     for way in ("memory", "nowhere", "no room"):
-        first, _ = torch.load(sums / f"{way}-0.pt")
+        first, _ = torch.load(found / f"{way}-0.pt")
         for rank in range(1, WORKERS):
-            others, _ = torch.load(sums / f"{way}-{rank}.pt")
+            others, _ = torch.load(found / f"{way}-{rank}.pt")
             assert all(torch.equal(a, b) for x, y in zip(first, others, strict=True) for a, b in zip(x, y, strict=True))
