@@ -6,13 +6,22 @@ import tempfile
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 SHARED = Path("/dev/shm")  # files that are memory; only Linux has it
+
+
+class _Places(NamedTuple):
+    """Where some tensors lie in memory that workers share."""
+
+    own: list[int]  # numbers of the tensors that this worker adds up
+    rest: list[int]  # of those that others do
+    brought: list[list[Tensor]]  # places of all tensors, worker by worker
+    totals: list[Tensor]
 
 
 class SharedMemory:
@@ -33,6 +42,7 @@ class SharedMemory:
         self.size = len(self._totals)
         self._rank = rank
         self._group = group
+        self._places: dict[tuple[Any, ...], _Places] = {}  # by the shapes and strides of tensors
 
     @classmethod
     def of(cls, rank: int, world_size: int, size: int, group: Any = None) -> "SharedMemory | None":
@@ -54,30 +64,38 @@ class SharedMemory:
         return memory if everyone else None
 
     def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor]) -> None:
-        """Replace flat tensors by their means and by their sums over the workers.
+        """Replace tensors by their means, and others by their sums over the workers.
 
-        What a worker adds up stays where it is: half of all copies is saved for two workers.
+        What a worker adds up it need not bring: half of all copies is saved for two workers.
         """
         tensors = [*averaged, *summed]
-        sizes = [len(tensor) for tensor in tensors]
-        adders = _adders(sizes, len(self._brought))
-        own = [number for number, adder in enumerate(adders) if adder == self._rank]
-        rest = [number for number, adder in enumerate(adders) if adder != self._rank]
-        brought = [row[: sum(sizes)].split(sizes) for row in self._brought]
-        totals = self._totals[: sum(sizes)].split(sizes)
-        for number in rest:
-            brought[self._rank][number].copy_(tensors[number])
+        weights = [1 / len(self._brought)] * len(averaged) + [1.0] * len(summed)
+        places = self._places_of(tensors)
+        brought = places.brought[self._rank]
+        for number in places.rest:
+            torch.mul(tensors[number], weights[number], out=brought[number])
         self._meet()
-        for number in own:
-            for rank, theirs in enumerate(brought):
-                if rank != self._rank:
-                    tensors[number] += theirs[number]
-            if number < len(averaged):
-                tensors[number] /= len(brought)
-            totals[number].copy_(tensors[number])
+        for number in places.own:
+            total = places.totals[number]
+            first, *others = (row[number] for rank, row in enumerate(places.brought) if rank != self._rank)
+            torch.add(first, tensors[number], alpha=weights[number], out=total)
+            for other in others:
+                total += other
+            tensors[number].copy_(total)
         self._meet()
-        for number in rest:
-            tensors[number].copy_(totals[number])
+        for number in places.rest:
+            tensors[number].copy_(places.totals[number])
+
+    def _places_of(self, tensors: Sequence[Tensor]) -> _Places:
+        """Made once: tensors have the same shapes and strides in every step."""
+        layouts = tuple((tensor.shape, tensor.stride()) for tensor in tensors)
+        if layouts not in self._places:
+            adders = _adders([tensor.numel() for tensor in tensors], len(self._brought))
+            own = [number for number, adder in enumerate(adders) if adder == self._rank]
+            rest = [number for number, adder in enumerate(adders) if adder != self._rank]
+            brought = [_shaped(row, tensors) for row in self._brought]
+            self._places[layouts] = _Places(own, rest, brought, _shaped(self._totals, tensors))
+        return self._places[layouts]
 
     def _meet(self) -> None:
         dist.all_reduce(torch.zeros(1), group=self._group)
@@ -99,32 +117,38 @@ class Exchange:
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
     def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor] = ()) -> None:
-        """Replace tensors of float32 by their means and by their sums; every worker must bring the same shapes.
-
-        Args:
-            averaged: dense in memory, in whatever order of axes.
-            summed: the same.
-        """
-        flat = [_flat(tensor) for tensor in (*averaged, *summed)]
-        sizes = [len(numbers) for numbers in flat]
+        """Replace tensors of float32 by their means, and others by their sums; every worker brings the same shapes."""
+        tensors = [*averaged, *summed]
+        sizes = [tensor.numel() for tensor in tensors]
         if self._may_share and (self._memory is None or self._memory.size < sum(sizes)):
             self._memory = None  # gives back what it held
             self._memory = SharedMemory.of(self._rank, self._world_size, sum(sizes), self._group)
             self._may_share = self._memory is not None
         if self._memory is not None:
-            self._memory.reduce(flat[: len(averaged)], flat[len(averaged) :])
+            self._memory.reduce(averaged, summed)
             return
-        total = torch.cat(flat)
+        total = torch.cat([_as_stored(tensor).flatten() for tensor in tensors])
         dist.all_reduce(total, group=self._group)
         total[: sum(sizes[: len(averaged)])] /= self._world_size
-        for numbers, summed_up in zip(flat, total.split(sizes), strict=True):
-            numbers.copy_(summed_up)
+        for tensor, result in zip(tensors, _shaped(total, tensors), strict=True):
+            tensor.copy_(result)
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    """The same numbers in the order of memory."""
+def _as_stored(tensor: Tensor) -> Tensor:
+    """The same numbers with axes in the order of memory, so that flattening copies nothing."""
     is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return (tensor.permute(0, 2, 3, 1) if is_last else tensor).view(-1)
+    return tensor.permute(0, 2, 3, 1) if is_last else tensor
+
+
+def _shaped(numbers: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Flat numbers as tensors of given shapes, one after the other, each with its axes in its order of memory."""
+    sizes = [tensor.numel() for tensor in like]
+    stored = [_as_stored(tensor) for tensor in like]
+    parts = [part.view_as(tensor) for part, tensor in zip(numbers[: sum(sizes)].split(sizes), stored, strict=True)]
+    return [
+        part if tensor is kept else part.permute(0, 3, 1, 2)
+        for part, tensor, kept in zip(parts, like, stored, strict=True)
+    ]
 
 
 def _adders(sizes: Sequence[int], workers: int) -> list[int]:
