@@ -59,9 +59,11 @@ def _goes_as_here(job: Job, folder: Path, gpu: PretendGPU, *settings: str) -> No
         there = _trained(job, folder / "there", 16)
         assert Translator.load(folder / "there/bundle", "cuda").device == GPU
     assert there.keys() - here.keys() == {"memory/gpu", "memory/gpu_reserved"}
+    # Threads, or norms summed in another order, move a loss in bfloat16 by up to 3 %, in float32 by .4 %.
+    near = 0.02 if job.config.precision == "float32" else 0.1
     for name in ("pixel", "style", "discriminator", "gradient_penalty", "held_out_psnr", "nll", "held_out_nll"):
         if name in here:
-            assert there[name] == pytest.approx(here[name], rel=0.02), name
+            assert there[name] == pytest.approx(here[name], rel=near), name
 
 
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
