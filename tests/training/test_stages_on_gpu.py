@@ -59,7 +59,7 @@ def _goes_as_here(job: Job, folder: Path, gpu: PretendGPU, *settings: str) -> No
         there = _trained(job, folder / "there", 16)
         assert Translator.load(folder / "there/bundle", "cuda").device == GPU
     assert there.keys() - here.keys() == {"memory/gpu", "memory/gpu_reserved"}
-    # Threads, or norms summed in another order, move a loss in bfloat16 by up to 3 %, in float32 by .4 %.
+    # Other threads or another order of sums move a loss in bfloat16 by 1.5 to 3 %, in float32 by .4 % (docs/LOG.md).
     near = 0.02 if job.config.precision == "float32" else 0.1
     for name in ("pixel", "style", "discriminator", "gradient_penalty", "held_out_psnr", "nll", "held_out_nll"):
         if name in here:
