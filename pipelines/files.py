@@ -52,12 +52,16 @@ def read_table(data: bytes, schema: pa.Schema, columns: Sequence[str] | None = N
     This thread alone reads: one of Arrow's that lets go of Python's bytes as the interpreter ends aborts the process.
 
     Raises:
-        ValueError, OSError: it is damaged, or has not the columns of `schema`.
+        ValueError: it is damaged, or has not the columns of `schema`.
     """
-    with pq.ParquetFile(pa.BufferReader(data)) as file:
-        if not file.schema_arrow.equals(schema):
-            raise ValueError(f"it has the columns {', '.join(file.schema_arrow.names)}, not {', '.join(schema.names)}")
-        return file.read(columns, use_threads=False)
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            found = file.schema_arrow
+            if not found.equals(schema):
+                raise ValueError(f"it has the columns {', '.join(found.names)}, not {', '.join(schema.names)}")
+            return file.read(columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(str(error)) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -162,7 +162,7 @@ class ShardReader:
         path = f"{self.files.root}/{shard.index_name}"
         try:
             table = read_table(data, INDEX_SCHEMA, _COLUMNS)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
         if table.num_rows != shard.samples:
             raise ValueError(

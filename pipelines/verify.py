@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import pyarrow as pa
-
 import imaging
 from pipelines.files import read_table, sha256_of
 from pipelines.progress import Progress, counter
@@ -78,7 +76,7 @@ def _read_index(root: Path, shard: Shard) -> tuple[list[dict[str, Any]], list[Da
         return [], [Damage(shard.index_name, "", "its bytes have changed")]
     try:
         return read_table(data, INDEX_SCHEMA).to_pylist(), []
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except ValueError as error:
         return [], [Damage(shard.index_name, "", f"it was written damaged ({error})")]
 
 

@@ -116,7 +116,7 @@ class Exchange:
         self._memory: SharedMemory | None = None
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
-    def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor] = ()) -> None:
+    def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor]) -> None:
         """Replace tensors of float32 by their means, and others by their sums; every worker brings the same shapes."""
         tensors = [*averaged, *summed]
         sizes = [tensor.numel() for tensor in tensors]
@@ -143,11 +143,9 @@ def _as_stored(tensor: Tensor) -> Tensor:
 def _shaped(numbers: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Flat numbers as tensors of given shapes, one after the other, each with its axes in its order of memory."""
     sizes = [tensor.numel() for tensor in like]
-    stored = [_as_stored(tensor) for tensor in like]
-    parts = [part.view_as(tensor) for part, tensor in zip(numbers[: sum(sizes)].split(sizes), stored, strict=True)]
     return [
-        part if tensor is kept else part.permute(0, 3, 1, 2)
-        for part, tensor, kept in zip(parts, like, stored, strict=True)
+        part.view_as(tensor) if (stored := _as_stored(tensor)) is tensor else part.view_as(stored).permute(0, 3, 1, 2)
+        for part, tensor in zip(numbers[: sum(sizes)].split(sizes), like, strict=True)
     ]
 
 

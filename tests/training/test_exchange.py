@@ -63,9 +63,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("way", ["memory", "nowhere", "no room"])
 def test_every_worker_has_the_means_and_sums_of_all_whatever_their_size(found: Path, way: str) -> None:
     for rank in range(WORKERS):
-        reduced, is_shared = torch.load(found / f"{way}-{rank}.pt")
+        answers, is_shared = torch.load(found / f"{way}-{rank}.pt")
         assert is_shared == (way == "memory" and training.exchange.SHARED.is_dir())
-        for length, tensors in zip((7, 2, 400), reduced, strict=True):
+        for length, tensors in zip((7, 2, 400), answers, strict=True):
             brought = zip(*(laid_out(r, length) for r in range(WORKERS)), strict=True)
             *means, last = [torch.stack(parts).sum(0) for parts in brought]
             torch.testing.assert_close(tensors, [*(each / WORKERS for each in means), last])
