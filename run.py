@@ -2,11 +2,13 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import typer
 
 from commands import apply, data, demo, evaluate, import_authors, publish, serve, train, tune
+from errors import UserError
 
 app = typer.Typer(
     name="vqi2i", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -28,16 +30,20 @@ app.command(rich_help_panel="Use")(serve.serve)
 
 
 def main() -> None:
-    """Run a command; a user's mistake ends with exit code 2 and one sentence."""
+    """Run a command: what a user can mend ends with one sentence and exit code 2, a fault of ours with a traceback."""
     # One store for everything that a command starts, wherever Ray runs it; MLflow's own default depends on the folder.
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     try:
         app()
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         if os.environ.get("VQI2I_TRACEBACK"):
             raise
         sys.stderr.write(f"vqi2i: {error}\n")
         sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write("vqi2i: a fault of vqi2i, not yours: please report it with the lines above and the command\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commands.console import JsonOption, conclude
+from errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,7 +114,7 @@ def complete(
     Example: vqi2i complete runs/demo/bundle photo.jpg --from summer --keep left --out results
     """
     if (keep is None) == (mask is None):
-        raise ValueError("say what stays: either --keep or --mask")
+        raise UserError("say what stays: either --keep or --mask")
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"keep": keep, "mask": _name(mask), "draw": _settings(draw)}
@@ -161,7 +162,7 @@ def transition(
     Example: vqi2i transition runs/demo/bundle photo.jpg --from summer --style noon.jpg --style dusk.jpg --out results
     """
     if len(style) < 2:
-        raise ValueError("a transition needs at least two --style images")
+        raise UserError("a transition needs at least two --style images")
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"to": to or domain, "styles": [str(path) for path in style], "direction": direction}
@@ -190,7 +191,7 @@ def compose(
     try:
         chain = read_chain(yaml.safe_load(steps.read_text()))
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{steps}: {error}") from error
+        raise UserError(f"{steps}: {error}") from error
     translator = load(model)
     pictures: list[Path | None] = [*images] if images else [None]
     written = []
@@ -261,14 +262,14 @@ def source_domain(translator: "Translator", source: str | None, target: str | No
     """The domain an image is taken from: as given, or the other one of two.
 
     Raises:
-        ValueError: it cannot be told.
+        UserError: it cannot be told.
     """
     if source is not None:
         return source
     others = [domain for domain in translator.domains if domain != target]
     if target in translator.domains and len(others) == 1:
         return others[0]
-    raise ValueError(f"say with --from which domain the images are of: {', '.join(translator.domains)}")
+    raise UserError(f"say with --from which domain the images are of: {', '.join(translator.domains)}")
 
 
 def _finish(written: Sequence[Path], *, as_json: bool) -> None:

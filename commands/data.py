@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.console import JsonOption, conclude, console, progress, stages
+from errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
 
@@ -66,7 +67,7 @@ def shard(
     from pipelines.images_to_shards import build_shards
 
     if (split_halves is None) == (not domain):
-        raise ValueError("give either --domain NAME=FOLDER for each domain, or --split-halves LEFT,RIGHT=FOLDER")
+        raise UserError("give either --domain NAME=FOLDER for each domain, or --split-halves LEFT,RIGHT=FOLDER")
     folders = parse_halves(split_halves) if split_halves else parse_domains(domain or [])
     with stages("reading files", "building shards") as (reading, tell):
         report = build_shards(
@@ -139,7 +140,7 @@ def verify(data: Annotated[Path, typer.Argument(help="Folder of shards.")], as_j
         for damage in damages[1:]:
             console.print(str(damage), markup=False)
         more = f", and {len(damages) - 1} more damages, listed above" if len(damages) > 1 else ""
-        raise ValueError(
+        raise UserError(
             f"{data} is damaged: {damages[0]}{more}; restore these files from a copy, or delete them and run "
             "`vqi2i data shard` again"
         )
@@ -176,12 +177,12 @@ def parse_halves(setting: str) -> dict[str, Path]:
     """A LEFT,RIGHT=FOLDER setting as a mapping of two domains to one folder.
 
     Raises:
-        ValueError: it has another form.
+        UserError: it has another form.
     """
     names, _, folder = setting.partition("=")
     left, _, right = names.partition(",")
     if not (left and right and folder) or left == right:
-        raise ValueError(f"--split-halves {setting!r} is not of the form LEFT,RIGHT=FOLDER")
+        raise UserError(f"--split-halves {setting!r} is not of the form LEFT,RIGHT=FOLDER")
     return {left: Path(folder), right: Path(folder)}
 
 
@@ -193,16 +194,16 @@ def parse_domains(settings: list[str]) -> dict[str, Path]:
     """NAME=FOLDER settings as a mapping.
 
     Raises:
-        ValueError: a setting has another form, a name comes twice, or there is only one domain.
+        UserError: a setting has another form, a name comes twice, or there is only one domain.
     """
     folders: dict[str, Path] = {}
     for setting in settings:
         name, separator, folder = setting.partition("=")
         if not separator or not folder:
-            raise ValueError(f"--domain {setting!r} is not of the form NAME=FOLDER")
+            raise UserError(f"--domain {setting!r} is not of the form NAME=FOLDER")
         if name in folders:
-            raise ValueError(f"--domain {name} is given twice: put its images into one folder")
+            raise UserError(f"--domain {name} is given twice: put its images into one folder")
         folders[name] = Path(folder)
     if len(folders) < 2:
-        raise ValueError("translation needs two domains or more: give --domain NAME=FOLDER for each")
+        raise UserError("translation needs two domains or more: give --domain NAME=FOLDER for each")
     return folders

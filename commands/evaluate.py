@@ -9,6 +9,7 @@ import typer
 
 from commands.apply import ModelArgument, load
 from commands.console import JsonOption, conclude
+from errors import UserError
 
 if TYPE_CHECKING:
     from evaluation.protocol import PairEvaluation, Verdict
@@ -48,7 +49,7 @@ def report(
     from pipelines.synthetic import DOMAINS, read_triples
 
     if set(translator.domains) != set(DOMAINS):
-        raise ValueError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
+        raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
     real = {d: np.stack([imaging.read(path) for path in sorted((data / "train" / d).iterdir())]) for d in DOMAINS}
     evaluation = evaluate_pairs(translator, triples, train_classifier(real))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from commands.console import JsonOption, conclude
+from errors import UserError
 
 
 def import_authors(
@@ -32,7 +33,7 @@ def import_authors(
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:
-        raise ValueError(f"--domains needs the names of A and B, for example summer,winter; got {domains!r}")
+        raise UserError(f"--domains needs the names of A and B, for example summer,winter; got {domains!r}")
     first, second = authors.read_pair(stage1, stage2)
     found = BundleConfig(
         network=authors.network_config(first, names),

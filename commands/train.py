@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.console import JsonOption, conclude, console
+from errors import UserError
 
 if TYPE_CHECKING:
     from training.job import Job
@@ -145,7 +146,7 @@ def ray_plan(local: bool, **how: Any) -> "RayPlan | None":
     if local:
         if given:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(f"--local trains in this process, {options} would do nothing: leave out one or the other")
+            raise UserError(f"--local trains in this process, {options} would do nothing: leave out one or the other")
         return None
     from training.on_ray import RayPlan
 

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from errors import UserError
 from evaluation.domain_classifier import DomainClassifier
 from evaluation.metrics import Images, gradient_correlation, psnr, reinhard
 from imaging import to_pixels, to_tensor
@@ -147,16 +148,16 @@ def evaluate_pairs(
         batch_size: images that pass through the model at a time; it does not change the figures.
 
     Raises:
-        ValueError: there are no directions, a direction has fewer than two triples, or a domain is unknown.
+        UserError: there are no directions, a direction has fewer than two triples, or a domain is unknown.
     """
     if not triples:
-        raise ValueError("there is nothing to evaluate: give the test triples of at least one direction")
+        raise UserError("there is nothing to evaluate: give the test triples of at least one direction")
     codebook_size = translator.network.codebook_size
     counts = torch.zeros(codebook_size, dtype=torch.long)
     directions: list[DirectionEvaluation] = []
     for (source, target), paired in triples.items():
         if len(paired.source) < 2:
-            raise ValueError(f"{source} to {target} has {len(paired.source)} test triples: give at least two")
+            raise UserError(f"{source} to {target} has {len(paired.source)} test triples: give at least two")
         shown = _show(translator, paired, source, target, batch_size)
         counts += torch.bincount(shown.tokens.flatten(), minlength=codebook_size)
         directions.append(_direction(paired, shown, classifier, source, target))

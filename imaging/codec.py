@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from errors import UserError
 from imaging.header import MAX_PIXELS, ImageError
 
 # Read once by OpenCV when it is loaded: a header that promises more is refused before memory is taken.
@@ -52,7 +53,7 @@ def decode(data: bytes, background: Color = WHITE) -> Pixels:
 def encode(pixels: Pixels, image_format: str = "png", quality: int = 95) -> bytes:
     """Encode uint8 RGB pixels as `png`, `jpeg` (4:4:4) or `webp`."""
     if image_format not in _FORMATS:
-        raise ValueError(f"unknown image format {image_format!r}: choose one of {', '.join(_FORMATS)}")
+        raise UserError(f"unknown image format {image_format!r}: choose one of {', '.join(_FORMATS)}")
     options = {
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
         "jpeg": [
@@ -80,6 +81,6 @@ def write(path: Path, pixels: Pixels) -> None:
     """Encode `pixels` by the suffix of `path` (.png, .jpg or .webp) and write them; folders are made."""
     formats = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     if path.suffix.lower() not in formats:
-        raise ValueError(f"{path}: cannot write {path.suffix!r} files: use .png, .jpg or .webp")
+        raise UserError(f"{path}: cannot write {path.suffix!r} files: use .png, .jpg or .webp")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode(pixels, formats[path.suffix.lower()]))

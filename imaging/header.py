@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
+from errors import UserError
+
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _ORIENTATION = 0x0112
@@ -13,7 +15,7 @@ GRAY = frozenset({"1", "I;16", "I;16B", "L", "LA", "La"})
 _NOT_CMYK = GRAY | {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """The bytes are not an image that can be used; the message says why in one sentence, `reason` in a word."""
 
     def __init__(self, message: str, reason: str = "damaged"):

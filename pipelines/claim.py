@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from errors import UserError
 from pipelines.files import atomic, sha256_of
 from pipelines.mark import build_sha256, read_mark
 from pipelines.plan import Plan
@@ -25,17 +26,17 @@ def check_folders(domains: Mapping[str, Path], out: Path) -> None:
     """Whether images can be read from these folders, and shards be written to `out`, as far as can be told at once.
 
     Raises:
-        ValueError: a folder does not exist, or `out` lies in one, or is neither empty nor a data set.
+        UserError: a folder does not exist, or `out` lies in one, or is neither empty nor a data set.
     """
     for domain, folder in domains.items():
         if not folder.is_dir():
-            raise ValueError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
+            raise UserError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
     ours = {_PLAN_NAME, _HASHES_NAME, MANIFEST_NAME}
     if out.exists() and (not out.is_dir() or ((names := set(os.listdir(out))) and not names & ours)):  # noqa: PTH208
-        raise ValueError(f"{out} is not empty and no part of this data set: choose another folder or delete it")
+        raise UserError(f"{out} is not empty and no part of this data set: choose another folder or delete it")
     for domain, folder in domains.items():
         if out.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
+            raise UserError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
 
 
 def _may_be_ours(out: Path) -> bool:
@@ -50,7 +51,7 @@ def locked(out: Path) -> Iterator[None]:
     """Keep other builds out of the folder, which is made if need be; the lock ends with the process.
 
     Raises:
-        ValueError: another process is building there.
+        UserError: another process is building there.
     """
     out.mkdir(parents=True, exist_ok=True)
     folder = os.open(out, os.O_RDONLY | os.O_CLOEXEC)
@@ -58,7 +59,7 @@ def locked(out: Path) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise ValueError(f"another process is building {out}: wait for it, or choose another folder") from error
+        raise UserError(f"another process is building {out}: wait for it, or choose another folder") from error
     finally:
         os.close(folder)
 
@@ -70,7 +71,7 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
     unfinished again.
 
     Raises:
-        ValueError: the folder holds something else.
+        UserError: the folder holds something else.
     """
     begun = out / _PLAN_NAME
     if (out / MANIFEST_NAME).is_file():
@@ -80,7 +81,7 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
             (out / MANIFEST_NAME).unlink()
             return None
         if manifest.plan != plan.sha256:
-            raise ValueError(f"{out} holds a data set of other images or options: choose another folder or delete it")
+            raise UserError(f"{out} holds a data set of other images or options: choose another folder or delete it")
         spoiled = [shard for shard in manifest.shards() if not _is_whole(out, shard)]
         if not spoiled and _has(out / REJECTS_NAME, manifest.rejects_sha256):
             tidy(out, plan, manifest)
@@ -90,7 +91,7 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
         for shard in spoiled:
             (out / shard.index_name).unlink(missing_ok=True)
     elif begun.is_file() and begun.read_text() != plan.sha256:
-        raise ValueError(
+        raise UserError(
             f"{out} holds an unfinished data set of other images or options: choose another folder or delete it"
         )
     else:

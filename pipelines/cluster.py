@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from errors import UserError
+
 _PACKAGES = ("imaging", "vqi2i", "pipelines", "evaluation", "training", "tuning", "serving")
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
 
@@ -17,7 +19,7 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
         address: HOST:PORT of a cluster, or auto for this machine's; None: what RAY_ADDRESS says, or one of our own.
 
     Raises:
-        ValueError: no cluster answers there.
+        UserError: no cluster answers there.
     """
     import ray
 
@@ -31,7 +33,7 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
         except (ConnectionError, RuntimeError) as error:
             if not elsewhere:
                 raise
-            raise ValueError(f"no Ray cluster answers at {address}: give --address HOST:PORT of one") from error
+            raise UserError(f"no Ray cluster answers at {address}: give --address HOST:PORT of one") from error
     return ray.cluster_resources()
 
 

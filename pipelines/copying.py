@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from errors import UserError
 from pipelines.files import sha256_of
 from pipelines.progress import Progress, counter
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
@@ -28,7 +29,7 @@ def copy_data(source: str | Path, target: str | Path, progress: Progress | None 
         progress: told (images done, images in all).
 
     Raises:
-        ValueError: there is no data set, a file of it is damaged, the target holds another one or cannot be written.
+        UserError: there is no data set, a file of it is damaged, the target holds another one or cannot be written.
     """
     manifest = read_manifest(source)
     store = Store(target)
@@ -67,9 +68,9 @@ def _at_hand(source: str | Path, name: str, sha256: str | None) -> Iterator[Path
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise ValueError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again") from error
+            raise UserError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again") from error
         if sha256 is not None and found != sha256:
-            raise ValueError(f"{source}/{name} is damaged: `vqi2i data verify` says where")
+            raise UserError(f"{source}/{name} is damaged: `vqi2i data verify` says where")
         yield path
 
 
@@ -77,7 +78,7 @@ def _refuse_other(store: Store, manifest: Manifest) -> None:
     """Raise a ValueError if another data set is in `store`."""
     data = store.read(MANIFEST_NAME)
     if data is not None and Manifest.parse(data, f"{store.root}/{MANIFEST_NAME}") != manifest:
-        raise ValueError(f"{store.root} holds another data set: choose another place or delete it")
+        raise UserError(f"{store.root} holds another data set: choose another place or delete it")
 
 
 def _holds(store: Store, shard: Shard) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from errors import UserError
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
@@ -52,16 +54,16 @@ def read_table(data: bytes, schema: pa.Schema, columns: Sequence[str] | None = N
     This thread alone reads: one of Arrow's that lets go of Python's bytes as the interpreter ends aborts the process.
 
     Raises:
-        ValueError: it is damaged, or has not the columns of `schema`.
+        UserError: it is damaged, or has not the columns of `schema`.
     """
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             found = file.schema_arrow
             if not found.equals(schema):
-                raise ValueError(f"it has the columns {', '.join(found.names)}, not {', '.join(schema.names)}")
+                raise UserError(f"it has the columns {', '.join(found.names)}, not {', '.join(schema.names)}")
             return file.read(columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
+from errors import UserError
 from pipelines.claim import check_folders, claim, hashes_folder, locked, tidy
 from pipelines.cluster import join_ray
 from pipelines.files import atomic, sha256_of, write_table
@@ -71,7 +72,7 @@ def build_shards(
         settings: see BuildOptions.
 
     Raises:
-        ValueError: a folder is missing or holds no image, a domain keeps no image, `out` holds something else or is
+        UserError: a folder is missing or holds no image, a domain keeps no image, `out` holds something else or is
             being built already, the settings do not fit, or too large a share of the files cannot be used.
     """
     options = _options(domains, settings)
@@ -91,13 +92,13 @@ def _options(domains: Mapping[str, Path], settings: BuildSettings) -> BuildOptio
         TypeAdapter(tuple[DomainName, ...]).validate_python(tuple(domains))
         options = BuildOptions.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(f"the data set cannot be built: {first_error(error)}") from error
+        raise UserError(f"the data set cannot be built: {first_error(error)}") from error
     if unknown := set(options.labels) - set(domains):
-        raise ValueError(f"labels name no domain: {', '.join(sorted(unknown))}; the domains are {', '.join(domains)}")
+        raise UserError(f"labels name no domain: {', '.join(sorted(unknown))}; the domains are {', '.join(domains)}")
     if not options.split_halves:
         return options
     if len(domains) != 2 or len(set(domains.values())) != 1:
-        raise ValueError("halves are two domains of one folder: name the left and the right one")
+        raise UserError("halves are two domains of one folder: name the left and the right one")
     return options.model_copy(update={"paired": True})
 
 
@@ -180,7 +181,7 @@ def _check_rejects(out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_
     unusable = Counter(reject.reason for reject in rejects if reject.reason not in _NOT_COUNTED)
     if unusable.total() > max_reject_fraction * plan.files:
         reasons = ", ".join(f"{count} {reason}" for reason, count in unusable.most_common())
-        raise ValueError(
+        raise UserError(
             f"{unusable.total()} of {plan.files} files are unusable ({reasons}): {out / REJECTS_NAME} names them;"
             " repair or remove them, or allow more with a larger reject fraction"
         )
@@ -197,7 +198,7 @@ def _splits(
     if empty := [domain for domain, shards in splits["train"].items() if not shards]:
         reasons = Counter(reject.reason for reject in rejects if reject.domain == empty[0]).most_common()
         because = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
-        raise ValueError(
+        raise UserError(
             f"no image of domain {empty[0]} is left for training{because}: give more images or a lower test fraction"
         )
     return splits

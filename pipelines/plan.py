@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+from errors import UserError
 from pipelines.inputs import IGNORED, HashCache, InputFile, list_files, read_files
 from pipelines.progress import Progress, counter
 from pipelines.schema import SPLITS, BuildOptions, Split, canonical_sha256, index_name
@@ -77,7 +78,7 @@ def make_plan(
         reading: told (files hashed, files in all).
 
     Raises:
-        ValueError: a folder holds no image, or no two images of paired folders have the same name.
+        UserError: a folder holds no image, or no two images of paired folders have the same name.
     """
     found = _read(domains, cache, reading)
     deal = _halve if options.split_halves else _pair if options.paired else _alone
@@ -112,7 +113,7 @@ def _read(domains: Mapping[str, Path], cache: HashCache, reading: Progress | Non
         if all(file.reason for file in found[folder]):
             counts = Counter(file.reason for file in found[folder]).most_common()
             other = f", but {', '.join(f'{count} {reason}' for reason, count in counts)}" if counts else ""
-            raise ValueError(f"the folder of domain {domain}, {folder}, holds no image{other}: give a folder of images")
+            raise UserError(f"the folder of domain {domain}, {folder}, holds no image{other}: give a folder of images")
     return {domain: found[folder] for domain, folder in domains.items()}
 
 
@@ -155,7 +156,7 @@ def _pair(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], 
     named = {domain: {_stem(file.source): file for file in files} for domain, files in usable.items()}
     common = set.intersection(*(set(files) for files in named.values()))
     if not common:
-        raise ValueError(f"no image of {' and '.join(usable)} has the same name: pairs are found by name")
+        raise UserError(f"no image of {' and '.join(usable)} has the same name: pairs are found by name")
     rejects: list[Reject] = []
     for domain, files in usable.items():
         for file in files:

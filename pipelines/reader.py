@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 import imaging
+from errors import UserError
 from imaging.codec import Pixels
 from pipelines.files import read_table
 from pipelines.schema import INDEX_SCHEMA, SPLITS, Shard, Split
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("key", "offset", "size", "crc32", "width", "height")
 
 
-class CorruptSample(ValueError):  # noqa: N818
+class CorruptSample(UserError):  # noqa: N818
     """The stored bytes of a sample are not those that were written; the message names shard and key."""
 
 
@@ -101,7 +102,7 @@ class ShardReader:
         cache: where files of a remote one are kept.
 
     Raises:
-        ValueError: there is no data set, or a shard or its index is missing or is not what the manifest names.
+        UserError: there is no data set, or a shard or its index is missing or is not what the manifest names.
     """
 
     def __init__(self, root: str | Path, cache: CacheSettings | None = None) -> None:
@@ -132,24 +133,24 @@ class ShardReader:
         """The images of one domain in one split."""
         if (split, domain) not in self._samples:
             known = ", ".join(self.manifest.domains)
-            raise ValueError(f"{self.root} has no domain {domain!r} in {split!r}: its domains are {known}")
+            raise UserError(f"{self.root} has no domain {domain!r} in {split!r}: its domains are {known}")
         return self._samples[split, domain]
 
     def pairs(self, split: Split, domains: Sequence[str]) -> dict[str, np.ndarray]:
         """Indices of the images that show the same thing in all of these domains, in the same order for each.
 
         Raises:
-            ValueError: the data set was not built as a paired one, or the images of a pair differ in size.
+            UserError: the data set was not built as a paired one, or the images of a pair differ in size.
         """
         if not self.manifest.options.paired:
-            raise ValueError(f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`")
+            raise UserError(f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`")
         samples = {domain: self.samples(split, domain) for domain in domains}
         keys = {domain: each.keys.to_numpy().astype(str) for domain, each in samples.items()}
         common = reduce(np.intersect1d, keys.values())
         rows = {domain: np.searchsorted(keys[domain], common) for domain in domains}
         sizes = np.stack([np.stack([s.width, s.height])[:, rows[d]] for d, s in samples.items()])
         if (different := (sizes != sizes[0]).any(axis=(0, 1))).any():
-            raise ValueError(f"{self.root}: the images of pair {common[different][0]} differ in size: scale them first")
+            raise UserError(f"{self.root}: the images of pair {common[different][0]} differ in size: scale them first")
         return rows
 
     def _open(self, shards: tuple[Shard, ...]) -> Samples:
@@ -163,9 +164,7 @@ class ShardReader:
         try:
             table = read_table(data, INDEX_SCHEMA, _COLUMNS)
         except ValueError as error:
-            raise ValueError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
+            raise UserError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
         if table.num_rows != shard.samples:
-            raise ValueError(
-                f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data shard` again"
-            )
+            raise UserError(f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data shard` again")
         return table

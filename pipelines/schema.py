@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, Required, Self, TypedDict
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from errors import UserError
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -122,9 +124,9 @@ class Manifest(Frozen):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if len(set(self.domains)) != len(self.domains):
-            raise ValueError("the domains are not distinct")
+            raise UserError("the domains are not distinct")
         if set(self.splits) != set(SPLITS) or any(set(part) != set(self.domains) for part in self.splits.values()):
-            raise ValueError("the splits must be train and test, each with every domain")
+            raise UserError("the splits must be train and test, each with every domain")
         return self
 
     @property
@@ -156,11 +158,11 @@ class Manifest(Frozen):
         """Read the manifest of the data set in the folder `root`.
 
         Raises:
-            ValueError: there is no manifest, or it is not one of this version.
+            UserError: there is no manifest, or it is not one of this version.
         """
         path = Path(root) / MANIFEST_NAME
         if not path.is_file():
-            raise ValueError(
+            raise UserError(
                 f"{root} is not a finished data set (no {MANIFEST_NAME}): build one with `vqi2i data shard`"
             )
         return cls.parse(path.read_bytes(), str(path))
@@ -170,18 +172,18 @@ class Manifest(Frozen):
         """The manifest that a file called `name` holds.
 
         Raises:
-            ValueError: it is not one of this version, or not as it was written.
+            UserError: it is not one of this version, or not as it was written.
         """
         try:
             fields = json.loads(data)
             checksum = fields.pop(_CHECKSUM, None)
             manifest = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
-            raise ValueError(f"{name} cannot be used ({first_error(error)}): {_REMEDY}") from error
+            raise UserError(f"{name} cannot be used ({first_error(error)}): {_REMEDY}") from error
         except (ValueError, AttributeError) as error:
-            raise ValueError(f"{name} is not the JSON of a manifest: {_REMEDY}") from error
+            raise UserError(f"{name} is not the JSON of a manifest: {_REMEDY}") from error
         if checksum != manifest.fingerprint:
-            raise ValueError(f"{name} is not as it was written (its checksum differs): {_REMEDY}")
+            raise UserError(f"{name} is not as it was written (its checksum differs): {_REMEDY}")
         return manifest
 
 

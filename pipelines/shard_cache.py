@@ -11,6 +11,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 from pydantic import Field
 
+from errors import UserError
 from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class ShardCache:
         Once it is open, nobody's need for room takes the file away.
 
         Raises:
-            ValueError: the fetched bytes have another sha256, or there is no room for them.
+            UserError: the fetched bytes have another sha256, or there is no room for them.
         """
         if (file := self._open(sha256, size)) is not None:
             return file
@@ -83,7 +84,7 @@ class ShardCache:
                 stream.flush()
                 stream.seek(0)
                 if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-                    raise ValueError(f"{name} is not the file that the manifest names: upload the data set again")
+                    raise UserError(f"{name} is not the file that the manifest names: upload the data set again")
                 os.fsync(stream.fileno())
             with self._room():  # whoever counts files meanwhile would miss one that has just changed its name
                 part.replace(self._folder / sha256)
@@ -102,12 +103,12 @@ class ShardCache:
                 if excess > 0 and self._remove(path):
                     excess -= status.st_size
             if excess > 0:
-                raise ValueError(f"the cache {self._folder} has no room for {size / 1e9:.3g} GB more: enlarge it")
+                raise UserError(f"the cache {self._folder} has no room for {size / 1e9:.3g} GB more: enlarge it")
             try:
                 with part.open("wb") as stream:
                     os.posix_fallocate(stream.fileno(), 0, size)
             except OSError as error:
-                raise ValueError(f"{self._folder} cannot take {size / 1e9:.3g} GB more: {error.strerror}") from error
+                raise UserError(f"{self._folder} cannot take {size / 1e9:.3g} GB more: {error.strerror}") from error
 
     def _room(self) -> FileLock:
         """Held by whoever counts the files, or changes which there are."""

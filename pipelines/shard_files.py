@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from errors import UserError
 from pipelines.schema import MANIFEST_NAME, Manifest, Shard
 from pipelines.shard_cache import CacheSettings, ShardCache
 from pipelines.storage import IN_FLIGHT, Remote, local_folder, open_remote
@@ -28,7 +29,7 @@ class ShardFiles(ABC):
         """The data set's manifest.
 
         Raises:
-            ValueError: there is none, or it cannot be used.
+            UserError: there is none, or it cannot be used.
         """
 
     @abstractmethod
@@ -48,11 +49,11 @@ class ShardFiles(ABC):
         """The shard's index.
 
         Raises:
-            ValueError: it is missing or not the one that was written.
+            UserError: it is missing or not the one that was written.
         """
         data = self._read_index(shard)
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise ValueError(f"{self.root}/{shard.index_name} has changed: run `vqi2i data shard` again")
+            raise UserError(f"{self.root}/{shard.index_name} has changed: run `vqi2i data shard` again")
         return data
 
     @abstractmethod
@@ -80,7 +81,7 @@ class LocalFiles(ShardFiles):
             except OSError as error:
                 raise self._missing(path, error) from error
             if have != shard.bytes:
-                raise ValueError(f"{path} has {have} bytes instead of {shard.bytes}: run `vqi2i data shard` again")
+                raise UserError(f"{path} has {have} bytes instead of {shard.bytes}: run `vqi2i data shard` again")
 
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
         """See the base class."""
@@ -124,7 +125,7 @@ class RangeFiles(ShardFiles):
         for shard, have in zip(shards, self._remote.sizes([shard.name for shard in shards]), strict=True):
             if have != shard.bytes:
                 found = "is missing" if have is None else f"has {have} bytes instead of {shard.bytes}"
-                raise ValueError(f"{self.root}/{shard.name} {found}: upload the data set again")
+                raise UserError(f"{self.root}/{shard.name} {found}: upload the data set again")
 
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
         """See the base class."""
@@ -148,7 +149,7 @@ class CachedFiles(RangeFiles):
         """Ask for the lengths of what is not here yet, and see that the cache can hold all."""
         shards = tuple(shards)
         if (total := sum(shard.bytes + shard.index_bytes for shard in shards)) > self._cache.limit:
-            raise ValueError(
+            raise UserError(
                 f"{self.root} has {total / 1e9:.3g} GB and the cache may hold {self._cache.limit / 1e9:.3g} GB:"
                 " enlarge it with --cache-gb, or read without it: --cache-gb 0 --set order=blocks"
             )
@@ -200,7 +201,7 @@ def read_manifest(root: str | Path) -> Manifest:
     """The manifest of the data set at a folder or an address.
 
     Raises:
-        ValueError: there is none, or it cannot be used.
+        UserError: there is none, or it cannot be used.
     """
     folder = local_folder(root)
     return Manifest.load(folder) if folder is not None else RangeFiles(open_remote(str(root))).manifest()

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 import imaging
+from errors import UserError
 from imaging.codec import Pixels
 from pipelines.augment import Augmentation
 from pipelines.blocks import BlockReader, block_numbers
@@ -73,7 +74,7 @@ class Batches:
         max_corrupt: different damaged samples after which `iterate` fails.
 
     Raises:
-        ValueError: the options do not fit each other or the data set.
+        UserError: the options do not fit each other or the data set.
     """
 
     def __init__(
@@ -95,13 +96,13 @@ class Batches:
         max_corrupt: int = 0,
     ) -> None:
         if global_batch < 1 or global_batch % world_size:
-            raise ValueError(
+            raise UserError(
                 f"global batch {global_batch} cannot be shared by {world_size} workers: use a multiple of it"
             )
         if threads < 1:
-            raise ValueError(f"threads is {threads}: at least 1 must load data")
+            raise UserError(f"threads is {threads}: at least 1 must load data")
         if reader.files.in_ranges and order != "blocks":
-            raise ValueError(
+            raise UserError(
                 f"{reader.root} is read without a cache: set order=blocks, or every image would be one request"
             )
         _check_crop(reader, crop)
@@ -124,7 +125,7 @@ class Batches:
     def at(self, position: int) -> Batch:
         """The batch that starts at `position`, a multiple of the global batch; a pure function of it."""
         if position < 0 or position % self.global_batch:
-            raise ValueError(
+            raise UserError(
                 f"position {position} is no multiple of the global batch {self.global_batch}: go on with one that fits"
             )
         pixels = np.empty((len(self._domains), self.local_batch, self._crop, self._crop, 3), np.uint8)
@@ -220,12 +221,12 @@ def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int) -> np.n
     """Centre crops of the first `limit` test images of a domain, in stored order: uint8 (n, crop, crop, 3).
 
     Raises:
-        ValueError: the domain has no test images, or they are smaller than `crop`.
+        UserError: the domain has no test images, or they are smaller than `crop`.
     """
     _check_crop(reader, crop)
     count = min(limit, reader.count("test", domain))
     if count < 1:
-        raise ValueError(f"{reader.root} has no test images of {domain}: build it with a larger test fraction")
+        raise UserError(f"{reader.root} has no test images of {domain}: build it with a larger test fraction")
     return np.stack(
         [imaging.center_crop(pixels, crop, crop) for pixels in reader.read_some("test", domain, range(count))]
     )
@@ -244,7 +245,7 @@ def _streams(
         blocks = _blocks(reader, split, rows) if order == "blocks" else None
         count = len(rows[members[0]])
         if count == 0:
-            raise ValueError(f"{reader.root} has no {split} images of {name}: build it from more images")
+            raise UserError(f"{reader.root} has no {split} images of {name}: build it from more images")
         ahead = min(count, count * WINDOW // (2 * (int(blocks[-1]) + 1))) if blocks is not None else 0
         streams.append(_Stream(name, members, rows, Order(seed=seed, stream=name, count=count, blocks=blocks), ahead))
     return streams
@@ -260,4 +261,4 @@ def _blocks(reader: ShardReader, split: Split, rows: dict[str, np.ndarray]) -> n
 def _check_crop(reader: ShardReader, crop: int) -> None:
     if not 1 <= crop <= reader.manifest.size:
         size = reader.manifest.size
-        raise ValueError(f"cannot crop {crop} px from images of {size} px: lower the crop or build with --size {crop}")
+        raise UserError(f"cannot crop {crop} px from images of {size} px: lower the crop or build with --size {crop}")

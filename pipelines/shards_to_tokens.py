@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from webdataset.writer import TarWriter
 
 import imaging
+from errors import UserError
 from imaging.codec import Pixels
 from pipelines.cluster import join_ray
 from pipelines.files import atomic, sha256_of
@@ -92,7 +93,7 @@ def shards_to_tokens(
         progress: told how far the work is.
 
     Raises:
-        ValueError: the folder holds other tokens, or too many images are damaged.
+        UserError: the folder holds other tokens, or too many images are damaged.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):  # who comes second finds the tokens made
@@ -213,11 +214,11 @@ def _claim(out: Path, identity: TokenIdentity) -> TokenManifest | None:
         except ValidationError:
             held = None
         if held != identity:
-            raise ValueError(
+            raise UserError(
                 f"{out} holds tokens of another model, data set or crop: choose another folder or delete it"
             )
     elif any(path.name != ".lock" for path in out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no tokens: choose another folder or delete it")
+        raise UserError(f"{out} is not empty and holds no tokens: choose another folder or delete it")
     _write(mark, identity.model_dump_json(indent=2))
     manifest = read_manifest(out)
     return manifest if manifest is not None and manifest.identity == identity else None
@@ -236,7 +237,7 @@ def _finished(out: Path, job: TokenJob) -> TokenShard | None:
 def _check_damaged(shards: Any, max_corrupt: int) -> None:
     damaged = [sentence for shard in shards for sentence in shard.damaged]
     if len(damaged) > max_corrupt:
-        raise ValueError(f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}")
+        raise UserError(f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}")
 
 
 def _view(image: Pixels, crop: int, variant: int, index: int) -> Pixels:

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
+from errors import UserError
+
 IN_FLIGHT = 8  # requests at once
 _DOWNLOAD_BYTES = 8 * 2**20  # of one request when a whole file is fetched
 _PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
@@ -18,7 +20,7 @@ _PAUSES = (0.2, 1.0, 5.0)  # seconds before a failed request is made again
 Result = TypeVar("Result")
 
 
-class StorageError(ValueError):
+class StorageError(UserError):
     """A file cannot be read where it should lie; the message names it."""
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from errors import UserError
 from imaging import read, write
 from pipelines.landscape import render
 from pipelines.scene import DOMAINS, Content, Style, draw_content, draw_style
@@ -89,10 +90,10 @@ def synthesize(
         progress: called with (images written, images in all).
 
     Raises:
-        ValueError: a number is out of range, or `out` holds something else.
+        UserError: a number is out of range, or `out` holds something else.
     """
     if pairs < 1 or size < 16 or tests < 0 or wide < 0:
-        raise ValueError(f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and wide >= 0")
+        raise UserError(f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and wide >= 0")
     images = len(DOMAINS) * (pairs + 3 * tests + wide)
     summary = SyntheticSummary(
         generator=GENERATOR, seed=seed, size=size, pairs=pairs, tests=tests, wide=wide, images=images
@@ -113,12 +114,12 @@ def read_triples(root: Path, source: str, target: str) -> Triples:
     """Read the paired test images of one direction, in the order of their names.
 
     Raises:
-        ValueError: there are none, or the three folders do not hold the same names.
+        UserError: there are none, or the three folders do not hold the same names.
     """
     folder = root / "test" / f"{source}_to_{target}"
     names = [sorted(path.name for path in (folder / role).glob("*.png")) for role in Triples._fields]
     if not names[0] or any(other != names[0] for other in names):
-        raise ValueError(f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`")
+        raise UserError(f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`")
     return Triples(*(np.stack([read(folder / role / name) for name in names[0]]) for role in Triples._fields))
 
 
@@ -126,18 +127,18 @@ def _is_done(out: Path, summary: SyntheticSummary) -> bool:
     """Whether `out` is complete.
 
     Raises:
-        ValueError: `out` is in use for anything but this data set.
+        UserError: `out` is in use for anything but this data set.
     """
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: choose a folder to write to")
+        raise UserError(f"{out} is a file: choose a folder to write to")
     entries = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if entries <= {STARTED}:
         return False
     marker = DONE if DONE in entries else STARTED
     if marker not in entries:
-        raise ValueError(f"{out} holds other files: choose an empty folder")
+        raise UserError(f"{out} holds other files: choose an empty folder")
     if (out / marker).read_text() != _settings(summary):
-        raise ValueError(f"{out} was made with other settings: choose another folder, remove it or repeat its settings")
+        raise UserError(f"{out} was made with other settings: choose another folder, remove it or repeat its settings")
     return marker == DONE
 
 

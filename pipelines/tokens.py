@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from errors import UserError
 from pipelines.order import Order, sample_key
 from pipelines.schema import SPLITS, Split, canonical_sha256
 from vqi2i.config import Frozen
@@ -82,15 +83,15 @@ class TokenReader:
     """The tokens of a data set in memory: two bytes per token.
 
     Raises:
-        ValueError: `root` holds no complete tokens, tokens of another model than `bundle`, or a damaged shard.
+        UserError: `root` holds no complete tokens, tokens of another model than `bundle`, or a damaged shard.
     """
 
     def __init__(self, root: Path, *, bundle: str):
         manifest = read_manifest(root)
         if manifest is None:
-            raise ValueError(f"{root} holds no finished token shards: they are made by `vqi2i train stage2`")
+            raise UserError(f"{root} holds no finished token shards: they are made by `vqi2i train stage2`")
         if manifest.identity.bundle != bundle:
-            raise ValueError(f"{root} holds tokens of another model: delete it, and stage 2 makes them anew")
+            raise UserError(f"{root} holds tokens of another model: delete it, and stage 2 makes them anew")
         self.identity = manifest.identity
         self.domains = manifest.identity.domains
         self._orders: dict[tuple[int, str], Order] = {}
@@ -138,9 +139,9 @@ def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> tupl
         try:
             data = (root / shard.name).read_bytes()
         except OSError as error:
-            raise ValueError(f"{root / shard.name} cannot be read ({error.strerror}): {_REMEDY}") from error
+            raise UserError(f"{root / shard.name} cannot be read ({error.strerror}): {_REMEDY}") from error
         if hashlib.sha256(data).hexdigest() != shard.sha256:
-            raise ValueError(f"{root / shard.name} has changed: {_REMEDY}")
+            raise UserError(f"{root / shard.name} has changed: {_REMEDY}")
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None

@@ -39,7 +39,7 @@ def verify(root: Path, progress: Progress | None = None) -> list[Damage]:
         progress: told (images done, images in all).
 
     Raises:
-        ValueError: there is no manifest, or it cannot be used.
+        UserError: there is no manifest, or it cannot be used.
     """
     manifest = Manifest.load(root)
     shards = list(manifest.shards())

@@ -19,6 +19,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
+from errors import UserError
 from serving import registry
 from serving.api import make_api
 from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
@@ -55,7 +56,7 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _replicas(self) -> Self:
         if self.max_replicas < self.min_replicas:
-            raise ValueError(
+            raise UserError(
                 f"max_replicas is {self.max_replicas} but min_replicas {self.min_replicas}: raise the first"
             )
         return self
@@ -197,7 +198,7 @@ def run(
         request_timeout_s: a request that takes longer is answered with 408.
 
     Raises:
-        ValueError: the port is taken, or a model does not exist.
+        UserError: the port is taken, or a model does not exist.
     """
     application = build({"models": {n: str(m) for n, m in models.items()}, **(settings or Settings()).model_dump()})
     _check_port(host, port)
@@ -217,6 +218,6 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"cannot listen on {host}:{port} ({error.strerror}): choose another port or host"
             ) from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import imaging
+from errors import UserError
 from imaging.codec import Pixels
 from vqi2i import Translator
 from vqi2i.chain import Chain
@@ -131,17 +132,17 @@ class Engine:
         if job.style is None:
             return list(self.translator.sample_styles(job.target, job.samples, job.seed))
         if job.samples != 1:
-            raise ValueError("a style image gives one picture: leave out either the style image or samples")
+            raise UserError("a style image gives one picture: leave out either the style image or samples")
         return [self.translator.encode(imaging.to_tensor([job.style]), job.target).style[0]]
 
     def _check(self, *domains: str) -> None:
         for domain in domains:
             if domain not in self.translator.domains:
-                raise ValueError(f"unknown domain {domain!r}: this model knows {', '.join(self.translator.domains)}")
+                raise UserError(f"unknown domain {domain!r}: this model knows {', '.join(self.translator.domains)}")
 
 
 def _failure(error: Exception) -> Failure:
-    if isinstance(error, ValueError):
+    if isinstance(error, UserError):
         return Failure(str(error))
     _log.error("a model call failed", exc_info=error)
     return Failure(f"the model failed ({type(error).__name__}): try a smaller image", internal=True)

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from errors import UserError
 from vqi2i.bundle import fingerprint, read_config
 from vqi2i.steps import Keep
 from vqi2i.style_field import Direction
@@ -74,7 +75,7 @@ class ExtendOptions(_Imagining):
     @model_validator(mode="after")
     def _something_to_add(self) -> Self:
         if self.left + self.right + self.top + self.bottom == 0:
-            raise ValueError("say how many pixels to add: left, right, top or bottom must be above 0")
+            raise UserError("say how many pixels to add: left, right, top or bottom must be above 0")
         return self
 
 

@@ -45,7 +45,7 @@ def attempt(job: Job, worker: Worker, profile: int = 0) -> Outcome:
 
     Raises:
         Interrupted: somebody asked for an end; a checkpoint is written.
-        ValueError: something that the same attempt would meet again; the message says what, and the remedy.
+        UserError: something that the same attempt would meet again; the message says what, and the remedy.
     """
     outcome, stage = _fit(job, worker, profile)
     if worker.rank == 0:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from pydantic import Field
 
+from errors import UserError
 from pipelines.store import Store
 from training.config import ScheduleConfig
 from training.data_state import DataState, refuse_other
@@ -25,7 +26,7 @@ _HEAD_BYTES = 2**16  # that hold the first two lines
 _log = logging.getLogger(__name__)
 
 
-class Damaged(ValueError):  # noqa: N818
+class Damaged(UserError):  # noqa: N818
     """A file is not a whole checkpoint."""
 
 
@@ -88,7 +89,7 @@ class Snapshot(NamedTuple):
         """Put `stage` where it was.
 
         Raises:
-            ValueError: it has seen other data than the stage has, or in another order, and that is not accepted.
+            UserError: it has seen other data than the stage has, or in another order, and that is not accepted.
         """
         stage.load_state_dict(self.state["stage"])
         if not accept_other_data:

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from errors import UserError
 from pipelines.order import OrderKind
 from training.precision import Precision
 from training.ranking import MEASURED, MODES, Mode
@@ -44,7 +45,7 @@ class WeightFile(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.is_remote and not self.sha256:
-            raise ValueError(f"{self.source} needs its sha256: what is fetched is checked before it is read")
+            raise UserError(f"{self.source} needs its sha256: what is fetched is checked before it is read")
         return self
 
 
@@ -59,11 +60,11 @@ class PerceptualConfig(Frozen):
     def _check(self) -> Self:
         given = bool(self.vgg.source), bool(self.heads.source)
         if self.kind == "lpips" and not all(given):
-            raise ValueError(
+            raise UserError(
                 "perceptual.kind=lpips needs perceptual.vgg.source and perceptual.heads.source, paths or URLs"
             )
         if self.kind != "lpips" and any(given):
-            raise ValueError(f"perceptual.vgg and perceptual.heads do nothing with perceptual.kind={self.kind}")
+            raise UserError(f"perceptual.vgg and perceptual.heads do nothing with perceptual.kind={self.kind}")
         return self
 
 
@@ -82,11 +83,11 @@ class GameConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.generator_from < self.discriminator_from:
-            raise ValueError(
+            raise UserError(
                 "game.generator_from must not come before game.discriminator_from: untrained answers mislead"
             )
         if len(set(self.augment)) != len(self.augment):
-            raise ValueError(f"game.augment names a kind twice: {', '.join(self.augment)}")
+            raise UserError(f"game.augment names a kind twice: {', '.join(self.augment)}")
         return self
 
 
@@ -173,7 +174,7 @@ class RunConfig(Frozen):
     def _check_best(self) -> Self:
         stage, best = getattr(self, "stage", ""), self.schedule.best
         if best and stage and best not in MEASURED[stage]:
-            raise ValueError(f"{stage} does not measure schedule.best={best}: choose {' or '.join(MEASURED[stage])}")
+            raise UserError(f"{stage} does not measure schedule.best={best}: choose {' or '.join(MEASURED[stage])}")
         return self
 
     def dump(self) -> str:
@@ -214,9 +215,9 @@ class Stage1Config(RunConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.crop % self.network.stride:
-            raise ValueError(f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}")
+            raise UserError(f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}")
         if (self.perceptual.kind == "none") != (self.weights.perceptual == 0):
-            raise ValueError("set perceptual.kind and weights.perceptual together: one without the other does nothing")
+            raise UserError("set perceptual.kind and weights.perceptual together: one without the other does nothing")
         for name, value, needed, reason in (
             ("codebook", self.weights.codebook, self.network.quantizer in ("vq", "l2", "simvq"), "a learned codebook"),
             ("commitment", self.weights.commitment, self.network.quantizer != "fsq", "a quantizer other than fsq"),
@@ -224,9 +225,9 @@ class Stage1Config(RunConfig):
             ("style", self.weights.style, self.network.style_dim > 0, "network.style_dim above 0"),
         ):
             if value and not needed:
-                raise ValueError(f"weights.{name} does nothing without {reason}: set it to 0")
+                raise UserError(f"weights.{name} does nothing without {reason}: set it to 0")
         if not self.weights.codebook and self.network.quantizer in ("vq", "l2", "simvq"):
-            raise ValueError(f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it above 0")
+            raise UserError(f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it above 0")
         return self
 
 
@@ -255,12 +256,12 @@ class Stage2Config(RunConfig):
         """Side in pixels of what is turned into tokens: a window unless `crop` says more.
 
         Raises:
-            ValueError: a window does not fit into it, or it is no multiple of the stride.
+            UserError: a window does not fit into it, or it is no multiple of the stride.
         """
         window = max(self.prior.window) * stride
         crop = self.crop or window
         if crop < window or crop % stride:
-            raise ValueError(
+            raise UserError(
                 f"crop {crop} must be a multiple of the model's {stride} px per token and hold a window of {window} px"
             )
         return crop
@@ -273,7 +274,7 @@ def override(config: Config, settings: Sequence[str]) -> Config:
     """Return `config` with settings of the form `a.b=value` applied; values are JSON or plain strings.
 
     Raises:
-        ValueError: a name does not exist, a value has the wrong type, or the result is inconsistent.
+        UserError: a name does not exist, a value has the wrong type, or the result is inconsistent.
     """
     data = config.model_dump(mode="json")
     for setting in settings:
@@ -283,12 +284,12 @@ def override(config: Config, settings: Sequence[str]) -> Config:
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or leaf not in place:
-            raise ValueError(f"there is no setting {name!r}; {_near(place, data)}")
+            raise UserError(f"there is no setting {name!r}; {_near(place, data)}")
         place[leaf] = value
     try:
         return type(config).model_validate(data)
     except ValidationError as error:
-        raise ValueError("; ".join(_sentence(detail) for detail in error.errors())) from error
+        raise UserError("; ".join(_sentence(detail) for detail in error.errors())) from error
 
 
 def _near(place: Any, data: dict[str, Any]) -> str:

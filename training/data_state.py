@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from errors import UserError
 from pipelines.order import ORDER_VERSION
 from vqi2i.config import Frozen
 
@@ -33,4 +34,4 @@ def refuse_other(held: Mapping[str, Any], now: DataState) -> None:
     differing = [name for name in wanted if name not in held or held[name] != wanted[name]]
     if differing:
         changes = ", ".join(f"{name} {held.get(name, 'unknown')} -> {wanted[name]}" for name in differing)
-        raise ValueError(f"the checkpoint was made on other data ({changes}): {REMEDY}")
+        raise UserError(f"the checkpoint was made on other data ({changes}): {REMEDY}")

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 import imaging
+from errors import UserError
 from pipelines.reader import ShardReader
 from pipelines.shards_to_batches import Batch, Batches, held_out
 from training.config import Stage1Config
@@ -25,7 +26,7 @@ class ImageFeed:
         domains = config.network.domains
         unknown = set(domains) - set(reader.manifest.domains)
         if unknown:
-            raise ValueError(f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with others")
+            raise UserError(f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with others")
         self.reader = reader
         self.domains = domains
         self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps

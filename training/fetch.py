@@ -5,6 +5,7 @@ import shutil
 import urllib.request
 from pathlib import Path
 
+from errors import UserError
 from pipelines import files
 from training.config import WeightFile
 
@@ -16,14 +17,14 @@ def fetch(file: WeightFile) -> Path:
 
     Raises:
         FileNotFoundError: there is no file at the path.
-        ValueError: it cannot be fetched, or its content is not what its sha256 says.
+        UserError: it cannot be fetched, or its content is not what its sha256 says.
     """
     if not file.is_remote:
         path = Path(file.source).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"there is no weight file {path}: give its path, or a URL and a sha256")
+            raise UserError(f"there is no weight file {path}: give its path, or a URL and a sha256")
         if file.sha256 and (found := files.sha256_of(path)) != file.sha256:
-            raise ValueError(f"{path} has the sha256 {found}, not {file.sha256}: it is another file or damaged")
+            raise UserError(f"{path} has the sha256 {found}, not {file.sha256}: it is another file or damaged")
         return path
     path = _cache() / file.sha256
     if not path.is_file():
@@ -49,8 +50,6 @@ def _download(file: WeightFile, path: Path) -> None:
             temporary = Path(stream.name)
             if (found := files.sha256_of(temporary)) != file.sha256:
                 temporary.unlink()
-                raise ValueError(
-                    f"{file.source} has the sha256 {found}, not {file.sha256}: it is not the file you want"
-                )
+                raise UserError(f"{file.source} has the sha256 {found}, not {file.sha256}: it is not the file you want")
     except OSError as error:
-        raise ValueError(f"{file.source} cannot be fetched ({error}): give the path of a copy instead") from error
+        raise UserError(f"{file.source} cannot be fetched ({error}): give the path of a copy instead") from error

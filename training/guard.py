@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from errors import UserError
 from training.worker import Worker
 
 _SHOWN = 6  # images that a message names
@@ -15,7 +16,7 @@ _log = logging.getLogger(__name__)
 ImagesOf = Callable[[int, int], Sequence[str]]  # names of the images at a position, of one rank's part
 
 
-class DivergenceError(ValueError):
+class DivergenceError(UserError):
     """The objective is no longer a number; the message names the terms, the images and the last checkpoint."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from errors import UserError
 from pipelines.shard_cache import CacheSettings
 from pipelines.shard_files import read_manifest
 from pipelines.storage import local_folder
@@ -45,12 +46,12 @@ class Job(Frozen):
         """Where sets of token shards lie.
 
         Raises:
-            ValueError: the shards lie elsewhere, and no folder was given.
+            UserError: the shards lie elsewhere, and no folder was given.
         """
         if self.tokens is not None:
             return self.tokens
         if (folder := local_folder(self.data)) is None:
-            raise ValueError(f"{self.data} is not on this machine: name a folder for its token shards with --tokens")
+            raise UserError(f"{self.data} is not on this machine: name a folder for its token shards with --tokens")
         return folder / "tokens"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from errors import UserError
 from pipelines.cluster import join_ray
 from pipelines.store import Store, join
 from training.attempt import Run, attempt
@@ -57,7 +58,7 @@ def train(
         register: model of MLflow's registry whose next version the best bundle is to be, the last one if none is best.
 
     Raises:
-        ValueError: the place holds a run of another configuration, another process trains it, the job's parts do not
+        UserError: the place holds a run of another configuration, another process trains it, the job's parts do not
             fit each other, or a TrainingTrouble; nothing that was saved is lost.
         Interrupted: somebody asked for an end; the same call goes on.
     """
@@ -125,7 +126,7 @@ def _alone(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{run_dir} is being trained by another process: wait, or choose another --run") from None
+        raise UserError(f"{run_dir} is being trained by another process: wait, or choose another --run") from None
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ray.train import UserCallback
 
+from errors import UserError
 from pipelines.cluster import join_ray, processors
 from pipelines.store import Store
 from training.attempt import Run, attempt, checkpoints_of
@@ -40,15 +41,15 @@ class RayPlan(NamedTuple):
         """From `N`, or `N:M` for at least N and at most M workers.
 
         Raises:
-            ValueError: it is neither.
+            UserError: it is neither.
         """
         least, _, most = workers.partition(":")
         try:
             plan = cls(int(least), int(most) if most else None, **others)
         except ValueError as error:
-            raise ValueError(f"--workers {workers} is no number: give N, or N:M for N to M workers") from error
+            raise UserError(f"--workers {workers} is no number: give N, or N:M for N to M workers") from error
         if plan.workers < 1 or (plan.most_workers or plan.workers) < plan.workers:
-            raise ValueError(f"--workers {workers} is no range: give N, or N:M with 1 <= N <= M")
+            raise UserError(f"--workers {workers} is no range: give N, or N:M with 1 <= N <= M")
         return plan
 
 
@@ -164,7 +165,7 @@ def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker |
     store = Store(place)
     if store.read(RECORD) is None:
         node = ray.util.get_node_ip_address()
-        raise ValueError(f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of all nodes")
+        raise UserError(f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of all nodes")
     there = ray.train.get_context().get_world_size()
     config = job.config
     active = active_workers(config.batch_size, getattr(config, "accumulate", 1), there) if elastic else there

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from errors import UserError
 from training.config import (
     CodebookConfig,
     GameConfig,
@@ -219,9 +220,9 @@ def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stag
     """The configuration of a named run for data of these domains.
 
     Raises:
-        ValueError: there is no such recipe; the message lists those there are.
+        UserError: there is no such recipe; the message lists those there are.
     """
     table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
     if name not in table:
-        raise ValueError(f"there is no {stage} recipe {name!r}: choose one of {', '.join(table)}")
+        raise UserError(f"there is no {stage} recipe {name!r}: choose one of {', '.join(table)}")
     return table[name](domains)

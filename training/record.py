@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from errors import UserError
 from pipelines.store import Store
 from training.data_state import IN_IDENTITY, REMEDY
 from training.job import Job
@@ -29,7 +30,7 @@ def claim(job: Job, place: Store) -> RunRecord:
     """The record of the run that keeps its files in `place`; a place that is empty becomes this job's.
 
     Raises:
-        ValueError: it holds a run of another configuration.
+        UserError: it holds a run of another configuration.
         StorageError: it cannot be reached or written to.
     """
     now = job.identity()
@@ -70,4 +71,4 @@ def refuse_other_settings(
     if refused := [name for name in differing if name not in accepted]:
         only_data = held == "run" and IN_IDENTITY.issuperset(refused)
         remedy = f"choose another --run, {REMEDY}" if only_data else "choose another --run, or delete it"
-        raise ValueError(f"{place} holds a {held} with other settings ({', '.join(refused[:5])}): {remedy}")
+        raise UserError(f"{place} holds a {held} with other settings ({', '.join(refused[:5])}): {remedy}")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from errors import UserError
 from imaging.codec import Pixels
 from pipelines.schema import Split
 from pipelines.tokens import TokenBatch, TokenReader
@@ -62,7 +63,7 @@ class Stage2:
         self.time_gone = 0.0  # share of the schedule's minutes
         self.position = 0  # images of each domain seen
         if any(side < length for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)):
-            raise ValueError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
+            raise UserError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
         if config.embeddings == "codebook":
@@ -101,7 +102,7 @@ class Stage2:
     def _read(self, start: int) -> Generator[TokenBatch, None, None]:
         size = self.config.batch_size
         if size % self.worker.world_size:
-            raise ValueError(
+            raise UserError(
                 f"batch_size {size} cannot be shared by {self.worker.world_size} workers: use a multiple of it"
             )
         while True:

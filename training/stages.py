@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from errors import UserError
 from pipelines.reader import ShardReader
 from pipelines.shard_files import read_manifest
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
@@ -26,7 +27,7 @@ def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
     """The stage of a job; stage 2 needs stage 1's bundle.
 
     Raises:
-        ValueError: the parts do not fit each other; the message names the part.
+        UserError: the parts do not fit each other; the message names the part.
     """
     config = job.config
     if isinstance(config, Stage1Config):
@@ -39,7 +40,7 @@ def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
         }
         return Stage1(config, worker, ImageFeed(reader, config, worker), provenance)
     if job.model is None:
-        raise ValueError("stage 2 needs the bundle of stage 1: give it with --model")
+        raise UserError("stage 2 needs the bundle of stage 1: give it with --model")
     translator = Translator.load(job.model, worker.device)
     identity = _tokens_of(job, config, translator.network)
     tokens = TokenReader(job.tokens_root() / identity.sha256[:12], bundle=identity.bundle)

@@ -1,12 +1,12 @@
 """What ends a training that no retry would help: one sentence that names the thing and the remedy."""
 
 import errno
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from errors import UserError
 from pipelines.storage import StorageError
 from training.checkpoint import Checkpoints
 
@@ -14,11 +14,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # As torch's CPU allocator says it.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
-_OURS = {"training", "pipelines", "imaging", "evaluation", "vqi2i"}
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
 
 
-class TrainingTrouble(ValueError):  # noqa: N818
+class TrainingTrouble(UserError):  # noqa: N818
     """A training cannot go on as things are; nothing that was saved is lost."""
 
 
@@ -42,26 +41,18 @@ def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:
     """
     if (trouble := _trouble(error)) is not None:
         return f"{trouble}; {resumption(checkpoints)}"
-    return str(error) if _is_ours(error) else None
+    return str(error) if isinstance(error, UserError) else None
 
 
 def resumption(checkpoints: Checkpoints) -> str:
     """How a training that has ended before its time goes on."""
     try:
         positions = checkpoints.positions()
-    except ValueError:  # their place cannot be reached either
+    except UserError:  # their place cannot be reached either
         return "the same command goes on from the newest checkpoint"
     if not positions:
         return "nothing was saved yet, the same command begins anew"
     return f"the same command goes on from {checkpoints.name(positions[-1])}"
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether our own code has found a mistake; when a worker dies, its peers' libraries raise ValueErrors, too."""
-    if not isinstance(error, ValueError | FileNotFoundError):
-        return False
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and frames[-1].f_globals["__name__"].partition(".")[0] in _OURS
 
 
 def _trouble(error: BaseException) -> str | None:

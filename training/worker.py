@@ -153,7 +153,7 @@ class Worker(ABC):
             Seconds trained before it, 0 without one.
 
         Raises:
-            ValueError: it was made on other data, and that is not accepted; or it cannot be read.
+            UserError: it was made on other data, and that is not accepted; or it cannot be read.
         """
         snapshot = self.checkpoints.newest() if self.rank == 0 else None
         found = torch.tensor(snapshot.head.position if snapshot else -1, device=self.device)

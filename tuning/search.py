@@ -14,6 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
+from errors import UserError
 from pipelines.cluster import join_ray
 from pipelines.files import atomic
 from training.attempt import export_newest
@@ -63,7 +64,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
         console: where trials are followed; standard error if None.
 
     Raises:
-        ValueError: the folder holds another search, the cluster has no room for a trial, or every trial failed.
+        UserError: the folder holds another search, the cluster has no room for a trial, or every trial failed.
     """
     run_dir = run_dir.absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,7 @@ def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
         resources["GPU"] = 1
     room = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
     if room < 1:
-        raise ValueError(
+        raise UserError(
             f"a trial wants {cpus_per_trial} cores, Ray has {cluster.get('CPU', 0):g}: lower --cpus-per-trial"
         )
     return resources, room
@@ -182,7 +183,7 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
     bundle = run_dir / BUNDLE
     job = trial_job(study.job, best.settings)
     if best.status == "failed" or not export_newest(job, trial_folder(run_dir, best.trial), bundle):
-        raise ValueError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
+        raise UserError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
     _write(run_dir / BEST, "".join(f"{setting}\n" for setting in as_settings(best.settings)))
     return bundle
 

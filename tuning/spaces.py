@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from errors import UserError
 from training.config import LossWeights
 from training.ranking import MEASURED, Mode
 
@@ -77,16 +78,14 @@ def search_space(stage: str, name: str, *, fixed: Sequence[str] = ()) -> Space:
         fixed: settings `name=value` that hold for every trial.
 
     Raises:
-        ValueError: there is no such space (the message lists those there are), or it varies a fixed setting.
+        UserError: there is no such space (the message lists those there are), or it varies a fixed setting.
     """
     if name not in SPACES[stage]:
-        raise ValueError(f"there is no {stage} space {name!r}: choose one of {', '.join(SPACES[stage])}")
+        raise UserError(f"there is no {stage} space {name!r}: choose one of {', '.join(SPACES[stage])}")
     space = SPACES[stage][name]()
     both = space.keys() & {setting.partition("=")[0] for setting in fixed}
     if both:
-        raise ValueError(
-            f"space {name!r} varies {', '.join(sorted(both))}: leave --set of it out or take another space"
-        )
+        raise UserError(f"space {name!r} varies {', '.join(sorted(both))}: leave --set of it out or take another space")
     return space
 
 
@@ -94,8 +93,8 @@ def direction(stage: str, metric: str) -> Mode:
     """Whether more or less of a metric is better.
 
     Raises:
-        ValueError: the stage does not report it; the message lists what it reports.
+        UserError: the stage does not report it; the message lists what it reports.
     """
     if metric not in METRICS[stage]:
-        raise ValueError(f"{stage} trials cannot be ranked by {metric!r}: choose one of {', '.join(METRICS[stage])}")
+        raise UserError(f"{stage} trials cannot be ranked by {metric!r}: choose one of {', '.join(METRICS[stage])}")
     return METRICS[stage][metric]

@@ -50,7 +50,7 @@ def make_study(
         fixed: the settings `name=value` that made `job`; the space must not vary them.
 
     Raises:
-        ValueError: there is no such space or metric, or the space varies what is fixed.
+        UserError: there is no such space or metric, or the space varies what is fixed.
     """
     search_space(job.config.stage, space, fixed=fixed)
     usual = direction(job.config.stage, metric)

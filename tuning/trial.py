@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from errors import UserError
 from training.attempt import fit_here
 from training.config import override
 from training.job import Job
@@ -73,10 +74,10 @@ class TuneJournal(RunJournal):
         """Report the end.
 
         Raises:
-            ValueError: the wall clock ended the trial before its first report.
+            UserError: the wall clock ended the trial before its first report.
         """
         if not self._newest:
-            raise ValueError("schedule.minutes ended a trial before its first report: lower schedule.log_every")
+            raise UserError("schedule.minutes ended a trial before its first report: lower schedule.log_every")
         self._report(self._newest, complete=True)
 
     def _report(self, row: dict[str, float], *, complete: bool = False) -> None:

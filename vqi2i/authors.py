@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.causal import CausalPrior
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
@@ -38,7 +39,7 @@ class Released(NamedTuple):
     discriminator: Discriminator
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file is not a checkpoint of the release; the message names the file and the keys."""
 
 
@@ -129,7 +130,7 @@ def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
 
     Raises:
         CheckpointError: the weights hold no transformer.
-        ValueError: the width is not a multiple of the heads.
+        UserError: the width is not a multiple of the heads.
     """
     if f"{_PRIOR}pos_emb" not in weights:
         raise CheckpointError(f"the checkpoint lacks {_PRIOR}pos_emb: it is not a stage-2 checkpoint of the release")
@@ -138,7 +139,7 @@ def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
     if 2 * side * side != block:
         raise CheckpointError(f"{_PRIOR}pos_emb has {block} positions: not a grid of coordinates and one of tokens")
     if width % num_heads:
-        raise ValueError(f"the transformer is {width} wide, no multiple of {num_heads} heads: give the right number")
+        raise UserError(f"the transformer is {width} wide, no multiple of {num_heads} heads: give the right number")
     layers = {int(found[1]) for key in weights if (found := re.match(r"transformer\.blocks\.(\d+)\.", key))}
     return PriorConfig(
         num_layers=len(layers), num_heads=num_heads, width=width, dropout=0, window=(side, side),

@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from errors import UserError
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
 
 
-class BundleError(ValueError):
+class BundleError(UserError):
     """A directory is not a bundle that can be used; the message says what is wrong with which file."""
 
 

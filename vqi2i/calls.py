@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class CallLimits:
@@ -21,7 +23,7 @@ class CallLimits:
 
     def __post_init__(self) -> None:
         if min(self.rows, self.pixels, self.tile_pixels) < 1:
-            raise ValueError(f"a model call holds at least one row and one pixel, got {self}")
+            raise UserError(f"a model call holds at least one row and one pixel, got {self}")
 
     def rows_for(self, pixels: int) -> int:
         """Rows of a call on pictures of so many pixels each."""

@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from errors import UserError
 from vqi2i.draft import Draft
 from vqi2i.seeds import Seeds, generators
 from vqi2i.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
@@ -46,15 +47,15 @@ class Chain:
 
     def __post_init__(self) -> None:
         if not self.steps:
-            raise ValueError(f"a chain needs at least one step: {', '.join(STEPS)}")
+            raise UserError(f"a chain needs at least one step: {', '.join(STEPS)}")
         for number, step in enumerate(self.steps, 1):
             if isinstance(step, Generate) != (self.source is None and number == 1):
-                raise ValueError(
+                raise UserError(
                     f"step {number} ({name_of(step)}): a chain begins either with the domain of its images (from) or "
                     "with generate, and goes on with other steps"
                 )
             if isinstance(step, Complete) and (step.keep is None) == (step.mask is None):
-                raise ValueError(f"step {number} (complete): say what stays, by either keep or mask")
+                raise UserError(f"step {number} (complete): say what stays, by either keep or mask")
 
     @property
     def pictures(self) -> list[str]:
@@ -66,12 +67,12 @@ def read_chain(data: Any) -> Chain:
     """The chain of parsed YAML or JSON.
 
     Raises:
-        ValueError: it is no chain; the message names the step and what is wrong with it.
+        UserError: it is no chain; the message names the step and what is wrong with it.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("steps"), list):
-        raise ValueError("a chain is a mapping with `steps`, a list, and `from`, the domain of the image")
+        raise UserError("a chain is a mapping with `steps`, a list, and `from`, the domain of the image")
     if unknown := sorted(set(data) - {"from", "steps"}):
-        raise ValueError(f"a chain has `from` and `steps` and no {', '.join(map(str, unknown))}")
+        raise UserError(f"a chain has `from` and `steps` and no {', '.join(map(str, unknown))}")
     return Chain(tuple(_step(number, item) for number, item in enumerate(data["steps"], 1)), data.get("from"))
 
 
@@ -105,9 +106,9 @@ def perform(
     """Drafts on the way to the result of a chain, which is the last one; see `Translator.compose`."""
     scene = _Scene(translator, pictures, seed)
     if (images is None) != (chain.source is None):
-        raise ValueError("a chain that begins with generate takes no image, and every other one needs an image")
+        raise UserError("a chain that begins with generate takes no image, and every other one needs an image")
     if missing := [name for name in chain.pictures if name not in pictures]:
-        raise ValueError(f"the chain asks for pictures that were not given: {', '.join(missing)}")
+        raise UserError(f"the chain asks for pictures that were not given: {', '.join(missing)}")
     draft = None
     if images is not None and chain.source is not None:
         yield (draft := scene.studio.photograph(images, chain.source))
@@ -116,7 +117,7 @@ def perform(
             for state in scene.perform(step, number, draft):
                 yield (draft := state)
         except ValueError as error:
-            raise ValueError(f"step {number + 1} ({name_of(step)}): {error}") from error
+            raise UserError(f"step {number + 1} ({name_of(step)}): {error}") from error
 
 
 def keep_mask(keep: Keep, size: tuple[int, int]) -> Tensor:
@@ -190,13 +191,13 @@ class _Scene:
 
 def _step(number: int, item: Any) -> Step:
     if not isinstance(item, Mapping) or len(item) != 1:
-        raise ValueError(f"step {number} must be one name with its settings, such as `extend: {{right: 64}}`")
+        raise UserError(f"step {number} must be one name with its settings, such as `extend: {{right: 64}}`")
     ((name, settings),) = item.items()
     if name not in STEPS:
-        raise ValueError(f"step {number}: there is no step {name!r}, choose one of {', '.join(STEPS)}")
+        raise UserError(f"step {number}: there is no step {name!r}, choose one of {', '.join(STEPS)}")
     try:
         return STEPS[name].model_validate(settings or {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        raise ValueError(f"step {number} ({name}): {where + ': ' if where else ''}{first['msg']}") from error
+        raise UserError(f"step {number} ({name}): {where + ': ' if where else ''}{first['msg']}") from error

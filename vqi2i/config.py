@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from errors import UserError
+
 Domain = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
@@ -23,11 +25,11 @@ def assignment(text: str, origin: str) -> tuple[str, Any]:
         origin: where, for the message.
 
     Raises:
-        ValueError: there is no `=`.
+        UserError: there is no `=`.
     """
     name, separator, value = text.partition("=")
     if not separator:
-        raise ValueError(f"{origin} {text!r} is not of the form name=value")
+        raise UserError(f"{origin} {text!r} is not of the form name=value")
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:
@@ -79,21 +81,21 @@ class NetworkConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":
         if len(set(self.domains)) != len(self.domains):
-            raise ValueError(f"domains must differ from one another, got {', '.join(self.domains)}")
+            raise UserError(f"domains must differ from one another, got {', '.join(self.domains)}")
         if self.resolution % self.stride:
-            raise ValueError(f"resolution {self.resolution} is not a multiple of the stride {self.stride}")
+            raise UserError(f"resolution {self.resolution} is not a multiple of the stride {self.stride}")
         if (self.quantizer == "fsq") != bool(self.fsq_levels):
-            raise ValueError("quantizer=fsq and fsq_levels go together: set both or neither")
+            raise UserError("quantizer=fsq and fsq_levels go together: set both or neither")
         if self.fsq_levels and (math.prod(self.fsq_levels), len(self.fsq_levels)) != (
             self.codebook_size,
             self.embed_dim,
         ):
-            raise ValueError(
+            raise UserError(
                 f"fsq_levels {self.fsq_levels} make {math.prod(self.fsq_levels)} codes of {len(self.fsq_levels)} "
                 f"channels: set codebook_size and embed_dim to these"
             )
         if any(level < 2 for level in self.fsq_levels):
-            raise ValueError("every one of fsq_levels must be at least 2")
+            raise UserError("every one of fsq_levels must be at least 2")
         return self
 
 
@@ -145,11 +147,11 @@ class PriorConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "PriorConfig":
         if self.width % self.num_heads:
-            raise ValueError(f"prior.width {self.width} is not a multiple of prior.num_heads {self.num_heads}")
+            raise UserError(f"prior.width {self.width} is not a multiple of prior.num_heads {self.num_heads}")
         if self.positions == "rotary" and self.width // self.num_heads % 4:
-            raise ValueError(f"prior.positions=rotary needs heads of 4, 8, 12... channels: {self.num_heads} do not fit")
+            raise UserError(f"prior.positions=rotary needs heads of 4, 8, 12... channels: {self.num_heads} do not fit")
         if self.kind == "masked" and (self.positions, self.condition) != ("rotary", "domain"):
-            raise ValueError("prior.kind=masked needs prior.positions=rotary and prior.condition=domain")
+            raise UserError("prior.kind=masked needs prior.positions=rotary and prior.condition=domain")
         if self.condition == "coordinates" and (self.positions == "rotary" or self.local):
-            raise ValueError("prior.condition=coordinates goes with prior.positions=learned and prior.local=false")
+            raise UserError("prior.condition=coordinates goes with prior.positions=learned and prior.local=false")
         return self

@@ -7,6 +7,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from errors import UserError
 from vqi2i.calls import in_calls
 from vqi2i.masked import MaskedPrior
 from vqi2i.sampling import Sampling, draw, probabilities, uniforms
@@ -119,6 +120,6 @@ def _radical_inverse(number: int, base: int) -> float:
 
 def _check(sampling: Sampling) -> None:
     if sampling.windows == "per_token":
-        raise ValueError("windows=per_token is for causal priors: a masked prior sees both sides of a window")
+        raise UserError("windows=per_token is for causal priors: a masked prior sees both sides of a window")
     if sampling.precision == "int8":
-        raise ValueError("precision=int8 is for causal priors, which fetch all weights for every token: use bf16")
+        raise UserError("precision=int8 is for causal priors, which fetch all weights for every token: use bf16")

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from errors import UserError
 from vqi2i.calls import in_calls
 from vqi2i.causal import CausalPrior
 from vqi2i.sampling import Precision, Sampling, draw, probabilities, uniforms
@@ -99,7 +100,7 @@ def _release_logits(
     further it has moved, and all positions with them: off what the prior was trained on, and reproduced as it is.
 
     Raises:
-        ValueError: no coordinates are left, where the release's output means nothing.
+        UserError: no coordinates are left, where the release's output means nothing.
     """
     columns = patch.shape[2]
     sequence = prior.sequence(patch.flatten(1), domains)
@@ -108,7 +109,7 @@ def _release_logits(
         return prior(sequence[:, :end])[:, -1]
     grid = prior.coordinates.view(prior.config.window)[window[0].start :, window[1].start :]
     if not grid.numel():
-        raise ValueError(
+        raise UserError(
             "windows=per_token, as in the release, cannot go a whole window past where the canvas begins: use block"
         )
     coordinates = grid.flatten().expand(len(patch), -1)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 Precision = Literal["float32", "bf16", "int8"]
 
 
@@ -26,19 +28,19 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+            raise UserError(f"temperature must be above 0, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+            raise UserError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+            raise UserError(f"top_p must lie in (0, 1], got {self.top_p}")
         if not 0 <= self.context < 1:
-            raise ValueError(f"context must lie in [0, 1), got {self.context}")
+            raise UserError(f"context must lie in [0, 1), got {self.context}")
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
+            raise UserError(f"steps must be at least 1, got {self.steps}")
         if self.guidance < 0:
-            raise ValueError(f"guidance must not be below 0, got {self.guidance}")
+            raise UserError(f"guidance must not be below 0, got {self.guidance}")
         if self.windows == "per_token" and self.precision != "float32":
-            raise ValueError("windows=per_token shows what the release does, in precision=float32 only")
+            raise UserError("windows=per_token shows what the release does, in precision=float32 only")
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:

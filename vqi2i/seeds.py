@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch
 
+from errors import UserError
+
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]
 _PURPOSES: tuple[Purpose, ...] = ("tokens", "style")
@@ -21,11 +23,11 @@ def generators(seed: Seeds, count: int, purpose: Purpose, *, step: int = 0) -> l
         step: place in a chain of applications; every step draws from streams of its own.
 
     Raises:
-        ValueError: a sequence of another length than `count`.
+        UserError: a sequence of another length than `count`.
     """
     seeds = [seed + index for index in range(count)] if isinstance(seed, int) else list(seed)
     if len(seeds) != count:
-        raise ValueError(f"{count} images need {count} seeds, got {len(seeds)}")
+        raise UserError(f"{count} images need {count} seeds, got {len(seeds)}")
     # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
     streams = (len(_PURPOSES) * value + _PURPOSES.index(purpose) ^ step * _STEP & 0xFFFFFFFF for value in seeds)
     return [torch.Generator().manual_seed(stream) for stream in streams]

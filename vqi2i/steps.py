@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from errors import UserError
 from vqi2i.config import Frozen
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
@@ -15,7 +16,7 @@ Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "botto
 def _only_known_names(value: Any) -> Any:
     if isinstance(value, dict) and (unknown := value.keys() - set(Sampling.__dataclass_fields__)):
         known = ", ".join(Sampling.__dataclass_fields__)
-        raise ValueError(f"it can hold {known}, and no {', '.join(map(str, unknown))}")
+        raise UserError(f"it can hold {known}, and no {', '.join(map(str, unknown))}")
     return value
 
 

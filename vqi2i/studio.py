@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from errors import UserError
 from vqi2i import style_field
 from vqi2i.draft import Draft, Given, guessed, known_cells
 from vqi2i.feather import paste
@@ -66,10 +67,10 @@ class Studio:
         tokens would decode to patches of the wrong orientation), continued, mirrored back and read again.
 
         Raises:
-            ValueError: nothing to add, or the model has no prior.
+            UserError: nothing to add, or the model has no prior.
         """
         if min(left, right, top, bottom) < 0 or left + right + top + bottom == 0:
-            raise ValueError("say how many pixels to add: left, right, top or bottom above 0, none below")
+            raise UserError("say how many pixels to add: left, right, top or bottom above 0, none below")
         if draft.is_as_given:
             draft = self._read_on(draft, left=left, right=right, top=top, bottom=bottom)
         sees_all_sides = isinstance(self._prior, MaskedPrior)
@@ -91,17 +92,17 @@ class Studio:
         """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay as they are.
 
         Raises:
-            ValueError: the mask has another size, or keeps nothing or everything; the model has no prior.
+            UserError: the mask has another size, or keeps nothing or everything; the model has no prior.
         """
         if mask.shape != draft.size:
             (height, width), (rows, columns) = draft.size, mask.shape
-            raise ValueError(f"the mask is {columns}x{rows} but the image {width}x{height}: same size, please")
+            raise UserError(f"the mask is {columns}x{rows} but the image {width}x{height}: same size, please")
         mask = mask.to(draft.tokens.device)
         if mask.all() or not mask.any():
-            raise ValueError("the mask must keep a part of the image and take a part away (white = keep)")
+            raise UserError("the mask must keep a part of the image and take a part away (white = keep)")
         known = draft.known & known_cells(mask, draft, self._stride)
         if not known.any():
-            raise ValueError(f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more")
+            raise UserError(f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more")
         lost = draft.losing(mask, known)
         draft = self._read_without_lost(lost) if draft.is_as_given else lost
         if not isinstance(self._prior, MaskedPrior):
@@ -119,7 +120,7 @@ class Studio:
         """Show pictures in a domain under styles (k, style_dim) of it that change across the canvas.
 
         Raises:
-            ValueError: fewer than two styles.
+            UserError: fewer than two styles.
         """
         self._model.check_domain(target)
         share = style_field.shares(
@@ -133,12 +134,12 @@ class Studio:
         """Put the given pixels back, with a border that is `feather` pixels wide; 0 changes none of them.
 
         Raises:
-            ValueError: nothing was given, or the picture is to be shown otherwise than it was.
+            UserError: nothing was given, or the picture is to be shown otherwise than it was.
         """
         if draft.given is None or not draft.shows_its_own:
-            raise ValueError("only pixels of a picture that keeps its own domain and style can be put back")
+            raise UserError("only pixels of a picture that keeps its own domain and style can be put back")
         if feather < 0:
-            raise ValueError(f"a border cannot be {feather} pixels wide: 0 or more")
+            raise UserError(f"a border cannot be {feather} pixels wide: 0 or more")
         return replace(draft, feather=feather)
 
     def painted(self, draft: Draft) -> Tensor:
@@ -155,7 +156,7 @@ class Studio:
     @property
     def _prior(self) -> Prior:
         if self._model.prior is None:
-            raise ValueError("this model has no prior and can only translate: train stage 2 and use its bundle")
+            raise UserError("this model has no prior and can only translate: train stage 2 and use its bundle")
         return self._model.prior
 
     def _mirrored(

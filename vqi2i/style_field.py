@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 Direction = Literal["horizontal", "vertical", "radial"]
 
 
@@ -41,10 +43,10 @@ def blend(styles: Tensor, share: Tensor) -> Tensor:
         share: (rows, columns) in [0, 1]; see `shares`.
 
     Raises:
-        ValueError: fewer than two styles.
+        UserError: fewer than two styles.
     """
     if len(styles) < 2:
-        raise ValueError(f"a transition needs at least two styles, got {len(styles)}")
+        raise UserError(f"a transition needs at least two styles, got {len(styles)}")
     place = share.to(styles.device) * (len(styles) - 1)
     before = place.floor().long().clamp(max=len(styles) - 2)
     rest = (place - before)[..., None]

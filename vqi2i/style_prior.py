@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
+
 _BUFFER = "styles_"
 
 
@@ -18,7 +20,7 @@ class StylePrior(nn.Module):
         super().__init__()
         for domain, rows in styles.items():
             if rows.ndim != 2 or not len(rows):
-                raise ValueError(f"the style prior of {domain} needs styles (n, style_dim), got {tuple(rows.shape)}")
+                raise UserError(f"the style prior of {domain} needs styles (n, style_dim), got {tuple(rows.shape)}")
             self.register_buffer(f"{_BUFFER}{domain}", rows.detach().float().cpu())
 
     @classmethod
@@ -35,10 +37,10 @@ class StylePrior(nn.Module):
         """The fitted styles (n, style_dim) of a domain.
 
         Raises:
-            ValueError: no styles of the domain were fitted.
+            UserError: no styles of the domain were fitted.
         """
         if domain not in self.domains:
-            raise ValueError(f"this model has no style prior for {domain}: give an example of the style, or fit one")
+            raise UserError(f"this model has no style prior for {domain}: give an example of the style, or fit one")
         return self.get_buffer(f"{_BUFFER}{domain}")
 
     def sample(self, domain: str, generators: list[torch.Generator]) -> Tensor:

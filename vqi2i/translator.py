@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from errors import UserError
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
 from vqi2i.calls import CallLimits, in_calls
@@ -165,7 +166,7 @@ class Translator:
         """Make `count` new images (count, 3, height, width) of a domain from nothing.
 
         Raises:
-            ValueError: the model has no prior (stage 2 was not trained).
+            UserError: the model has no prior (stage 2 was not trained).
         """
         height, width = height or self.network.resolution, width or self.network.resolution
         style = self.sample_styles(domain, count, seed) if style is None else style.expand(count, -1)
@@ -197,7 +198,7 @@ class Translator:
             feather: put the given pixels back, with a border so many pixels wide; 0 changes none of them.
 
         Raises:
-            ValueError: nothing to add, or the model has no prior; `feather` with another domain or style.
+            UserError: nothing to add, or the model has no prior; `feather` with another domain or style.
         """
         draft = self._studio.photograph(images, domain)
         draws = generators(seed, len(images), "tokens")
@@ -222,7 +223,7 @@ class Translator:
             feather: put the kept pixels back, with a border so many pixels wide; 0 changes none of them.
 
         Raises:
-            ValueError: the mask has another size, or keeps nothing or everything; the model has no prior; `feather`
+            UserError: the mask has another size, or keeps nothing or everything; the model has no prior; `feather`
                 with another domain or style.
         """
         draft = self._studio.photograph(images, domain)
@@ -258,7 +259,7 @@ class Translator:
             seed: for all that is drawn; every step draws from streams of its own.
 
         Raises:
-            ValueError: a step does not fit the model, the images or the step before it; the message names the step.
+            UserError: a step does not fit the model, the images or the step before it; the message names the step.
         """
         return self._studio.painted(last(perform(self, chain, images, pictures or {}, seed)))
 
@@ -275,7 +276,7 @@ class Translator:
     def check_domain(self, domain: str) -> None:
         """Raise a ValueError that lists the domains if `domain` is none of them."""
         if domain not in self.domains:
-            raise ValueError(f"unknown domain {domain!r}: this model knows {', '.join(self.domains)}")
+            raise UserError(f"unknown domain {domain!r}: this model knows {', '.join(self.domains)}")
 
     @property
     def _studio(self) -> Studio:
