@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from pipelines.progress import Pace
+    from pipelines.progress import Pace, Pulse
 
 # Progress and remarks go to standard error; standard output holds results alone.
 console = Console(stderr=True, highlight=False)
@@ -29,8 +29,6 @@ def conclude(result: dict[str, Any], *, as_json: bool, sentence: str) -> None:
 
 
 Tell = Callable[[int, int], None]  # told (things done, things in all)
-
-_LINE_EVERY = 30.0  # seconds
 
 
 @contextmanager
@@ -72,18 +70,17 @@ class _Lines:
 
     def __init__(self, title: str):
         self._title = title
-        self._said = 0.0
-        self._pace: Pace | None = None
+        self._begun: tuple[Pace, Pulse] | None = None
 
     def tell(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self._pace is None:
-            from pipelines.progress import Pace
+        if self._begun is None:
+            from pipelines.progress import Pace, Pulse
 
-            self._pace, self._said = Pace(done, now), now
-        left = self._pace.left(done, total, now)
-        if now - self._said < _LINE_EVERY or left is None:
+            self._begun = Pace(done, now), Pulse(now)
+        pace, pulse = self._begun
+        left = pace.left(done, total, now)
+        if left is None or not pulse.due(now):
             return
-        rate = self._pace.rate(done, now)
-        console.print(f"{self._title}: {done:,} of {total:,}, {rate:,.0f}/s, {left:,.0f} s left")
-        self._said = now
+        rate = pace.rate(done, now)
+        console.print(f"{self._title}: {done:,} of {total:,}, {rate:,.3g}/s, {left:,.0f} s left")

@@ -19,6 +19,32 @@ def counter(progress: Progress | None, total: int) -> Advance:
     return advance
 
 
+class Pulse:
+    """When a sign of life is due: within seconds, then ever more rarely, at last every half minute.
+
+    Args:
+        now: the clock at the beginning.
+    """
+
+    FIRST, LONGEST = 5.0, 30.0  # seconds
+
+    def __init__(self, now: float):
+        self._wait = self.FIRST
+        self._next = now + self.FIRST
+
+    def due(self, now: float) -> bool:
+        """Whether one is due; then the next one is later."""
+        if now < self._next:
+            return False
+        self.rest(now)
+        return True
+
+    def rest(self, now: float) -> None:
+        """There has just been one."""
+        self._next = now + self._wait
+        self._wait = min(2 * self._wait, self.LONGEST)
+
+
 class Pace:
     """How fast work goes since a beginning that others may have worked towards.
 

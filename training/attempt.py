@@ -83,6 +83,9 @@ class _Silence:
     def begin(self, start: Start, facts: Mapping[str, str]) -> None:
         """Let it go."""
 
+    def pace(self, position: int, images_per_second: float, seconds: float) -> None:
+        """Let it go."""
+
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Let it go."""
 

@@ -72,8 +72,10 @@ class GameConfig(Frozen):
     """How discriminators and generators play against each other."""
 
     loss: Game = "hinge"
-    discriminator_from: int = Field(default=0, ge=0, description="images before the discriminators learn")
-    generator_from: int = Field(default=0, ge=0, description="images before the generators hear them")
+    discriminator_from: int = Field(
+        default=0, ge=0, description="images of the schedule before the discriminators learn"
+    )
+    generator_from: int = Field(default=0, ge=0, description="images of the schedule before the generators hear them")
     translated: float = Field(default=1.0, ge=0, description="weight of translations in the discriminators' loss")
     reconstructed: float = Field(default=0.2, ge=0, description="weight of reconstructions in it")
     r1: float = Field(default=0.0, ge=0, description="weight of the gradient penalty on real images")
@@ -108,7 +110,11 @@ class OptimConfig(Frozen):
 
 
 class ScheduleConfig(Frozen):
-    """Everything that happens at a time, counted in images seen of each domain."""
+    """Everything that happens at a time, counted in images seen of each domain.
+
+    Where the clock will end a run, what begins in its course (the warm-up's end, the codebook, both players) begins by
+    the clock as well, whichever is ahead: a slow machine would otherwise never come to it.
+    """
 
     images: int = Field(gt=0, description="length of the run")
     minutes: float | None = Field(default=None, gt=0, description="wall clock after which the run stops early")
@@ -117,6 +123,7 @@ class ScheduleConfig(Frozen):
         default=0.6, ge=0, le=1, description="share of the run after which the rate falls to zero"
     )
     log_every: int = Field(default=400, gt=0)
+    log_seconds: float | None = Field(default=60, gt=0, description="time after which a report is due as well")
     sample_every: int = Field(default=2000, gt=0)
     save_every: int = Field(default=1000, gt=0)
     save_seconds: float | None = Field(default=60, gt=0, description="time after which a checkpoint is due as well")
@@ -128,16 +135,26 @@ class ScheduleConfig(Frozen):
         """Whether more or less of the figure `best` is better."""
         return MODES.get(self.best, "max")
 
+    def gone(self, position: int, time_gone: float) -> float:
+        """How much of the schedule lies behind, in images of each domain: those seen, or the clock's share of all.
+
+        Args:
+            position: images of each domain seen.
+            time_gone: share of `minutes` that has passed.
+        """
+        return max(position, time_gone * self.images)
+
     def learning_rate_factor(self, position: int, time_gone: float = 0.0) -> float:
         """Linear warm-up, constant, linear fall to zero.
 
         Args:
             position: images seen of each domain.
-            time_gone: share of `minutes` that has passed: where it is ahead of the images, the rate falls by it, so
+            time_gone: share of `minutes` that has passed: where it is ahead of the images, the rate follows it, so
                 that a run which its clock will end does not end at full speed.
         """
-        rising = min(1.0, (position + 1) / self.warmup_images) if self.warmup_images else 1.0
-        left = 1 - min(max(position / self.images, time_gone), 1.0)
+        gone = self.gone(position, time_gone)
+        rising = min(1.0, (gone + 1) / self.warmup_images) if self.warmup_images else 1.0
+        left = 1 - min(gone / self.images, 1.0)
         falling = min(1.0, left / (1 - self.constant_until)) if self.constant_until < 1 else 1.0
         return rising * falling
 
@@ -146,7 +163,7 @@ class CodebookConfig(Frozen):
     """How the codebook follows the content and stays alive."""
 
     start_at: int = Field(
-        default=0, ge=0, description="images before the content is quantised; then it starts from a batch"
+        default=0, ge=0, description="images of the schedule before the content is quantised; it starts from a batch"
     )
     decay: float = Field(default=0.98, gt=0, lt=1)
     restart_below: float = Field(

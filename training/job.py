@@ -18,7 +18,7 @@ from vqi2i.config import Frozen
 
 # Settings that change nothing of the result: a run may go on with others.
 _INCIDENTAL = {
-    "schedule": {"save_every", "save_seconds", "keep_checkpoints", "best"},
+    "schedule": {"log_seconds", "save_every", "save_seconds", "keep_checkpoints", "best"},
     "max_corrupt": True,
     "max_nonfinite": True,
 }

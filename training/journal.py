@@ -42,6 +42,11 @@ class RunJournal:
         if self.tracker is not None:
             self.tracker.tag(facts)
 
+    def pace(self, position: int, images_per_second: float, seconds: float) -> None:
+        """Show how far training is."""
+        with self._lock:
+            self._view.pace(position, images_per_second, seconds)
+
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Show a report; write it down unless its position has been written before."""
         with self._lock:

@@ -91,6 +91,7 @@ def _fit(
         tracker.config(job.config)
     tracker.begin()
     tracker.tag(_origin(record) | code_version())
+    say(_plan(run, plan), console)
     try:
         if plan is not None:
             join_ray(plan.address)  # tokens are made there, too
@@ -137,6 +138,14 @@ def _origin(record: RunRecord) -> dict[str, str]:
     """What decides the result beside the configuration, as tags."""
     found = {"data_sha256": record.identity["data"], "model_sha256": record.identity["model"]}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _plan(run: Run, plan: "RayPlan | None") -> str:
+    """What is about to be done, for whoever waits for the first report."""
+    schedule = run.job.config.schedule
+    end = f" or {schedule.minutes:g} minutes, whichever is first" if schedule.minutes is not None else ""
+    where = "in this process" if plan is None else "on Ray, which takes some seconds to start"
+    return f"{run.folder.name}: up to {schedule.images:,} images of each domain{end}, {where}"
 
 
 def say(sentence: str, console: Console | None) -> None:

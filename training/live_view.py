@@ -1,5 +1,6 @@
 """A training as a person watches it: a live table in a terminal, lines elsewhere."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Self
@@ -19,6 +20,8 @@ _IN_A_LINE = (
     "nll", "held_out_nll",
 )  # fmt: skip
 _COLUMNS = 3  # of terms
+_SURE_AFTER = 15.0  # seconds of an attempt after which its pace says how far it will come
+_FAR_SHORT = 0.5  # of a schedule
 
 
 class View(ABC):
@@ -28,10 +31,42 @@ class View(ABC):
         self.title = title
         self.console = console
         self._start = Start(0, 0, 0.0, None)
+        self._warned = False
 
     def begin(self, start: Start) -> None:
         """An attempt begins, perhaps after another one."""
         self._start = start
+
+    def pace(self, position: int, images_per_second: float, seconds: float) -> None:
+        """Show how far training is and how fast; say it once if the clock will end it far short of its schedule."""
+        left = duration(self.left(position, self._start.total, seconds))
+        self.tell(position, f"{images_per_second:.1f} images/s, {left} left")
+        if (
+            not self._warned
+            and seconds - self._start.seconds >= _SURE_AFTER
+            and (words := self._short(position, seconds))
+        ):
+            self._warned = True
+            self.console.print(f"{self.title}: {words}", highlight=False, soft_wrap=True)
+
+    def _short(self, position: int, seconds: float) -> str:
+        """That the clock will end a run far short of its schedule, with the remedy; empty if it will not."""
+        start = self._start
+        rate = Pace(start.position, start.seconds).rate(position, seconds)
+        if start.seconds_allowed is None or not rate:
+            return ""
+        reached = position + rate * max(start.seconds_allowed - seconds, 0.0)
+        if reached >= _FAR_SHORT * start.total:
+            return ""
+        minutes = math.ceil((seconds + (start.total - position) / rate) / 60)
+        return (
+            f"at this pace its clock (schedule.minutes) ends it after about {reached:,.0f} of {start.total:,} images; "
+            f"for all of them set schedule.minutes={minutes} (train: --set, demo: --stage1 or --stage2)"
+        )
+
+    @abstractmethod
+    def tell(self, position: int, line: str) -> None:
+        """Show a line until the next one."""
 
     @abstractmethod
     def show(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -67,6 +102,10 @@ class Lines(View):
         if start.position:
             self.console.print(f"{self.title} goes on after {start.position} images of each domain", highlight=False)
 
+    def tell(self, position: int, line: str) -> None:
+        """Print a line."""
+        self.console.print(f"{self.title} {position}/{self._start.total} {line}", highlight=False, soft_wrap=True)
+
     def show(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Print a line."""
         left = duration(self.left(position, total, seconds))
@@ -100,11 +139,14 @@ class LiveView(View):
         super().begin(start)
         self._bar.update(self._task, completed=start.position, total=start.total, line="")
 
+    def tell(self, position: int, line: str) -> None:
+        """Show it beside the bar."""
+        self._bar.update(self._task, completed=position, line=line)
+
     def show(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Show a report until the next one."""
         left = duration(self.left(position, total, seconds))
-        line = f"{metrics.get('images_per_second', 0):.1f} images/s, {left} left"
-        self._bar.update(self._task, completed=position, total=total, line=line)
+        self.tell(position, f"{metrics.get('images_per_second', 0):.1f} images/s, {left} left")
         self._live.update(Group(self._bar, terms_table(metrics), footer(metrics)))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imaging.codec import Pixels
+from pipelines.progress import Pace, Pulse
 from training.config import ScheduleConfig
 from training.data_state import DataState
 from training.footprint import memory_figures
@@ -78,7 +79,7 @@ def fit(
         Interrupted: somebody asked for an end before the schedule's; a checkpoint is written.
         StorageError: a checkpoint could not be written.
     """
-    clock = Clock(worker.restore(stage))
+    clock = Clock(worker.restore(stage), schedule.log_seconds)
     limit = None if schedule.minutes is None else 60 * schedule.minutes
     worker.begin(Start(stage.position, schedule.images, clock.seconds, limit), environment(worker))
     phase = worker.stopwatch.phase
@@ -88,8 +89,9 @@ def fit(
         closing(stage.batches(stage.position)) as batches,
         StepProfiler(profile, worker) as profiler,
     ):
-        stage.time_gone, stop = clock.look(schedule.minutes, worker)
-        while stage.position < schedule.images and stage.time_gone < 1 and not stop:
+        look = clock.look(schedule.minutes, worker)
+        stage.time_gone = look.share
+        while stage.position < schedule.images and look.share < 1 and not look.stop:
             before = stage.position
             with phase("data"):
                 batch = next(batches)
@@ -97,11 +99,13 @@ def fit(
                 metrics = stage.train_step(batch)
             profiler.step(stage.position)
             # Asked once per step, so that all workers hear the same answer.
-            stage.time_gone, stop = clock.look(schedule.minutes, worker)
-            duties.after_step(before, metrics, is_last=stage.time_gone >= 1 or stage.position >= schedule.images)
+            look = clock.look(schedule.minutes, worker)
+            stage.time_gone = look.share
+            is_last = look.share >= 1 or stage.position >= schedule.images
+            duties.after_step(before, metrics, is_last=is_last, report=look.report)
         duties.save()
     complete = stage.position >= schedule.images
-    if stop and not complete:
+    if look.stop and not complete:
         raise Interrupted(stage.position)
     return Outcome(stage.position, clock.seconds, complete)
 
@@ -118,15 +122,20 @@ class Duties:
         self._clock = clock
         self._images_per_position = images_per_position
         self._meter = Meter(stage.position, worker.stopwatch)
+        self._pace = Pace(stage.position, clock.seconds)
+        self._pulse = Pulse(clock.seconds)
         self._figures: dict[str, float] = {}  # measured on the weights as they are now
 
-    def after_step(self, before: int, metrics: dict[str, Tensor], *, is_last: bool) -> None:
-        """Do what is due once a step has led from position `before` to the stage's."""
+    def after_step(self, before: int, metrics: dict[str, Tensor], *, is_last: bool, report: bool) -> None:
+        """Do what is due once a step has led from position `before` to the stage's; `report`: one, by the clock."""
         stage, worker, schedule, phase = self._stage, self._worker, self._schedule, self._worker.stopwatch.phase
         self._meter.add(metrics)
         self._figures = {}
-        if is_last or crossed(before, stage.position, schedule.log_every):
+        if is_last or report or crossed(before, stage.position, schedule.log_every):
             self._report()
+        elif self._pulse.due(seconds := self._clock.seconds):
+            rate = self._pace.rate(stage.position, seconds) * self._images_per_position
+            worker.pace(stage.position, rate, seconds)
         if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
             with phase("report"):
                 worker.show(stage.position, stage.samples())
@@ -145,6 +154,8 @@ class Duties:
         with worker.stopwatch.phase("report"):
             self._figures = stage.measure()
             worker.log(stage.position, self._schedule.images, means | self._figures, self._clock.seconds)
+        self._clock.reported()
+        self._pulse.rest(self._clock.seconds)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -152,11 +163,26 @@ def crossed(before: int, after: int, every: int) -> bool:
     return after // every > before // every
 
 
-class Clock:
-    """Seconds of training over all attempts; workers agree on when time is up."""
+class Look(NamedTuple):
+    """What all workers agree that the clock says."""
 
-    def __init__(self, elapsed: float):
+    share: float  # of the run's minutes that has passed; 0 without a limit
+    stop: bool  # whether somebody wants an end
+    report: bool  # whether a report is due
+
+
+class Clock:
+    """Seconds of training over all attempts; workers agree on when time is up.
+
+    Args:
+        elapsed: seconds of earlier attempts.
+        report_every: seconds after which a report is due; None: never by the clock.
+    """
+
+    def __init__(self, elapsed: float, report_every: float | None = None):
         self._start = time.monotonic() - elapsed
+        self._report_every = report_every
+        self._reported = elapsed
         self._coming: Callable[[], Tensor] | None = None
 
     @property
@@ -164,7 +190,11 @@ class Clock:
         """Seconds so far."""
         return time.monotonic() - self._start
 
-    def look(self, minutes: float | None, worker: Worker) -> tuple[float, bool]:
+    def reported(self) -> None:
+        """There has just been a report."""
+        self._reported = self.seconds
+
+    def look(self, minutes: float | None, worker: Worker) -> Look:
         """What the first worker sees; every worker must ask.
 
         With several workers, what it saw when it was asked the last time: that has arrived meanwhile, and no worker
@@ -173,16 +203,20 @@ class Clock:
         Args:
             minutes: limit of the run.
             worker: who asks.
-
-        Returns:
-            The share of `minutes` that has passed, 0 without a limit; and whether somebody wants an end.
         """
         share = self.seconds / (60 * minutes) if minutes is not None else 0.0
-        seen = torch.tensor((share, worker.stop_asked()) if worker.rank == 0 else (0.0, 0.0), device=worker.device)
-        coming = worker.sum_meanwhile(seen)
-        share, stop = (self._coming or coming)().tolist()
+        here = (share, worker.stop_asked(), self._report_is_due()) if worker.rank == 0 else (0.0, 0.0, 0.0)
+        coming = worker.sum_meanwhile(torch.tensor(here, device=worker.device))
+        share, stop, report = (self._coming or coming)().tolist()
         self._coming = coming if worker.world_size > 1 else None
-        return share, bool(stop)
+        return Look(share, bool(stop), bool(report))
+
+    def _report_is_due(self) -> bool:
+        """Whether it is time for one; asked again before the workers have heard of it, no."""
+        if self._report_every is None or self.seconds - self._reported < self._report_every:
+            return False
+        self.reported()
+        return True
 
 
 class Meter:

@@ -48,6 +48,7 @@ class Stage1:
         self.provenance = provenance
         self.position = 0  # images of each domain seen
         self.time_gone = 0.0  # share of the schedule's minutes
+        self._quantizes = False  # whether the codebook has begun
         torch.manual_seed(config.seed)
         self.autoencoder = channels_last(Autoencoder(config.network).to(worker.device))
         self.autoencoder.recompute_activations(config.recompute)
@@ -82,7 +83,7 @@ class Stage1:
             DivergenceError: that happened too often in a row; the networks are as before.
         """
         config = self.config
-        if config.codebook.start_at <= self.position < config.codebook.start_at + config.batch_size:
+        if not self._quantizes and self._gone >= config.codebook.start_at:
             self._start_codebook(images)
         draws = self._draws()
         self.generators.adam.zero_grad()
@@ -118,8 +119,9 @@ class Stage1:
         return means if taken else {}
 
     @property
-    def _quantize(self) -> bool:
-        return self.position >= self.config.codebook.start_at
+    def _gone(self) -> float:
+        """How much of the schedule lies behind, in images."""
+        return self.config.schedule.gone(self.position, self.time_gone)
 
     def _recolored(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The images as the content encoder is to see them; in label maps, colours are the content."""
@@ -135,14 +137,14 @@ class Stage1:
         weights, paired = self.config.weights, self.config.pairing == "paired"
         with self._autocast():
             return self._pass(
-                images, shift, quantize=self._quantize, style_back=weights.style > 0,
+                images, shift, quantize=self._quantizes, style_back=weights.style > 0,
                 content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
             )  # fmt: skip
 
     def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor) -> dict[str, Tensor]:
         """Add to the discriminators' gradients."""
         game = self.config.game
-        if self.position < game.discriminator_from:
+        if self._gone < game.discriminator_from:
             return {name: images.new_zeros(()) for name in ("discriminator", "gradient_penalty")}
         with self._autocast():
             logits = self._judge([images, views.translations.detach(), views.reconstructions.detach()], draws[:3])
@@ -162,7 +164,7 @@ class Stage1:
         config = self.config
         self.discriminator.requires_grad_(False)
         with self._autocast():
-            heard = self.position >= config.game.generator_from
+            heard = self._gone >= config.game.generator_from
             judged = Judged(*self._judge([views.translations, views.reconstructions], draws[3:])) if heard else None
             terms = generator_terms(
                 views, images, judged=judged, game=config.game.loss, perceptual=self.perceptual,
@@ -192,7 +194,7 @@ class Stage1:
 
     def _learners(self) -> dict[str, Learner]:
         """Who learns from this step."""
-        if self.position < self.config.game.discriminator_from:
+        if self._gone < self.config.game.discriminator_from:
             return {"generators": self.generators}
         return {"generators": self.generators, "discriminators": self.discriminators}
 
@@ -201,9 +203,10 @@ class Stage1:
             parts = self._parts(len(images))
             content = put_back([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
         self.codebook.start_from(content, self._draws().generator("codebook"))
+        self._quantizes = True
 
     def _assigned(self, content: Tensor, tokens: Tensor) -> Assigned | None:
-        return self.codebook.assigned(content, tokens) if self._quantize else None
+        return self.codebook.assigned(content, tokens) if self._quantizes else None
 
     def _move_codebook(self, assigned: Assigned | None) -> int:
         if assigned is None:
@@ -282,11 +285,13 @@ class Stage1:
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
         changing = {name: each.state_dict() for name, each in self._changing().items()}
-        return {"position": self.position, **changing}
+        return {"position": self.position, "quantizes": self._quantizes, **changing}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""
         self.position = state["position"]
+        # Checkpoints of before the codebook could begin by the clock do not say so.
+        self._quantizes = state.get("quantizes", self.position > self.config.codebook.start_at)
         for name, changing in self._changing().items():
             changing.load_state_dict(state[name])
 

@@ -33,7 +33,7 @@ class Start(NamedTuple):
     seconds_allowed: float | None  # after which the clock ends the run
 
 
-ReportKind = Literal["begin", "log", "show", "keep"]  # methods of a journal
+ReportKind = Literal["begin", "pace", "log", "show", "keep"]  # methods of a journal
 
 
 class Journal(Protocol):
@@ -41,6 +41,10 @@ class Journal(Protocol):
 
     def begin(self, start: Start, facts: Mapping[str, str]) -> None:
         """Hear that an attempt begins, and with what."""
+        ...
+
+    def pace(self, position: int, images_per_second: float, seconds: float) -> None:
+        """Hear how far training is and how fast, between two reports."""
         ...
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -107,6 +111,10 @@ class Worker(ABC):
     def begin(self, start: Start, facts: Mapping[str, str]) -> None:
         """Report where an attempt begins, and with what."""
         self._tell("begin", start, facts)
+
+    def pace(self, position: int, images_per_second: float, seconds: float) -> None:
+        """Tell how far training is and how fast: nothing that is written down."""
+        self._tell("pace", position, images_per_second, seconds)
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Report figures."""

@@ -81,3 +81,11 @@ def test_a_run_that_its_clock_will_end_slows_down_in_time() -> None:
     assert schedule.learning_rate_factor(10, time_gone=0.75) == 0.5
     assert schedule.learning_rate_factor(10, time_gone=1.1) == 0
     assert schedule.learning_rate_factor(75, time_gone=0.2) == 0.5
+
+
+def test_what_begins_in_the_course_of_a_run_begins_by_its_clock_where_that_is_ahead() -> None:
+    schedule = ScheduleConfig(images=1000, minutes=1, warmup_images=100)
+    assert schedule.gone(300, time_gone=0.2) == 300
+    assert schedule.gone(300, time_gone=0.5) == 500
+    assert schedule.learning_rate_factor(9) == pytest.approx(0.1)
+    assert schedule.learning_rate_factor(9, time_gone=0.049) == pytest.approx(0.5)

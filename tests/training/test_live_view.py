@@ -65,3 +65,33 @@ def test_the_clock_ends_a_run_that_it_catches_first() -> None:
 )  # fmt: skip
 def test_durations_are_said_in_units_that_suit_them(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_between_reports_a_file_gets_lines_of_pace() -> None:
+    console, text = _console(terminal=False)
+    with view("first", console) as shown:
+        shown.begin(Start(0, 1000, 0.0, None))
+        shown.pace(100, 40.0, 5.0)
+    assert text.getvalue() == "first 100/1000 40.0 images/s, 0.8 min left\n"
+
+
+def test_a_run_that_its_clock_will_end_far_short_says_so_once_with_the_remedy() -> None:
+    console, text = _console(terminal=False)
+    with view("first", console) as shown:
+        shown.begin(Start(0, 8000, 0.0, 480.0))
+        shown.pace(8, 3.2, 5.0)  # the first steps say little
+        shown.pace(32, 4.0, 16.0)
+        shown.pace(64, 4.0, 32.0)
+    short = [line for line in text.getvalue().splitlines() if "schedule.minutes" in line]
+    assert short == [
+        "first: at this pace its clock (schedule.minutes) ends it after about 960 of 8,000 images; for all of them set "
+        "schedule.minutes=67 (train: --set, demo: --stage1 or --stage2)"
+    ]
+
+
+def test_a_run_that_its_clock_lets_come_far_enough_says_nothing_of_it() -> None:
+    console, text = _console(terminal=False)
+    with view("first", console) as shown:
+        shown.begin(Start(0, 8000, 0.0, 480.0))
+        shown.pace(200, 25.0, 16.0)
+    assert "schedule.minutes" not in text.getvalue()

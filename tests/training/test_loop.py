@@ -121,9 +121,48 @@ def test_the_wall_clock_ends_a_run_with_a_checkpoint(worker: LocalWorker) -> Non
 
 
 def test_time_of_earlier_attempts_counts(worker: LocalWorker) -> None:
-    assert 0.99 < Clock(elapsed=59.9).look(1, worker)[0] < 1
-    assert Clock(elapsed=60.1).look(1, worker)[0] > 1
-    assert Clock(elapsed=1e9).look(None, worker) == (0, False)
+    assert 0.99 < Clock(elapsed=59.9).look(1, worker).share < 1
+    assert Clock(elapsed=60.1).look(1, worker).share > 1
+    assert Clock(elapsed=1e9).look(None, worker) == (0, False, False)
+
+
+def test_reports_come_by_the_clock_as_well(worker: LocalWorker, tmp_path: Path) -> None:
+    class Slow(Counting):
+        def train_step(self, batch: Any) -> dict[str, Tensor]:
+            time.sleep(0.02)
+            return super().train_step(batch)
+
+    fit(Slow(), worker, ScheduleConfig(images=200, log_every=100, log_seconds=0.2), images_per_position=1)
+    reported = _reported(tmp_path)
+    assert {100, 200} < set(reported)
+    assert 3 <= len(reported) < 20  # not at every step
+
+
+def test_a_report_that_is_due_is_due_once(worker: LocalWorker) -> None:
+    clock = Clock(elapsed=50, report_every=10)
+    assert not clock.look(None, worker).report
+    clock = Clock(elapsed=50, report_every=1e-9)
+    assert clock.look(None, worker).report
+    clock._report_every = 10
+    assert not clock.look(None, worker).report
+
+
+def test_between_reports_a_run_tells_how_fast_it_is(
+    worker: LocalWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Counting):
+        def train_step(self, batch: Any) -> dict[str, Tensor]:
+            time.sleep(0.02)
+            return super().train_step(batch)
+
+    told: list[tuple[int, float]] = []
+    monkeypatch.setattr(worker.journal, "pace", lambda position, rate, seconds: told.append((position, rate)))
+    monkeypatch.setattr("pipelines.progress.Pulse.FIRST", 0.1)
+    fit(Slow(), worker, ScheduleConfig(images=80, log_every=80, log_seconds=None), images_per_position=2)
+    assert [position for position, _ in told] == sorted({position for position, _ in told})
+    assert 1 <= len(told) <= 3  # at .1, .2 and .4 s at most
+    assert 0 < told[0][1] < 2 * 4 / 0.02
+    assert _reported(tmp_path) == [80]
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)])
