@@ -1,10 +1,11 @@
 """vqi2i demo: the whole flow on a laptop, from nothing to a report."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from training.launch import Result
 
 MODEL = "vqi2i-demo"
+MISSED = 3  # exit code of a demo whose model does not meet every criterion
 
 
 def demo(
@@ -29,7 +31,8 @@ def demo(
 ) -> None:
     """Paint two seasons, train both stages, publish, translate, measure: minutes on two cores.
 
-    The same command again continues where it was interrupted. Example: vqi2i demo
+    The same command again continues where it was interrupted. Exit code 3 says that the model does not meet every
+    criterion, the last line why. Example: vqi2i demo
     """
     clock = _Clock()
     seasons, shards = out / "seasons", out / "shards"
@@ -54,7 +57,13 @@ def demo(
         result = _report(out, seed, clock, first, second)
     console.print(f"\nOpen [bold]{out / 'report.html'}[/bold]; then `make serve` or `vqi2i serve {out / 'model'}`.")
     sentence = f"{result['met']} of {result['asked']} criteria met in {clock.total / 60:.1f} min; published as {uri}"
-    conclude({**result, "uri": uri, "seconds": clock.seconds}, as_json=as_json, sentence=sentence)
+    missed = result["met"] != result["asked"]
+    reason = _reason(first, second, out) if missed else ""
+    result |= {"reason": reason, "uri": uri, "seconds": clock.seconds}
+    conclude(result, as_json=as_json, sentence=sentence)
+    if missed:
+        console.print(f"{result['met']} of {result['asked']} criteria met: {reason}", soft_wrap=True)
+        raise typer.Exit(MISSED)
 
 
 def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: list[str], *, local: bool) -> "Result":
@@ -73,9 +82,10 @@ def _publish(bundle: Path, model: Path) -> str:
     return publish(model, name=MODEL, alias="champion")
 
 
-def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Result") -> dict[str, object]:
+def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Result") -> dict[str, Any]:
     from commands.apply import load
     from commands.evaluate import report
+    from evaluation.protocol import Tally
     from training.journal import read_metrics
 
     curves = {
@@ -92,14 +102,27 @@ def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Res
         **{title: f"{seconds:.0f} s" for title, seconds in clock.seconds.items()},
     }
     _, judged = report(load(str(out / "model")), out / "seasons", out, facts=facts, curves=curves)
-    return {
-        "met": sum(verdict.met for verdict in judged), "asked": len(judged),
-        "criteria": [verdict.model_dump() for verdict in judged],
-    }  # fmt: skip
+    return {**Tally.of(judged)._asdict(), "criteria": [verdict.model_dump() for verdict in judged]}
+
+
+def _reason(first: "Result", second: "Result", out: Path) -> str:
+    """Why a demo may have missed criteria, and what to do about it."""
+    for number, result in enumerate((first, second), start=1):
+        if not result.complete:
+            longer = math.ceil(result.seconds * result.planned / max(result.position, 1) / 60)
+            return (
+                f"stage {number} reached {result.position:,} of {result.planned:,} images of each season before its "
+                f"clock ended it; `vqi2i demo --out {out}-longer --stage{number} schedule.minutes={longer}` has time "
+                "for all"
+            )
+    return (
+        f"stage 1 saw all its {first.position:,} images of each season, so another --seed or a longer "
+        f"--stage1 schedule.images may do better; {out / 'report.html'} shows what falls short"
+    )
 
 
 def _extent(result: "Result") -> str:
-    rest = "" if result.complete else ", stopped early by its time limit"
+    rest = "" if result.complete else f"; its clock ended it, {result.planned} were planned"
     return f"{result.position} images of each season in {result.seconds / 60:.1f} min{rest}"
 
 

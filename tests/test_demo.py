@@ -18,7 +18,8 @@ def small(stage: str) -> str:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     folder = tmp_path_factory.mktemp("demo")
-    done = vqi2i(f"demo --pairs 40 --tests 8 --local --json {small('stage1')} {small('stage2')}", folder)
+    done = vqi2i(f"demo --pairs 40 --tests 8 --local --json {small('stage1')} {small('stage2')}", folder, code=3)
+    assert "criteria met" in done.stderr.splitlines()[-1]
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
@@ -26,8 +27,15 @@ def test_the_demo_judges_itself_by_every_criterion(demo: tuple[Path, dict[str, o
     _, result = demo
     criteria = result["criteria"]
     assert isinstance(criteria, list)
-    assert len(criteria) == result["asked"] == 13
-    assert sum(verdict["met"] for verdict in criteria) == result["met"]
+    assert len(criteria) == 13
+    judged = [verdict["met"] for verdict in criteria if verdict["threshold"] is not None]
+    assert (sum(judged), len(judged)) == (result["met"], result["asked"])
+    assert result["asked"] == 9
+
+
+def test_a_demo_that_misses_criteria_says_why_and_what_to_do(demo: tuple[Path, dict[str, object]]) -> None:
+    _, result = demo
+    assert "40 images" in str(result["reason"])
 
 
 def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]) -> None:

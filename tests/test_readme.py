@@ -43,12 +43,12 @@ def environment() -> dict[str, str]:
     return os.environ | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def vqi2i(arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def vqi2i(arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=folder, env=environment(),
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
+    assert done.returncode == code, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
     return done
 
 

@@ -40,6 +40,7 @@ class Result(NamedTuple):
     position: int  # images of each domain seen
     seconds: float
     complete: bool  # False: the wall clock ended it before its schedule
+    planned: int  # images of each domain in the schedule
 
 
 def train(
@@ -79,7 +80,7 @@ def train(
                 tracker.register(register, best if best.exists() else bundle)
         finally:
             say(tracker.close(), console)
-    return Result(bundle, *outcome)
+    return Result(bundle, *outcome, planned=job.config.schedule.images)
 
 
 def _fit(

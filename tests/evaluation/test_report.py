@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.curves import MAX_POINTS, curve_svg
 from evaluation.domain_classifier import DomainClassifier
-from evaluation.protocol import PairEvaluation, evaluate_pairs, verdicts
+from evaluation.protocol import PairEvaluation, Tally, evaluate_pairs, verdicts
 from evaluation.report import Figure, Row, write_report
 from imaging import decode
 from vqi2i import Translator
@@ -94,15 +94,17 @@ def test_it_is_well_formed_and_holds_title_captions_and_facts(html: str, figures
 def test_every_verdict_is_a_row_that_says_met_or_not(html: str, evaluation: PairEvaluation):
     judged = verdicts(evaluation)
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html.split('class="verdicts"')[1].split("</table>")[0], re.S)
-    assert [" not met<" in row for row in rows] == [not verdict.met for verdict in judged]
-    assert {verdict.met for verdict in judged} == {True, False}
+    assert [" not met<" in row for row in rows] == [verdict.met is False for verdict in judged]
+    assert ["shown only" in row for row in rows] == [verdict.met is None for verdict in judged]
+    assert {verdict.met for verdict in judged} == {True, False, None}
     for row, verdict in zip(rows, judged, strict=True):
         share = verdict.name in {"domain_accuracy", "codes_used"}
         assert (
             f">{verdict.value:.2%}<" if share else f">{verdict.value:.2f}"
         ) in row or f">{verdict.value:.3f}<" in row
         assert verdict.direction is None or verdict.direction.replace("_to_", " → ") in row
-    assert f"{sum(verdict.met for verdict in judged)} of {len(judged)} criteria met" in html
+    met, asked = Tally.of(judged)
+    assert f"{met} of {asked} criteria met" in html
 
 
 def test_controls_stand_beside_the_figures(html: str, evaluation: PairEvaluation):
