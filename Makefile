@@ -1,6 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+READY_DEV := .venv/.ready-dev
+
+# The one requirement without a hash: which build of it there is (CPU, CUDA) depends on the machine's index.
+TORCH := torch==2.13.0
+# uv where it is installed; pip otherwise. The locks are complete, so nothing is resolved; modules compile when used.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet \
+	--disable-pip-version-check --no-compile)
+LOCKED := --no-deps --require-hashes -r
 
 .PHONY: demo test test-ray test-rest check serve lock clean
 
@@ -9,17 +18,17 @@ demo: $(READY)
 	$(BIN)/vqi2i demo
 
 # The whole test suite; what needs Ray waits for processes most of the time, so the rest runs beside it.
-test: $(READY)
+test: $(READY_DEV)
 	$(MAKE) --no-print-directory -k -j2 test-ray test-rest
 
-test-ray: $(READY)
+test-ray: $(READY_DEV)
 	$(BIN)/python -m pytest -m ray
 
-test-rest: $(READY)
+test-rest: $(READY_DEV)
 	$(BIN)/python -m pytest -m "not ray"
 
 # Formatting, lint and types.
-check: $(READY)
+check: $(READY_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -28,20 +37,25 @@ check: $(READY)
 serve: $(READY)
 	$(BIN)/vqi2i serve demo/model
 
-# Renew the lock from the newest versions that pyproject.toml allows.
+# Renew the locks from the newest versions that pyproject.toml allows; needs uv.
 lock:
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet torch==2.13.0 setuptools
-	.venv-lock/bin/pip install --quiet -e .[dev]
-	(echo "# Exact versions of everything, made by \`make lock\`." && \
-	 .venv-lock/bin/pip freeze --all --exclude vqi2i --exclude pip | sed 's/+cpu$$//') > requirements.lock
-	rm -rf .venv-lock
+	uv $(COMPILE) --output-file requirements.lock
+	uv $(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+COMPILE := pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-annotate --no-header \
+	--python-version 3.11 --no-emit-package torch
 
 clean:
 	rm -rf .venv build demo runs mlruns mlflow.db .mlflow.db.lock .pytest_cache .ruff_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) $(LOCKED) requirements.lock
+	$(INSTALL) $(TORCH)
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(READY_DEV): $(READY) requirements-dev.lock
+	$(INSTALL) $(LOCKED) requirements-dev.lock
+	-$(BIN)/python -W ignore -m compileall -q -j 0 .venv/lib > /dev/null # what compiling warns of is an error in tests
 	touch $@

@@ -147,9 +147,10 @@ class Stage1:
         if self._gone < game.discriminator_from:
             return {name: images.new_zeros(()) for name in ("discriminator", "gradient_penalty")}
         with self._autocast():
-            logits = self._judge([images, views.translations.detach(), views.reconstructions.detach()], draws[:3])
+            shown = [images, *(made.detach() for made in _made(views, game.reconstructed))]
+            real, *judged = self._judge(shown, draws[: len(shown)])
             loss = discriminator_loss(
-                logits[0], Judged(*logits[1:]), game=game.loss, translated=game.translated,
+                real, Judged(*judged), game=game.loss, translated=game.translated,
                 reconstructed=game.reconstructed,
             )  # fmt: skip
         penalty = images.new_zeros(())
@@ -165,7 +166,8 @@ class Stage1:
         self.discriminator.requires_grad_(False)
         with self._autocast():
             heard = self._gone >= config.game.generator_from
-            judged = Judged(*self._judge([views.translations, views.reconstructions], draws[3:])) if heard else None
+            made = _made(views, config.weights.adversarial_reconstruction)
+            judged = Judged(*self._judge(made, draws[3 : 3 + len(made)])) if heard else None
             terms = generator_terms(
                 views, images, judged=judged, game=config.game.loss, perceptual=self.perceptual,
                 contrast=self._contrast(views, shift), truth=self._truth(views, shift),
@@ -299,6 +301,11 @@ class Stage1:
         return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
                 "usage": self.usage, "guard": self.guard}  # fmt: skip
+
+
+def _made(views: Views, reconstructed: float) -> list[Tensor]:
+    """What is judged: translations, and reconstructions if they have a weight."""
+    return [views.translations, views.reconstructions] if reconstructed else [views.translations]
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:

@@ -18,7 +18,7 @@ class Judged(NamedTuple):
     """Logits of the discriminators for what the generators made."""
 
     translated: Tensor
-    reconstructed: Tensor
+    reconstructed: Tensor | None = None  # where nothing asks for them
 
 
 def generator_terms(
@@ -45,7 +45,9 @@ def generator_terms(
         "commitment": views.quantized.commitment,  # (2)
         "codebook": views.quantized.codebook,  # (2)
         "adversarial": fooling(judged.translated, game) if judged else zero,
-        "adversarial_reconstruction": fooling(judged.reconstructed, game) if judged else zero,
+        "adversarial_reconstruction": (
+            fooling(judged.reconstructed, game) if judged and judged.reconstructed is not None else zero
+        ),
         "style": views.style_error,  # (5)
         # (6); between the two images of a pair, the same content must be read from both.
         "content": views.content_error if truth is None else F.l1_loss(views.content, truth),
@@ -88,12 +90,12 @@ def discriminator_loss(
     """Tell real patches (logits `real`) from translated and from reconstructed ones, each with its weight."""
     margin = F.relu if game == "hinge" else F.softplus
     one = 1.0 if game == "hinge" else 0.0
-    on_real, on_translated, on_reconstructed = (
-        margin(one + sign * logits).mean() for sign, logits in ((-1, real), (1, judged[0]), (1, judged[1]))
-    )
-    return 0.5 * (
-        (translated + reconstructed) * on_real + translated * on_translated + reconstructed * on_reconstructed
-    )
+    loss = (translated + reconstructed) * margin(one - real).mean() + translated * margin(
+        one + judged.translated
+    ).mean()
+    if judged.reconstructed is not None:
+        loss = loss + reconstructed * margin(one + judged.reconstructed).mean()
+    return 0.5 * loss
 
 
 def gradient_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:

@@ -59,6 +59,15 @@ def test_terms_are_measured_on_the_right_pictures() -> None:
     assert judged["adversarial_reconstruction"] == 0
 
 
+def test_where_no_reconstructions_are_judged_only_translations_count() -> None:
+    real, translated = torch.full((4, 1, 3, 3), 0.25), torch.full((4, 1, 3, 3), 0.5)
+    loss = discriminator_loss(real, Judged(translated), game="hinge", translated=1.0, reconstructed=0.0)
+    torch.testing.assert_close(loss, torch.tensor(0.5 * (0.75 + 1.5)))
+    images = torch.rand(4, 3, 32, 32)
+    terms = generator_terms(Autoencoder(TINY)(images), images, judged=Judged(translated))
+    assert (terms["adversarial"], terms["adversarial_reconstruction"]) == (-0.5, 0)
+
+
 def test_paired_images_are_compared_with_their_truth() -> None:
     images = torch.rand(4, 3, 32, 32)
     views = Autoencoder(TINY)(images)
