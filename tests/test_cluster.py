@@ -1,6 +1,8 @@
 """`ray_cluster.yaml` is valid for Ray's cluster launcher; Ray itself says so."""
 
 import copy
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,11 +71,24 @@ def test_setup_installs_the_lock_and_the_project_that_are_mounted():
     assert any(f"-r {mount}/requirements.lock" in command for command in commands)
     assert any(command.endswith(f"-e {mount}") for command in commands)
     assert (ROOT / "requirements.lock").is_file()
+    (torch,) = re.findall(r"^TORCH := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert f"pip install --quiet {torch}" in commands
+    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    assert constraints == [torch]
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_locks_are_complete_and_name_the_hashes_of_their_files(name: str):
+    text = (ROOT / name).read_text()
+    pinned = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
+    assert len(pinned) == len(re.findall(r"^[a-z]", text, re.MULTILINE)) > 100
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[\[<>=]", line)[0] for line in wanted} - {"torch"} <= pinned.keys()
 
 
 def test_the_images_have_the_locked_ray():
     (locked,) = (
-        line.removeprefix("ray==") for line in (ROOT / "requirements.lock").read_text().splitlines()
+        line.removeprefix("ray==").split()[0] for line in (ROOT / "requirements.lock").read_text().splitlines()
         if line.startswith("ray==")
     )  # fmt: skip
     for image in (CLUSTER["docker"]["head_image"], CLUSTER["docker"]["worker_image"]):
