@@ -26,5 +26,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 by itself."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":  # also where ATEN_CPU_CAPABILITY tells a newer one to be it
+        return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in _NATIVE)

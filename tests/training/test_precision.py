@@ -14,8 +14,9 @@ CPU = torch.device("cpu")
 def processor(monkeypatch):
     """Pretend that the CPU can do nothing but what is named."""
 
-    def pretend(*names: str) -> None:
+    def pretend(*names: str, told_to_be: str = "AVX512") -> None:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(dict.fromkeys(names, True)))
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told_to_be)
 
     return pretend
 
@@ -32,6 +33,11 @@ def test_auto_is_float32_where_bfloat16_would_be_emulated(processor):
     assert not has_bfloat16(CPU)
     with autocast(CPU, "auto"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_processor_that_is_told_to_be_an_older_one_is_taken_for_it(processor):
+    processor("avx512_bf16", told_to_be="AVX2")  # as with ATEN_CPU_CAPABILITY=avx2
+    assert not has_bfloat16(CPU)
 
 
 def test_a_precision_that_is_named_is_used_on_any_processor(processor):
