@@ -116,10 +116,8 @@ def _controls(name: str, direction: DirectionEvaluation) -> str:
         case "domain_accuracy":
             return f"truth {direction.truth_domain_accuracy:.1%}, input itself {identity.domain_accuracy:.1%}"
         case "edges_over_best_control":
-            return (
-                f"translation {ours.gradient_correlation:.3f}, input itself {identity.gradient_correlation:.3f}, Reinhard {transferred.gradient_correlation:.3f}, "
-                f"exemplar {exemplar.gradient_correlation:.3f}"
-            )
+            shown = {"translation": ours, "input itself": identity, "Reinhard": transferred, "exemplar": exemplar}
+            return ", ".join(f"{label} {scores.gradient_correlation:.3f}" for label, scores in shown.items())
         case "psnr_lost_with_other_tokens":
             return f"of {ours.psnr:.1f} dB; the exemplar itself loses none"
         case _:
