@@ -4,14 +4,17 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+import vqi2i
 from commands import apply, data, demo, evaluate, import_authors, publish, serve, train, tune
+from commands.verbs import PIPE_CLOSED, Verbs
 from errors import UserError
 
-app = typer.Typer(
-    name="vqi2i", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = Verbs(
+    no_args_is_help=True, pretty_exceptions_enable=False,
     help="From folders of unpaired images to a trained, tracked and served image translator.",
 )  # fmt: skip
 
@@ -29,22 +32,51 @@ for verb in (apply.translate, apply.extend, apply.complete, apply.generate, appl
 app.command(rich_help_panel="Use")(serve.serve)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vqi2i {vqi2i.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before a verb."""
+
+
 def main() -> None:
     """Run a command: what a user can mend ends with one sentence and exit code 2, a fault of ours with a traceback."""
     # One store for everything that a command starts, wherever Ray runs it; MLflow's own default depends on the folder.
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+    code = _exit_code()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `vqi2i ... | head`; Python flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    sys.exit(code)
+
+
+def _exit_code() -> int | str | None:
     try:
         app()
+    except SystemExit as end:
+        return end.code
     except UserError as error:
         if os.environ.get("VQI2I_TRACEBACK"):
             raise
         sys.stderr.write(f"vqi2i: {error}\n")
-        sys.exit(2)
+        return 2
     except Exception:
         traceback.print_exc()
         sys.stderr.write("vqi2i: a fault of vqi2i, not yours: please report it with the lines above and the command\n")
-        sys.exit(1)
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    from vqi2i.__main__ import main as enter
+
+    enter()

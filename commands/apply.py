@@ -189,9 +189,11 @@ def compose(
     from vqi2i.chain import read_chain
 
     try:
-        chain = read_chain(yaml.safe_load(steps.read_text()))
-    except (OSError, yaml.YAMLError, ValueError) as error:
+        chain = read_chain(yaml.safe_load(steps.read_bytes()))
+    except UserError as error:
         raise UserError(f"{steps}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError tells of dates that there are not
+        raise UserError(f"{steps} is not YAML that can be read: {' '.join(str(error).split())}") from error
     translator = load(model)
     pictures: list[Path | None] = [*images] if images else [None]
     written = []

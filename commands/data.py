@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from commands.console import JsonOption, conclude, console, progress, stages
+from commands.verbs import Verbs
 from errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
+app = Verbs(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
 
 
 @app.command()

@@ -41,19 +41,16 @@ def report(
     curves: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> "tuple[PairEvaluation, list[Verdict]]":  # fmt: skip
     """Evaluate on the test images of a synthetic data set; write `report.html` and `evaluation.json` into `out`."""
-    import numpy as np
-
-    import imaging
     from evaluation.domain_classifier import train_classifier
     from evaluation.protocol import evaluate_pairs, verdicts
     from evaluation.report import write_report
     from evaluation.showcase import showcase, translation_figures
-    from pipelines.synthetic import DOMAINS, read_triples
+    from pipelines.synthetic import DOMAINS, read_training, read_triples
 
     if set(translator.domains) != set(DOMAINS):
         raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
-    real = {d: np.stack([imaging.read(path) for path in sorted((data / "train" / d).iterdir())]) for d in DOMAINS}
+    real = {domain: read_training(data, domain) for domain in DOMAINS}
     with stages("measuring directions", "making figures") as (measuring, making):
         console.print("teaching a small network to tell the seasons apart, then measuring and making figures")
         evaluation = evaluate_pairs(translator, triples, train_classifier(real), progress=measuring)

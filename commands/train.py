@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.console import JsonOption, conclude, console
+from commands.verbs import Verbs
 from errors import UserError
 
 if TYPE_CHECKING:
+    from pipelines.shard_cache import CacheSettings
     from training.job import Job
     from training.on_ray import RayPlan
 
-app = typer.Typer(no_args_is_help=True, help="Train a stage; the same command again continues it.")
+app = Verbs(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
 DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
 RecipeOption = Annotated[
@@ -89,12 +91,11 @@ def stage1(
 
     Example: vqi2i train stage1 --data shards --recipe laptop64 --set schedule.images=2000 --run first
     """
-    from pipelines.shard_cache import CacheSettings
     from training.job import make_job
 
     job = make_job(
         "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
-        cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
+        cache=cache_settings(cache, cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
     plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage1-{recipe}")
@@ -127,17 +128,28 @@ def stage2(
 
     Example: vqi2i train stage2 --data shards --model runs/first/bundle --recipe laptop64
     """
-    from pipelines.shard_cache import CacheSettings
     from serving.registry import resolve
     from training.job import make_job
 
     job = make_job(
         "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
-        cache=CacheSettings(folder=cache, gigabytes=cache_gb), accept_other_data=accept_other_data,
+        cache=cache_settings(cache, cache_gb), accept_other_data=accept_other_data,
     )  # fmt: skip
     plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
     run_dir = runs / (run or f"stage2-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
+
+
+def cache_settings(folder: str, gigabytes: float) -> "CacheSettings":
+    """Where files of remote data are kept.
+
+    Raises:
+        UserError: the size is no number.
+    """
+    from pipelines.shard_cache import CacheSettings
+    from vqi2i.validation import checked
+
+    return checked(CacheSettings, {"folder": folder, "gigabytes": gigabytes}, "--cache-gb")
 
 
 def ray_plan(local: bool, **how: Any) -> "RayPlan | None":

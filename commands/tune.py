@@ -19,13 +19,15 @@ from commands.train import (
     RunsOption,
     SetOption,
     TokensOption,
+    cache_settings,
 )
+from commands.verbs import Verbs
 
 if TYPE_CHECKING:
     from training.job import Job
     from tuning.search import Found
 
-app = typer.Typer(no_args_is_help=True, help="Search settings of a stage; the same command again continues the search.")
+app = Verbs(no_args_is_help=True, help="Search settings of a stage; the same command again continues the search.")
 
 
 class Mode(StrEnum):
@@ -63,11 +65,10 @@ def stage1(
 
     Example: vqi2i tune stage1 --data shards --space method --trials 8 --set schedule.images=2000
     """
-    from pipelines.shard_cache import CacheSettings
     from training.job import make_job
 
     job = make_job("stage1", data=data, model=None, recipe=recipe, settings=settings or [],
-                   cache=CacheSettings(folder=cache, gigabytes=cache_gb))  # fmt: skip
+                   cache=cache_settings(cache, cache_gb))  # fmt: skip
     _tune(job, settings or [], runs / (run or f"tune-stage1-{recipe}-{space}"), space=space, trials=trials,
           metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
 
@@ -94,12 +95,11 @@ def stage2(
 
     Example: vqi2i tune stage2 --data shards --model runs/first/bundle --space rates --trials 8
     """
-    from pipelines.shard_cache import CacheSettings
     from serving.registry import resolve
     from training.job import make_job
 
     job = make_job("stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
-                   cache=CacheSettings(folder=cache, gigabytes=cache_gb))  # fmt: skip
+                   cache=cache_settings(cache, cache_gb))  # fmt: skip
     _tune(job, settings or [], runs / (run or f"tune-stage2-{recipe}-{space}"), space=space, trials=trials,
           metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
 

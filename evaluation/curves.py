@@ -9,8 +9,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from errors import UserError
-
 MAX_POINTS = 300  # more would not be told apart at this size
 # Placeholders for colours that only the page knows.
 _INK, _ACCENT = "#010203", "#040506"
@@ -23,10 +21,10 @@ def curve_svg(name: str, points: Sequence[tuple[float, float]]) -> str:
     Curves of more than 300 points are averaged over neighbours. The page defines `--muted` and `--accent`.
 
     Raises:
-        UserError: there are no points.
+        ValueError: there are no points.
     """
     if not points:
-        raise UserError(f"curve {name!r} has no points: leave it out of the report")
+        raise ValueError(f"curve {name!r} has no points: leave it out of the report")
     images, values = _thinned(points)
     figure = Figure(figsize=(3.6, 2.1), layout="constrained")
     axes = figure.add_subplot()

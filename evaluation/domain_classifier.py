@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
 from evaluation.metrics import Images
 from imaging import to_tensor
 
@@ -35,10 +34,10 @@ class DomainClassifier:
         """Share of the images (n, h, w, 3) that are taken for `domain`, in [0, 1].
 
         Raises:
-            UserError: the classifier does not know the domain.
+            ValueError: the classifier does not know the domain.
         """
         if domain not in self.domains:
-            raise UserError(f"unknown domain {domain!r}: the classifier knows {', '.join(self.domains)}")
+            raise ValueError(f"unknown domain {domain!r}: the classifier knows {', '.join(self.domains)}")
         return float(np.mean([answer == domain for answer in self.predict(images)]))
 
 
@@ -53,7 +52,7 @@ def train_classifier(images: Mapping[str, Images], *, seed: int = 0, steps: int 
         steps: optimiser steps on balanced batches of 32 images.
 
     Raises:
-        UserError: there are fewer than two domains, one is empty, or sizes differ.
+        ValueError: there are fewer than two domains, one is empty, or sizes differ.
     """
     _check(images)
     pools = [torch.from_numpy(np.ascontiguousarray(pool)) for pool in images.values()]
@@ -75,13 +74,13 @@ def train_classifier(images: Mapping[str, Images], *, seed: int = 0, steps: int 
 
 def _check(images: Mapping[str, Images]) -> None:
     if len(images) < 2:
-        raise UserError(f"a domain classifier needs at least two domains, got {', '.join(images) or 'none'}")
+        raise ValueError(f"a domain classifier needs at least two domains, got {', '.join(images) or 'none'}")
     empty = [domain for domain, pool in images.items() if len(pool) == 0]
     if empty:
-        raise UserError(f"domain {empty[0]!r} has no images to learn from: give at least one")
+        raise ValueError(f"domain {empty[0]!r} has no images to learn from: give at least one")
     if len({pool.shape[1:] for pool in images.values()}) > 1:
         sizes = ", ".join(f"{domain} {pool.shape[2]}x{pool.shape[1]}" for domain, pool in images.items())
-        raise UserError(f"the domains' images differ in size ({sizes}): resize them first")
+        raise ValueError(f"the domains' images differ in size ({sizes}): resize them first")
 
 
 def _network(domains: int) -> nn.Module:

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errors import UserError
 from imaging import encode
 from imaging.codec import Pixels
 
@@ -43,11 +42,11 @@ def embed(figure: Figure) -> list[tuple[str, list[Embedded]]]:
     """Labels and embedded images of a figure's rows; small images are shown enlarged by a whole factor.
 
     Raises:
-        UserError: the figure shows nothing.
+        ValueError: the figure shows nothing.
     """
     heights = [pixels.shape[0] for row in figure.rows for pixels in row.images]
     if not heights:
-        raise UserError(f"figure {figure.title!r} has no images: leave it out of the report")
+        raise ValueError(f"figure {figure.title!r} has no images: leave it out of the report")
     scale = min(LARGEST_SCALE, max(1, READABLE_HEIGHT // max(heights)))
     return [(row.label, _embed_row(row, figure.title, scale)) for row in figure.rows]
 

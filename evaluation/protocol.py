@@ -166,10 +166,11 @@ def evaluate_pairs(
         progress: told (directions done, directions in all).
 
     Raises:
-        UserError: there are no directions, a direction has fewer than two triples, or a domain is unknown.
+        UserError: a direction has fewer than two triples, or a domain is unknown.
+        ValueError: there are no directions.
     """
     if not triples:
-        raise UserError("there is nothing to evaluate: give the test triples of at least one direction")
+        raise ValueError("there is nothing to evaluate: give the test triples of at least one direction")
     codebook_size = translator.network.codebook_size
     counts = torch.zeros(codebook_size, dtype=torch.long)
     directions: list[DirectionEvaluation] = []

@@ -8,7 +8,6 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from errors import UserError
 from evaluation.curves import curve_svg
 from evaluation.pictures import Figure, Row, embed
 from evaluation.protocol import DirectionEvaluation, PairEvaluation, Tally, Verdict
@@ -50,10 +49,10 @@ def write_report(
         curves: (images seen, value) by name.
 
     Raises:
-        UserError: verdicts come without their evaluation, or a figure or curve is empty.
+        ValueError: verdicts come without their evaluation, or a figure or curve is empty.
     """
     if verdicts and evaluation is None:
-        raise UserError("verdicts need the evaluation that they judge: pass both or neither")
+        raise ValueError("verdicts need the evaluation that they judge: pass both or neither")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("evaluation").joinpath("report.html").read_text(encoding="utf-8"))
     page = template.render(

@@ -53,7 +53,7 @@ def decode(data: bytes, background: Color = WHITE) -> Pixels:
 def encode(pixels: Pixels, image_format: str = "png", quality: int = 95) -> bytes:
     """Encode uint8 RGB pixels as `png`, `jpeg` (4:4:4) or `webp`."""
     if image_format not in _FORMATS:
-        raise UserError(f"unknown image format {image_format!r}: choose one of {', '.join(_FORMATS)}")
+        raise ValueError(f"unknown image format {image_format!r}: choose one of {', '.join(_FORMATS)}")
     options = {
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
         "jpeg": [

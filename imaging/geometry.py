@@ -2,7 +2,6 @@
 
 import cv2
 
-from errors import UserError
 from imaging.codec import Pixels
 
 
@@ -25,11 +24,11 @@ def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
     """Cut the central `height` x `width` pixels.
 
     Raises:
-        UserError: the image is smaller than that.
+        ValueError: the image is smaller than that.
     """
     have_height, have_width = pixels.shape[:2]
     if have_height < height or have_width < width:
-        raise UserError(f"cannot crop {width}x{height} from an image of {have_width}x{have_height}")
+        raise ValueError(f"cannot crop {width}x{height} from an image of {have_width}x{have_height}")
     top, left = (have_height - height) // 2, (have_width - width) // 2
     return pixels[top : top + height, left : left + width]
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from errors import UserError
 from imaging.codec import Pixels
 
 
 def grid(images: Sequence[Pixels], columns: int, gap: int = 2) -> Pixels:
     """Tile images row by row on white, `columns` in a row; cells take the size of the largest image."""
     if not images:
-        raise UserError("a grid needs at least one image")
+        raise ValueError("a grid needs at least one image")
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
     rows = -(-len(images) // columns)

@@ -103,7 +103,7 @@ def _manifest(out: Path, plan: Plan) -> Manifest | None:
     """The manifest of `out`; None if it is damaged and the indexes say that the data set is this plan's."""
     try:
         return Manifest.load(out)
-    except ValueError:
+    except UserError:
         marks = [read_mark(index) for index in out.glob("*/*/*.parquet")]
         if not marks or any(mark is None or mark.build != build_sha256(plan.sha256) for mark in marks):
             raise

@@ -75,7 +75,7 @@ def _at_hand(source: str | Path, name: str, sha256: str | None) -> Iterator[Path
 
 
 def _refuse_other(store: Store, manifest: Manifest) -> None:
-    """Raise a ValueError if another data set is in `store`."""
+    """Raise a UserError if another data set is in `store`."""
     data = store.read(MANIFEST_NAME)
     if data is not None and Manifest.parse(data, f"{store.root}/{MANIFEST_NAME}") != manifest:
         raise UserError(f"{store.root} holds another data set: choose another place or delete it")

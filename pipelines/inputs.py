@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from errors import UserError
 from imaging.codec import SUFFIXES
 from imaging.header import MAX_PIXELS, ImageError, sniff
 from pipelines.files import read_table, write_table
@@ -48,7 +49,11 @@ class HashCache:
         self._saved = time.monotonic()
         self._known: dict[tuple[str, int, int], str] = {}
         for part in sorted(folder.glob("*.parquet")):
-            for row in read_table(part.read_bytes(), _CACHE_SCHEMA).to_pylist():
+            try:
+                rows = read_table(part.read_bytes(), _CACHE_SCHEMA).to_pylist()
+            except UserError:  # damaged: its files are hashed again
+                continue
+            for row in rows:
                 self._known[row["path"], row["size"], row["mtime_ns"]] = row["sha256"]
 
     def get(self, path: str, facts: os.stat_result) -> str | None:

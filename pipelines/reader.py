@@ -163,7 +163,7 @@ class ShardReader:
         path = f"{self.files.root}/{shard.index_name}"
         try:
             table = read_table(data, INDEX_SCHEMA, _COLUMNS)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
         if table.num_rows != shard.samples:
             raise UserError(f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data shard` again")

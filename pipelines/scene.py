@@ -9,8 +9,6 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from errors import UserError
-
 PALETTES = {"summer": ("meadow", "heath", "steppe"), "winter": ("frost", "rose", "pine")}
 LIGHTS = ("day", "dusk", "grey")
 DOMAINS = tuple(PALETTES)
@@ -92,7 +90,7 @@ class Style(_Truth):
     @model_validator(mode="after")
     def _palette_is_of_the_domain(self) -> Self:
         if self.palette not in PALETTES[self.domain]:
-            raise UserError(f"{self.domain} has no palette {self.palette!r}: use {', '.join(PALETTES[self.domain])}")
+            raise ValueError(f"{self.domain} has no palette {self.palette!r}: use {', '.join(PALETTES[self.domain])}")
         return self
 
 
@@ -154,10 +152,10 @@ def draw_style(rng: np.random.Generator, domain: str) -> Style:
     """Draw a style of `domain`: palette, light and weather independently; snow falls in two of three winter styles.
 
     Raises:
-        UserError: there is no such domain.
+        ValueError: there is no such domain.
     """
     if domain not in PALETTES:
-        raise UserError(f"there is no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+        raise ValueError(f"there is no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
     palette, light = (str(rng.choice(names)) for names in (PALETTES[domain], LIGHTS))
     haze, snowfall, seed = float(rng.uniform(0, 0.5)), float(rng.uniform(-0.5, 1)), int(rng.integers(2**31))
     snowfall = max(0.0, snowfall) if domain == "winter" else 0.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from errors import UserError
 
@@ -175,13 +175,14 @@ class Manifest(Frozen):
             UserError: it is not one of this version, or not as it was written.
         """
         try:
-            fields = json.loads(data)
-            checksum = fields.pop(_CHECKSUM, None)
+            fields = TypeAdapter(dict[str, Any]).validate_json(data)
+        except ValidationError as error:
+            raise UserError(f"{name} is not the JSON of a manifest: {_REMEDY}") from error
+        checksum = fields.pop(_CHECKSUM, None)
+        try:
             manifest = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
             raise UserError(f"{name} cannot be used ({first_error(error)}): {_REMEDY}") from error
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{name} is not the JSON of a manifest: {_REMEDY}") from error
         if checksum != manifest.fingerprint:
             raise UserError(f"{name} is not as it was written (its checksum differs): {_REMEDY}")
         return manifest
@@ -201,4 +202,4 @@ def first_error(error: ValidationError) -> str:
     """The first of a validation's complaints as one phrase that names the field."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "the whole"
-    return f"{where} = {first['input']!r}: {first['msg']}"
+    return f"{where} = {repr(first['input'])[:80]}: {first['msg'].removeprefix('Value error, ')}"

@@ -22,7 +22,9 @@ class CacheSettings(Frozen):
     """Where files of remote data sets are kept on each machine, and how many."""
 
     folder: str = "~/.cache/vqi2i/shards"
-    gigabytes: float = Field(default=64.0, ge=0, description="0: remote shards are read in ranges, nothing is kept")
+    gigabytes: float = Field(
+        default=64.0, ge=0, allow_inf_nan=False, description="0: remote shards are read in ranges, nothing is kept"
+    )
 
     @property
     def limit(self) -> int:

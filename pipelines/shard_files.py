@@ -34,7 +34,7 @@ class ShardFiles(ABC):
 
     @abstractmethod
     def check(self, shards: Iterable[Shard]) -> None:
-        """Raise a ValueError that names a shard which is missing or has another length than it should."""
+        """Raise a UserError that names a shard which is missing or has another length than it should."""
 
     @abstractmethod
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
@@ -102,8 +102,8 @@ class LocalFiles(ShardFiles):
             raise self._missing(path, error) from error
 
     @staticmethod
-    def _missing(path: Path, error: OSError) -> ValueError:
-        return ValueError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again")
+    def _missing(path: Path, error: OSError) -> UserError:
+        return UserError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again")
 
 
 class RangeFiles(ShardFiles):

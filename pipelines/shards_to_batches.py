@@ -75,6 +75,7 @@ class Batches:
 
     Raises:
         UserError: the options do not fit each other or the data set.
+        ValueError: no thread is to load data.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Batches:
                 f"global batch {global_batch} cannot be shared by {world_size} workers: use a multiple of it"
             )
         if threads < 1:
-            raise UserError(f"threads is {threads}: at least 1 must load data")
+            raise ValueError(f"threads is {threads}: at least 1 must load data")
         if reader.files.in_ranges and order != "blocks":
             raise UserError(
                 f"{reader.root} is read without a cache: set order=blocks, or every image would be one request"

@@ -31,6 +31,7 @@ from pipelines.tokens import IDENTITY_NAME, MANIFEST_NAME, TokenIdentity, TokenM
 from vqi2i.bundle import fingerprint
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
+from vqi2i.validation import parsed
 
 _log = logging.getLogger(__name__)
 _SHARD_SAMPLES = 1024
@@ -209,11 +210,8 @@ def _claim(out: Path, identity: TokenIdentity) -> TokenManifest | None:
     """The manifest of `out` if it holds all these tokens; otherwise make the folder ours or refuse."""
     mark = out / IDENTITY_NAME
     if mark.is_file():
-        try:
-            held = TokenIdentity.model_validate_json(mark.read_text())
-        except ValidationError:
-            held = None
-        if held != identity:
+        remedy = f"delete {out}, and its tokens are made anew"
+        if parsed(TokenIdentity, mark.read_bytes(), str(mark), remedy) != identity:
             raise UserError(
                 f"{out} holds tokens of another model, data set or crop: choose another folder or delete it"
             )

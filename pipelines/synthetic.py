@@ -90,10 +90,11 @@ def synthesize(
         progress: called with (images written, images in all).
 
     Raises:
-        UserError: a number is out of range, or `out` holds something else.
+        UserError: `out` holds something else.
+        ValueError: a number is out of range.
     """
     if pairs < 1 or size < 16 or tests < 0 or wide < 0:
-        raise UserError(f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and wide >= 0")
+        raise ValueError(f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and wide >= 0")
     images = len(DOMAINS) * (pairs + 3 * tests + wide)
     summary = SyntheticSummary(
         generator=GENERATOR, seed=seed, size=size, pairs=pairs, tests=tests, wide=wide, images=images
@@ -121,6 +122,19 @@ def read_triples(root: Path, source: str, target: str) -> Triples:
     if not names[0] or any(other != names[0] for other in names):
         raise UserError(f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`")
     return Triples(*(np.stack([read(folder / role / name) for name in names[0]]) for role in Triples._fields))
+
+
+def read_training(root: Path, domain: str) -> np.ndarray:
+    """Read the training images of a domain, in the order of their names: uint8 (n, size, size, 3).
+
+    Raises:
+        UserError: there are none, or they differ in size.
+    """
+    folder = root / "train" / domain
+    images = [read(path) for path in sorted(folder.glob("*.png"))]
+    if len({image.shape for image in images}) != 1:
+        raise UserError(f"{folder} holds no images of one size: make them with `vqi2i data synthesize`")
+    return np.stack(images)
 
 
 def _is_done(out: Path, summary: SyntheticSummary) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import imaging
+from errors import UserError
 from pipelines.files import read_table, sha256_of
 from pipelines.progress import Progress, counter
 from pipelines.schema import INDEX_SCHEMA, REJECTS_NAME, Manifest, Shard
@@ -76,7 +77,7 @@ def _read_index(root: Path, shard: Shard) -> tuple[list[dict[str, Any]], list[Da
         return [], [Damage(shard.index_name, "", "its bytes have changed")]
     try:
         return read_table(data, INDEX_SCHEMA).to_pylist(), []
-    except ValueError as error:
+    except UserError as error:
         return [], [Damage(shard.index_name, "", f"it was written damaged ({error})")]
 
 

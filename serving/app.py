@@ -25,7 +25,7 @@ from serving.api import make_api
 from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
 from serving.problems import Problem
 from serving.schema import Limits, ModelInfo, Strict, describe
-from vqi2i import Translator
+from vqi2i import Translator, validation
 from vqi2i.calls import CallLimits
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -141,10 +141,9 @@ def build(args: dict[str, Any]) -> serve.Application:
     """Build the application from `ServeArgs`; also the `import_path` of Serve config files: `serving.app:build`.
 
     Raises:
-        ValidationError: an argument is unknown or out of range.
-        BundleError: a model does not exist or is no bundle.
+        UserError: an argument is unknown or out of range, or a model does not exist or is no bundle.
     """
-    checked = ServeArgs.model_validate(args)
+    checked = validation.checked(ServeArgs, args, "these models cannot be served so")
     sources = {name: registry.pin(model) for name, model in checked.models.items()}
     infos = {name: describe(name, registry.resolve(source)) for name, source in sources.items()}
     models = {name: _model_deployment(name, source, checked) for name, source in sources.items()}

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from errors import UserError
 from serving.engine import ComposeJob
 from serving.problems import Problem
 from serving.schema import Limits, ModelInfo
@@ -19,7 +20,7 @@ def chain_of(domain: str | None, steps: list[Any]) -> Chain:
     """
     try:
         return read_chain({"from": domain, "steps": steps})
-    except ValueError as error:
+    except UserError as error:
         raise Problem(422, str(error)) from error
 
 
@@ -47,7 +48,7 @@ def settings(text: str | None) -> dict[str, Any]:
     pairs = [pair.strip() for pair in (text or "").split(",") if pair.strip()]
     try:
         return dict(assignment(pair, "field 'draw':") for pair in pairs)
-    except ValueError as error:
+    except UserError as error:
         raise Problem(422, str(error)) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from errors import UserError
 from pipelines.store import Store
@@ -197,7 +197,7 @@ def _file(position: int) -> str:
 def _head(data: bytes | None) -> Head | None:
     try:
         return Head.model_validate_json((data or b"").split(b"\n", 2)[1])
-    except (IndexError, ValueError):
+    except (IndexError, ValidationError):
         return None
 
 

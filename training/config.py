@@ -316,4 +316,5 @@ def _near(place: Any, data: dict[str, Any]) -> str:
 
 def _sentence(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else str(detail["msg"])
+    what = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

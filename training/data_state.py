@@ -24,7 +24,7 @@ class DataState(Frozen):
 
 
 def refuse_other(held: Mapping[str, Any], now: DataState) -> None:
-    """Raise a ValueError that names what differs if a checkpoint's data state is not that of its run.
+    """Raise a UserError that names what differs if a checkpoint's data state is not that of its run.
 
     Args:
         held: the state in the checkpoint.

@@ -59,7 +59,11 @@ def make_job(
     stage: str, *, data: str | Path, model: Path | None, recipe: str, settings: Sequence[str] = (),
     tokens: Path | None = None, cache: CacheSettings | None = None, accept_other_data: bool = False,
 ) -> Job:  # fmt: skip
-    """A named recipe for the domains of the shards at `data`, with settings `name=value` applied."""
+    """A named recipe for the domains of the shards at `data`, with settings `name=value` applied.
+
+    Raises:
+        UserError: there is no such data or recipe, or a setting does not fit.
+    """
     config = override(named_recipe(stage, recipe, read_manifest(data).domains), settings)
     folder = local_folder(data)
     return Job(

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 
 import imaging
+from errors import UserError
 from imaging.codec import Pixels
 from pipelines.files import atomic, whole_lines
 from training.live_view import view
@@ -26,7 +27,7 @@ class RunJournal:
         self.tracker = tracker
         self._file = run_dir / _METRICS
         self._lock = threading.Lock()
-        self._last = max((row["position"] for row in _rows(whole_lines(self._file))), default=-1)
+        self._last = max((row["position"] for row in _rows(self._file, whole_lines(self._file))), default=-1)
         self._view = view(run_dir.name, console or Console(stderr=True))
 
     def __enter__(self) -> Self:
@@ -77,18 +78,26 @@ class RunJournal:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
-    """The reports of a run, oldest first; a line cut short by a kill is left out."""
+    """The reports of a run, oldest first; a line cut short by a kill is left out.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    file = run_dir / _METRICS
     try:
-        return _rows((run_dir / _METRICS).read_bytes().splitlines())
+        return _rows(file, file.read_bytes().splitlines())
     except FileNotFoundError:
         return []
 
 
-def _rows(lines: Iterable[bytes]) -> list[dict[str, float]]:
+def _rows(file: Path, lines: Iterable[bytes]) -> list[dict[str, float]]:
     rows = []
     for line in lines:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(row, dict) or "position" not in row:
+            raise UserError(f"{file} holds other lines than reports of a training: move it away")
+        rows.append(row)
     return rows

@@ -231,9 +231,11 @@ def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stag
     """The configuration of a named run for data of these domains.
 
     Raises:
-        UserError: there is no such recipe; the message lists those there are.
+        UserError: there is no such recipe (the message lists those there are), or fewer than two domains.
     """
     table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
     if name not in table:
         raise UserError(f"there is no {stage} recipe {name!r}: choose one of {', '.join(table)}")
+    if len(domains) < 2:
+        raise UserError(f"the data hold {', '.join(domains)} alone: translation needs two domains or more")
     return table[name](domains)

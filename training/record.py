@@ -14,6 +14,7 @@ from training.job import Job
 from training.loop import Outcome
 from training.tracking import flat
 from vqi2i.config import Frozen
+from vqi2i.validation import parsed
 
 RECORD = "run.json"
 
@@ -30,7 +31,7 @@ def claim(job: Job, place: Store) -> RunRecord:
     """The record of the run that keeps its files in `place`; a place that is empty becomes this job's.
 
     Raises:
-        UserError: it holds a run of another configuration.
+        UserError: it holds a run of another configuration, or its record is damaged.
         StorageError: it cannot be reached or written to.
     """
     now = job.identity()
@@ -39,7 +40,7 @@ def claim(job: Job, place: Store) -> RunRecord:
         record = RunRecord(identity=now)
         write_record(place, record)
         return record
-    record = RunRecord.model_validate_json(data)
+    record = parsed(RunRecord, data, f"{place.root}/{RECORD}", "choose another --run, or delete this folder")
     accepted = IN_IDENTITY if job.accept_other_data else frozenset[str]()
     refuse_other_settings(place.root, record.identity, now, accepted=accepted)
     if record.outcome is None and record.identity != now:
@@ -57,7 +58,7 @@ def refuse_other_settings(
     place: Path | str, before: Mapping[str, Any], now: Mapping[str, Any], *, held: str = "run",
     accepted: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Raise a ValueError that names the settings if what a place holds was started with others.
+    """Raise a UserError that names the settings if what a place holds was started with others.
 
     Args:
         place: folder or bucket.

@@ -1,17 +1,14 @@
 """What ends a training that no retry would help: one sentence that names the thing and the remedy."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from errors import UserError
+from errors import UserError, complaint, first_line
 from pipelines.storage import StorageError
 from training.checkpoint import Checkpoints
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # As torch's CPU allocator says it.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
@@ -59,23 +56,11 @@ def _trouble(error: BaseException) -> str | None:
     if isinstance(error, StorageError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
-        return f"the GPU's memory is not enough ({_first_line(error)}): {_LESS_MEMORY}"
+        return f"the GPU's memory is not enough ({first_line(error)}): {_LESS_MEMORY}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _says(error, _NO_MEMORY)):
         return f"this machine's memory is not enough: {_LESS_MEMORY}"
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"there is no space left for {_place(error)}: make room there"
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        return f"{_place(error)} cannot be written to ({error.strerror}): check its rights"
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return complaint(error, unnamed="the run's files") if isinstance(error, OSError) else None
 
 
 def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
     return any(text in str(error) for text in texts)
-
-
-def _place(error: OSError) -> str:
-    return str(error.filename) if error.filename else "the run's files"

@@ -27,11 +27,13 @@ from tuning.study import Study, TrialRow, ranked
 from tuning.trial import as_settings, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten, upload
 from vqi2i.config import Frozen
+from vqi2i.validation import parsed
 
 RESULTS = "trials.json"
 BEST = "best_settings.txt"
 _RECORD = "search.json"
 _RAY = "ray"  # Tune's own state
+_REMEDY = "choose another --run, or delete this folder"
 _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # trials that Tune has not saved when it is killed are lost
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the next three: we keep the figures and say what happens
@@ -73,7 +75,8 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     tracker = Tracker(run_dir, tags)
     if record is not None and record.finished:
         upload(tracker, run_dir, console)
-        return Found(run_dir / BUNDLE, TypeAdapter(list[TrialRow]).validate_json((run_dir / RESULTS).read_bytes()))
+        table = run_dir / RESULTS
+        return Found(run_dir / BUNDLE, parsed(list[TrialRow], table.read_bytes(), str(table), _REMEDY))
     if tracker.is_new:
         tracker.config(study.job.config)
     if record is None:
@@ -193,7 +196,7 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
     file = run_dir / _RECORD
     if not file.exists():
         return None
-    record = SearchRecord.model_validate_json(file.read_text())
+    record = parsed(SearchRecord, file.read_bytes(), str(file), _REMEDY)
     refuse_other_settings(run_dir, record.identity, study.identity(), held="search")
     return record
 

@@ -61,9 +61,14 @@ class TuneJournal(RunJournal):
             self._report(row)
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Report figures; those of the end wait until the last checkpoint is written, as Tune stops a trial there."""
+        """Report figures; those of the end wait until the last checkpoint is written, as Tune stops a trial there.
+
+        Raises:
+            UserError: trials cannot be ranked by what is no number.
+        """
         if not math.isfinite(metrics[self.metric]):
-            raise RuntimeError(f"{self.metric} is {metrics[self.metric]} after {position} images")
+            figure = f"{self.metric} is {metrics[self.metric]} after {position} images"
+            raise UserError(f"{figure}: these settings do not train")
         row = {"position": position, "seconds": round(seconds, 2), **metrics}
         if position < total:
             self._report(row)

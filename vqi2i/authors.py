@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.causal import CausalPrior
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 from vqi2i.discriminator import Discriminator
+from vqi2i.errors import UserError, first_line
+from vqi2i.validation import checked
 
 LATENT = 16  # rows and columns of tokens at the published sizes; the nominal resolution is not in a checkpoint
 _FIRST_STAGE = "first_stage_model."
@@ -53,9 +54,10 @@ def read_checkpoint(path: Path) -> Weights:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist: give the authors' checkpoint file") from error
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} is a folder: give the authors' checkpoint file") from error
     except Exception as error:  # damaged files raise whatever the reader stumbles over
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of weights ({reason})") from error
+        raise CheckpointError(f"{path} cannot be read as a checkpoint of weights ({first_line(error)})") from error
     weights = data.get("model_state_dict") if isinstance(data, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path} holds no model_state_dict: it is not a checkpoint of the release")
@@ -88,41 +90,33 @@ def network_config(weights: Mapping[str, Tensor], domains: tuple[str, str]) -> N
     """Sizes of the networks that stage 1's weights belong to.
 
     Raises:
-        CheckpointError: a key that tells a size is missing.
+        CheckpointError: a key that tells a size is missing, or its weights have another form.
+        UserError: the names cannot be those of domains, or sizes do not fit each other.
     """
 
-    def shape(key: str) -> torch.Size:
-        if key not in weights:
-            raise CheckpointError(f"the checkpoint lacks {key}: it is not a stage-1 checkpoint of the release")
-        return weights[key].shape
+    def shape(key: str, dimensions: int) -> torch.Size:
+        return _shape(weights, key, dimensions, "stage-1")
 
     def numbers(pattern: str) -> list[int]:
         return sorted({int(found[1]) for key in weights if (found := re.match(pattern, key))})
 
-    base = shape("encoder.conv_in.weight")[0]
+    base = shape("encoder.conv_in.weight", 4)[0]
     levels = numbers(r"encoder\.down\.(\d+)\.block\.")
-    widths = [shape(f"encoder.down.{level}.block.0.conv1.weight")[0] for level in levels]
+    widths = [shape(f"encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in levels]
     stride = 2 ** (len(levels) - 1) if levels else 1
     resolution = LATENT * stride
-    num_codes, embed_dim = shape("quantize.embedding.weight")
-    return NetworkConfig(
-        domains=domains,
-        resolution=resolution,
-        patch=1,
-        base_channels=base,
-        channel_multipliers=tuple(width // base for width in widths),
-        num_res_blocks=len(numbers(r"encoder\.down\.0\.block\.(\d+)\.")),
-        attention_resolutions=tuple(resolution // 2**level for level in numbers(r"encoder\.down\.(\d+)\.attn\.")),
-        z_channels=shape("encoder.conv_out.weight")[0],
-        embed_dim=embed_dim,
-        codebook_size=num_codes,
-        quantizer="vq",
-        style_dim=shape("style_enc_a.model.6.weight")[0],
-        style_channels=shape("style_enc_a.model.0.conv.weight")[0],
-        decoder="per_domain",
-        num_style_blocks=len(numbers(r"decoder_a\.ADAresblocks\.model\.(\d+)\.")),
-        adain="bottleneck",
-    )
+    num_codes, embed_dim = shape("quantize.embedding.weight", 2)
+    sizes = {
+        "domains": domains, "resolution": resolution, "patch": 1, "base_channels": base,
+        "channel_multipliers": tuple(width // base for width in widths),
+        "num_res_blocks": len(numbers(r"encoder\.down\.0\.block\.(\d+)\.")),
+        "attention_resolutions": tuple(resolution // 2**n for n in numbers(r"encoder\.down\.(\d+)\.attn\.")),
+        "z_channels": shape("encoder.conv_out.weight", 4)[0], "embed_dim": embed_dim, "codebook_size": num_codes,
+        "quantizer": "vq", "style_dim": shape("style_enc_a.model.6.weight", 4)[0],
+        "style_channels": shape("style_enc_a.model.0.conv.weight", 4)[0], "decoder": "per_domain",
+        "num_style_blocks": len(numbers(r"decoder_a\.ADAresblocks\.model\.(\d+)\.")), "adain": "bottleneck",
+    }  # fmt: skip
+    return checked(NetworkConfig, sizes, "the checkpoint gives no network")
 
 
 def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
@@ -132,9 +126,7 @@ def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
         CheckpointError: the weights hold no transformer.
         UserError: the width is not a multiple of the heads.
     """
-    if f"{_PRIOR}pos_emb" not in weights:
-        raise CheckpointError(f"the checkpoint lacks {_PRIOR}pos_emb: it is not a stage-2 checkpoint of the release")
-    _, block, width = weights[f"{_PRIOR}pos_emb"].shape
+    _, block, width = _shape(weights, f"{_PRIOR}pos_emb", 3, "stage-2")
     side = int((block // 2) ** 0.5)
     if 2 * side * side != block:
         raise CheckpointError(f"{_PRIOR}pos_emb has {block} positions: not a grid of coordinates and one of tokens")
@@ -211,6 +203,16 @@ def _their_name(name: str, modules: Modules) -> str:
         if module is not None:
             return ".".join([module, *(_LAYERS.get(part, part) for part in parts[end:])])
     raise AssertionError(f"no place in the release is known for {name}")
+
+
+def _shape(weights: Mapping[str, Tensor], key: str, dimensions: int, stage: str) -> torch.Size:
+    """The shape of weights that tell a size."""
+    if key not in weights:
+        raise CheckpointError(f"the checkpoint lacks {key}: it is not a {stage} checkpoint of the release")
+    shape = weights[key].shape
+    if len(shape) != dimensions or 0 in shape:
+        raise CheckpointError(f"{key} has shape {tuple(shape)}: it is not that of a {stage} checkpoint of the release")
+    return shape
 
 
 def _listed(keys: Sequence[str], shown: int = 5) -> str:

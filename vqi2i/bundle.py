@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from errors import UserError
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
+from vqi2i.errors import UserError
+from vqi2i.validation import fault
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
@@ -61,11 +62,9 @@ def read_config(path: Path) -> BundleConfig:
     if not file.is_file():
         raise BundleError(f"{path} is not a bundle: it has no {CONFIG}; give the directory that training wrote")
     try:
-        return BundleConfig.model_validate_json(file.read_text())
+        return BundleConfig.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        detail = error.errors()[0]
-        where = ".".join(str(part) for part in detail["loc"])
-        raise BundleError(f"{file} is not valid: {where}: {detail['msg']}") from error
+        raise BundleError(f"{file} is not valid: {fault(error)}; export or download the bundle again") from error
 
 
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:

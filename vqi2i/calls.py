@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from errors import UserError
 from vqi2i.draft import Draft
+from vqi2i.errors import UserError
 from vqi2i.seeds import Seeds, generators
 from vqi2i.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
 from vqi2i.studio import Studio
@@ -116,7 +116,7 @@ def perform(
         try:
             for state in scene.perform(step, number, draft):
                 yield (draft := state)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"step {number + 1} ({name_of(step)}): {error}") from error
 
 
@@ -200,4 +200,5 @@ def _step(number: int, item: Any) -> Step:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        raise UserError(f"step {number} ({name}): {where + ': ' if where else ''}{first['msg']}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"step {number} ({name}): {where + ': ' if where else ''}{what}") from error

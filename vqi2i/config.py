@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 Domain = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
@@ -32,7 +32,7 @@ def assignment(text: str, origin: str) -> tuple[str, Any]:
         raise UserError(f"{origin} {text!r} is not of the form name=value")
     try:
         return name, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or more digits or brackets than are read
         return name, value
 
 

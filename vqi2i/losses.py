@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
 from vqi2i.autoencoder import Views
 from vqi2i.discriminator import Discriminator
 
@@ -69,10 +68,10 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     """The objective; no term can be computed and forgotten, and no weight can be set in vain.
 
     Raises:
-        UserError: terms and weights do not have the same names.
+        ValueError: terms and weights do not have the same names.
     """
     if terms.keys() != weights.keys():
-        raise UserError(
+        raise ValueError(
             f"loss terms and weights differ: without weight {sorted(terms.keys() - weights.keys())}, "
             f"without term {sorted(weights.keys() - terms.keys())}"
         )

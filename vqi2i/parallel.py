@@ -7,8 +7,8 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from errors import UserError
 from vqi2i.calls import in_calls
+from vqi2i.errors import UserError
 from vqi2i.masked import MaskedPrior
 from vqi2i.sampling import Sampling, draw, probabilities, uniforms
 from vqi2i.windows import Piece, Window, grown, lattice

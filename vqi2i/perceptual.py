@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqi2i.errors import UserError, first_line
 from vqi2i.losses import total_variation
 
 PerceptualKind = Literal["none", "multiscale", "lpips"]
@@ -40,25 +41,27 @@ class LPIPS(nn.Module):
         heads: LPIPS v0.1 linear heads (`lin0.model.1.weight`, ...).
 
     Raises:
-        FileNotFoundError: a file is missing.
-        KeyError: a file is not what its argument says.
+        UserError: a file is missing or is not what its argument says.
     """
 
     def __init__(self, vgg: Path, heads: Path):
         super().__init__()
         self.stages = nn.ModuleList(_vgg_stages())
-        features = torch.load(vgg, weights_only=True, map_location="cpu")
+        features = _weights(vgg)
         convolutions = [m for stage in self.stages for m in stage.modules() if isinstance(m, nn.Conv2d)]
         keys = [
             key.removesuffix(".weight") for key in features if key.startswith("features.") and key.endswith(".weight")
         ]
         if len(keys) != len(convolutions):
-            raise KeyError(f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16")
+            raise UserError(f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16")
         for convolution, key in zip(convolutions, keys, strict=True):
-            convolution.load_state_dict({"weight": features[f"{key}.weight"], "bias": features[f"{key}.bias"]})
-        linear = torch.load(heads, weights_only=True, map_location="cpu")
-        for index in range(len(VGG_WIDTHS)):
-            self.register_buffer(f"head{index}", linear[f"lin{index}.model.1.weight"].flatten())
+            _fill(convolution, features, key, vgg)
+        linear = _weights(heads)
+        for index, widths in enumerate(VGG_WIDTHS):
+            name = f"lin{index}.model.1.weight"
+            if name not in linear or linear[name].numel() != widths[-1]:
+                raise UserError(f"{heads} holds no {name} of {widths[-1]} numbers: it is not LPIPS v0.1 over VGG-16")
+            self.register_buffer(f"head{index}", linear[name].flatten())
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1))
         self.requires_grad_(False).eval()
@@ -78,6 +81,24 @@ class LPIPS(nn.Module):
         for stage in self.stages:
             x = stage(x)
             yield F.normalize(x, dim=1, eps=1e-10)
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name."""
+    try:
+        data = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # missing and damaged files raise whatever the reader stumbles over
+        raise UserError(f"{path} cannot be read as a file of weights ({first_line(error)})") from error
+    if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
+        raise UserError(f"{path} holds no weights by name")
+    return data
+
+
+def _fill(convolution: nn.Conv2d, weights: dict[str, Tensor], key: str, path: Path) -> None:
+    try:
+        convolution.load_state_dict({name: weights[f"{key}.{name}"] for name in ("weight", "bias")})
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path} holds no {key} of VGG-16: {first_line(error)}") from error
 
 
 def _vgg_stages() -> list[nn.Sequential]:

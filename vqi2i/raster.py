@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from errors import UserError
 from vqi2i.calls import in_calls
 from vqi2i.causal import CausalPrior
+from vqi2i.errors import UserError
 from vqi2i.sampling import Precision, Sampling, draw, probabilities, uniforms
 from vqi2i.stepper import Stepper
 from vqi2i.windows import Piece, Window, around, cells, grown, lattice

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 Precision = Literal["float32", "bf16", "int8"]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from errors import UserError
 from vqi2i.config import Frozen
+from vqi2i.errors import UserError
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
 

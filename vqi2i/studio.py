@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from errors import UserError
 from vqi2i import style_field
 from vqi2i.draft import Draft, Given, guessed, known_cells
+from vqi2i.errors import UserError
 from vqi2i.feather import paste
 from vqi2i.imagination import imagine
 from vqi2i.masked import MaskedPrior

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 Direction = Literal["horizontal", "vertical", "radial"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
+from vqi2i.errors import UserError
 
 _BUFFER = "styles_"
 

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from errors import UserError
 from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
 from vqi2i.calls import CallLimits, in_calls
 from vqi2i.card import model_card
 from vqi2i.chain import Chain, perform
 from vqi2i.draft import Draft
+from vqi2i.errors import UserError
 from vqi2i.layers import channels_last
 from vqi2i.priors import Prior, build_prior
 from vqi2i.reading import MIN_TOKENS
@@ -274,7 +274,7 @@ class Translator:
             yield self._studio.painted(draft)
 
     def check_domain(self, domain: str) -> None:
-        """Raise a ValueError that lists the domains if `domain` is none of them."""
+        """Raise a UserError that lists the domains if `domain` is none of them."""
         if domain not in self.domains:
             raise UserError(f"unknown domain {domain!r}: this model knows {', '.join(self.domains)}")
 

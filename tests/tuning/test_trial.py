@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from ray import tune
 
+from errors import UserError
 from tuning.trial import TuneJournal, as_settings
 
 
@@ -37,7 +38,7 @@ def test_a_resumed_trial_tells_what_it_had_reported(tmp_path: Path, told: list[t
 def test_a_trial_without_figures_fails(tmp_path: Path, told: list[tuple[int, bool]]) -> None:
     with pytest.raises(ValueError, match=r"before its first report: lower schedule\.log_every"):
         TuneJournal(tmp_path, "pixel").conclude()
-    with pytest.raises(RuntimeError, match="pixel is nan after 4 images"):
+    with pytest.raises(UserError, match="pixel is nan after 4 images"):
         TuneJournal(tmp_path, "pixel").log(4, 8, {"pixel": float("nan")}, 1.0)
     assert told == []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vqi2i.errors import UserError
 from vqi2i.perceptual import LPIPS, MultiScale
 from vqi2i.style_prior import StylePrior
 
@@ -47,7 +48,7 @@ def test_lpips_is_frozen_and_passes_gradients_to_images(files: tuple[Path, Path]
 
 
 def test_a_file_that_is_no_vgg_is_refused(files: tuple[Path, Path]) -> None:
-    with pytest.raises(KeyError, match="13 of VGG-16"):
+    with pytest.raises(UserError, match="13 of VGG-16"):
         LPIPS(files[1], files[1])
 
 

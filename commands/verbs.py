@@ -1,0 +1,63 @@
+"""What makes a function a verb of the command line: what users have named, and the disk denies, ends in a sentence."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+from typer.models import CommandFunctionType
+
+from errors import named
+
+PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code of what is piped into `head`, once that has read enough
+
+
+class Verb(TyperCommand):
+    """A command whose arguments name files and folders."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it.
+
+        Raises:
+            UserError: a file or a folder that an argument names cannot be used.
+        """
+        with _piped(), named(*_places(ctx.params.values())):
+            return super().invoke(ctx)
+
+
+class Verbs(typer.Typer):
+    """A family of verbs."""
+
+    def command(
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:  # fmt: skip
+        """Add a function as a verb; see `typer.Typer.command`."""
+        return super().command(name, cls=Verb, **settings)
+
+
+def _places(values: Any) -> Iterator[str | PathLike[str]]:
+    """Paths among the values of a command's arguments; NAME=PATH counts too, an address elsewhere does not."""
+    for value in values:
+        if isinstance(value, PathLike):
+            yield value
+        elif isinstance(value, str) and value and "://" not in value:
+            yield value.rpartition("=")[2] or value
+        elif isinstance(value, list | tuple):
+            yield from _places(value)
+
+
+@contextmanager
+def _piped() -> Iterator[None]:
+    """End quietly when nobody reads standard output any more; Typer would take any broken connection for that."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise typer.Exit(PIPE_CLOSED) from error
+        raise ConnectionError(*error.args[1:]) from error
