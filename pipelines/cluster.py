@@ -3,12 +3,11 @@
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from errors import UserError
+from vqi2i.modules import HOME, MODULES, finding_ours
 
-_PACKAGES = ("imaging", "vqi2i", "pipelines", "evaluation", "training", "tuning", "serving")
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
 
 
@@ -50,12 +49,12 @@ def _lean() -> dict[str, Any]:
     A dashboard comes with `ray start --head` and RAY_ADDRESS=auto; nobody takes this machine away from under us.
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    return {"include_dashboard": False}
+    return {"include_dashboard": False, "runtime_env": {"worker_process_setup_hook": finding_ours()}}
 
 
-def _our_code() -> dict[str, Any] | None:
+def _our_code() -> dict[str, Any]:
     """The code for machines that need not have it; a submitted job has brought its own."""
     if _SUBMITTED in os.environ:
-        return None
-    root = Path(__file__).parents[1]
-    return {"py_modules": [str(root / name) for name in _PACKAGES]}
+        return {"worker_process_setup_hook": finding_ours()}
+    paths = (HOME / name if (HOME / name).is_dir() else HOME / f"{name}.py" for name in MODULES)
+    return {"py_modules": list(map(str, paths)), "worker_process_setup_hook": finding_ours(shipped=True)}

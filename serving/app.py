@@ -27,6 +27,7 @@ from serving.problems import Problem
 from serving.schema import Limits, ModelInfo, Strict, describe
 from vqi2i import Translator, validation
 from vqi2i.calls import CallLimits
+from vqi2i.modules import finding_ours
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 RETRIES = 2  # of a request whose replica died
@@ -203,7 +204,8 @@ def run(
     _check_port(host, port)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
-        ray.init(address=os.environ.get("RAY_ADDRESS", "local"))
+        workers = {"worker_process_setup_hook": finding_ours()}
+        ray.init(address=os.environ.get("RAY_ADDRESS", "local"), runtime_env=workers)
     serve.start(http_options={"host": host, "port": port, "request_timeout_s": request_timeout_s})
     serve.run(application, name="vqi2i")
     url = f"http://{host}:{port}"

@@ -5,6 +5,7 @@ command is given on the path of its workers, before everything else.
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ MODULES = ("commands", "errors", "evaluation", "imaging", "pipelines", "run", "s
 def ours_first() -> None:
     """From here on, our names mean our modules in this process."""
     finding_ours()()
+    if sys.modules["vqi2i"].__file__ is None:  # a folder of that name lies on the path: the next import finds ours
+        del sys.modules["vqi2i"]
 
 
 def finding_ours(*, shipped: bool = False) -> Callable[[], None]:
