@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from errors import UserError
+from errors import UserError, first_line
 from vqi2i.modules import HOME, MODULES, finding_ours
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
@@ -41,6 +42,37 @@ def processors() -> list[int]:
     import ray
 
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def told_here() -> Iterator[None]:
+    """Inside, tasks and actors are waited for: what they could not do is raised as if it had been tried here.
+
+    Raises:
+        UserError: theirs, or the processes that run them have died again and again.
+        OSError: theirs.
+        RayError: a fault of ours that they met, with its traceback.
+    """
+    from ray.exceptions import (
+        NodeDiedError,
+        OutOfDiskError,
+        OutOfMemoryError,
+        RayActorError,
+        RayTaskError,
+        WorkerCrashedError,
+    )
+
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError | OSError):
+            raise error.cause from None
+        raise
+    except (RayActorError, WorkerCrashedError, OutOfMemoryError, OutOfDiskError, NodeDiedError) as error:
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            raise
+        remedy = "the same command goes on; ask for fewer workers if memory is short"
+        raise UserError(f"workers of Ray died ({first_line(error)}): {remedy}") from error
 
 
 def _lean() -> dict[str, Any]:

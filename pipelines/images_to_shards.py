@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from errors import UserError
 from pipelines.claim import check_folders, claim, hashes_folder, locked, tidy
-from pipelines.cluster import join_ray
+from pipelines.cluster import join_ray, told_here
 from pipelines.files import atomic, sha256_of, write_table
 from pipelines.inputs import IGNORED, HashCache
 from pipelines.mark import Tally, build_sha256, versions
@@ -141,7 +141,9 @@ def _build_on_ray(
             return
         for reference in ray.wait(list(running))[0]:
             job = running.pop(reference)
-            yield job.name, ray.get(reference)
+            with told_here():
+                result = ray.get(reference)
+            yield job.name, result
             advance(len(job.entries))
 
 

@@ -4,6 +4,7 @@ Every shard is one independent job whose bytes follow from model and images alon
 it, and a build that was interrupted makes only what is missing.
 """
 
+import functools
 import io
 import json
 import logging
@@ -20,7 +21,7 @@ from webdataset.writer import TarWriter
 import imaging
 from errors import UserError
 from imaging.codec import Pixels
-from pipelines.cluster import join_ray
+from pipelines.cluster import join_ray, told_here
 from pipelines.files import atomic, sha256_of
 from pipelines.order import sample_key
 from pipelines.progress import Progress
@@ -124,11 +125,19 @@ class TokenEncoder:
     """Makes token shards; one per process."""
 
     def __init__(self, source: TokenSource, identity: TokenIdentity, out: Path, device: str):
-        self._reader = ShardReader(source.data, source.cache)
-        torch.backends.cudnn.allow_tf32 = False  # near the border of two codes, its rounding would choose the other
-        self._translator = Translator.load(source.model, device)
+        self._source = source
+        self._device = device
         self._identity = identity
         self._out = out
+
+    @functools.cached_property
+    def _reader(self) -> ShardReader:  # with the first shard: what an actor meets when it is made, Ray tells as a death
+        return ShardReader(self._source.data, self._source.cache)
+
+    @functools.cached_property
+    def _translator(self) -> Translator:
+        torch.backends.cudnn.allow_tf32 = False  # near the border of two codes, its rounding would choose the other
+        return Translator.load(self._source.model, self._device)
 
     def make(self, job: TokenJob) -> TokenShard:
         """Write one shard, then the mark that makes it count."""
@@ -195,7 +204,8 @@ def _on_ray(
     arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
     encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
     made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
-    yield from cast("Iterator[TokenShard]", made)
+    with told_here():
+        yield from cast("Iterator[TokenShard]", made)
 
 
 def _jobs(reader: ShardReader, domains: Sequence[str]) -> Iterator[TokenJob]:

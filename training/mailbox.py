@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import ray
 
@@ -18,6 +18,13 @@ from training.worker import Journal, ReportKind
 
 _PATIENCE = 10.0  # seconds given to the last reports
 _DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down
+
+
+class Verdict(NamedTuple):
+    """Why no retry helps a training."""
+
+    why: str  # empty while one may
+    fault: bool = False  # of this project, rather than something that whoever trains can mend
 
 
 class Mailbox:
@@ -29,7 +36,7 @@ class Mailbox:
         self._news = asyncio.Event()
         self._arrived = self._taken = 0
         self._stopping = self._abandoned = self._closing = False
-        self._verdict = ""
+        self._verdict = Verdict("")
 
     def stop(self) -> None:
         """Ask the workers for an end."""
@@ -39,11 +46,12 @@ class Mailbox:
         """Whether the driver wants an end."""
         return self._stopping
 
-    def give_up(self, sentence: str) -> None:
-        """Say why no retry helps; the first one counts."""
-        self._verdict = self._verdict or sentence
+    def give_up(self, why: str, fault: bool = False) -> None:
+        """Say why no retry helps, and whether that is a fault of ours; the first one counts."""
+        if not self._verdict.why:
+            self._verdict = Verdict(why, fault)
 
-    def verdict(self) -> str:
+    def verdict(self) -> "Verdict":
         """Why no retry helps; empty while one may."""
         return self._verdict
 

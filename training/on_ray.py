@@ -15,9 +15,9 @@ from training.interrupt import Interrupt, Interrupted, patiently
 from training.job import Job
 from training.journal import RunJournal
 from training.loop import Outcome
-from training.mailbox import Sender, mailbox
+from training.mailbox import Sender, Verdict, mailbox
 from training.record import RECORD
-from training.trouble import TrainingTrouble, explained, resumption
+from training.trouble import TrainingTrouble, WorkerFault, explained, resumption
 from training.worker import RayWorker
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     Raises:
         Interrupted: somebody asked for an end; a checkpoint is written.
         TrainingTrouble: workers met something that a retry does not help, or died too often; nothing saved is lost.
+        WorkerFault: they failed too often by a fault of ours.
     """
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, TrainingFailedError
@@ -92,7 +93,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
         try:
             answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
-            raise TrainingTrouble(_why(letters, run.checkpoints, plan, cpus, error)) from error
+            raise _reason(letters, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
         raise Interrupted(answer)
@@ -196,30 +197,38 @@ class GiveUp(UserCallback):
         """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all else."""
         import ray
 
-        if ray.get(self._letters.verdict.remote()):
+        if ray.get(self._letters.verdict.remote()).why:
             raise TrainingTrouble("a worker has said why")
         position = max(self._checkpoints.positions(), default=-1)
         self._failures = 1 if position > self._position else self._failures + 1
         self._position = position
         if self._failures > self._limit:
-            last = str(next(iter(worker_exceptions.values()))).strip().splitlines()[-1]
-            sentence = f"workers failed {self._failures} times without a new checkpoint, the last time with: {last}"
-            sentence += f"; {resumption(self._checkpoints)}"
-            ray.get(self._letters.give_up.remote(sentence))
-            raise TrainingTrouble(sentence)
+            why = f"workers failed {self._failures} times without a new checkpoint ({resumption(self._checkpoints)})"
+            last, fault = _last(worker_exceptions.values())
+            why += f", the last time with:\n{last}" if fault else f", the last time with: {last.splitlines()[-1]}"
+            ray.get(self._letters.give_up.remote(why, fault))
+            raise TrainingTrouble(why)
 
 
-def _why(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> str:
-    """What ended a run, in one sentence."""
+def _last(failures: Iterable[Exception]) -> tuple[str, bool]:
+    """What ended an attempt, and whether that is a fault of ours: what others meet when a worker dies is none."""
+    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+
+    failures = sorted(failures, key=lambda failure: isinstance(failure, UserExceptionWithTraceback))
+    return str(failures[0]).strip(), isinstance(failures[0], UserExceptionWithTraceback)
+
+
+def _reason(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> Exception:
+    """What a run that has ended raises here."""
     import ray
     from ray.exceptions import RayActorError
     from ray.train import ControllerError
 
-    verdict: Any = ray.get(letters.verdict.remote())
-    if verdict:
-        return verdict
+    verdict: Verdict = ray.get(letters.verdict.remote())
+    if verdict.why:
+        return (WorkerFault if verdict.fault else TrainingTrouble)(verdict.why)
     if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
-        return f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker"
-    gone = isinstance(error, RayActorError)
-    what = "the process that controls the workers has died" if gone else str(error).strip().splitlines()[-1]
-    return f"Ray Train failed ({what}); {resumption(checkpoints)}"
+        return TrainingTrouble(f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker")
+    if isinstance(error, RayActorError):
+        return TrainingTrouble(f"the process that controls the workers has died; {resumption(checkpoints)}")
+    return error

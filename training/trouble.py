@@ -18,6 +18,10 @@ class TrainingTrouble(UserError):  # noqa: N818
     """A training cannot go on as things are; nothing that was saved is lost."""
 
 
+class WorkerFault(Exception):  # noqa: N818
+    """Workers have met a fault of this project again and again; the message ends with the traceback."""
+
+
 @contextmanager
 def explaining(checkpoints: Checkpoints) -> Iterator[None]:
     """Turn troubles into a TrainingTrouble; sentences of ours pass as they are."""

@@ -22,9 +22,10 @@ from training.checkpoint import BUNDLE
 from training.record import refuse_other_settings
 from training.stages import prepare
 from training.tracking import Tracker
+from tuning.failure import TrialFault, failure
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
-from tuning.trial import as_settings, run_trial, trial_folder, trial_job
+from tuning.trial import as_settings, forget_refusals, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten, upload
 from vqi2i.config import Frozen
 from vqi2i.validation import parsed
@@ -67,6 +68,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
 
     Raises:
         UserError: the folder holds another search, the cluster has no room for a trial, or every trial failed.
+        TrialFault: every trial failed, one of them by a fault of ours.
     """
     run_dir = run_dir.absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -105,6 +107,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
 def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) -> list[TrialRow]:
     """Run Tune to its end, from where it was."""
     resources, room = _place(cpus_per_trial)
+    forget_refusals(run_dir)
     trainable = tune.with_resources(
         functools.partial(
             run_trial, job=study.job, metric=study.metric, run_dir=run_dir, threads=cpus_per_trial
@@ -169,13 +172,15 @@ def _row(result: tune.Result, metric: str) -> TrialRow:
     figures = result.metrics or {}
     complete = "finished" if figures.get("complete") else "stopped early"
     assert result.config is not None
+    failed = failure(result.error) if result.error else None
     return TrialRow(
         trial=Path(result.path).name,
         settings=result.config,
         metric=figures.get(metric),
         position=int(figures.get("position", 0)),
-        status="failed" if result.error else complete,
-        error=str(result.error).strip().splitlines()[-1] if result.error else None,
+        status="failed" if failed else complete,
+        error=failed.sentence if failed else None,
+        fault=failed.fault if failed else "",
     )
 
 
@@ -186,7 +191,10 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
     bundle = run_dir / BUNDLE
     job = trial_job(study.job, best.settings)
     if best.status == "failed" or not export_newest(job, trial_folder(run_dir, best.trial), bundle):
-        raise UserError(f"no trial of {run_dir} got to a checkpoint; the first failed with: {best.error}")
+        none = f"no trial of {run_dir} got to a checkpoint"
+        if faults := [row.fault for row in rows if row.fault]:
+            raise TrialFault(f"{none}; the first failed with:\n{faults[0]}")
+        raise UserError(f"{none}; the first failed with: {best.error}")
     _write(run_dir / BEST, "".join(f"{setting}\n" for setting in as_settings(best.settings)))
     return bundle
 

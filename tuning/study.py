@@ -34,6 +34,7 @@ class TrialRow(Frozen):
     position: int  # images of each domain seen
     status: Literal["finished", "stopped early", "failed"]
     error: str | None = None
+    fault: str = ""  # the traceback, if it failed by a fault of this project
 
 
 def make_study(

@@ -2,17 +2,21 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from errors import UserError
-from training.attempt import fit_here
+from training.attempt import checkpoints_of, fit_here
 from training.config import override
 from training.job import Job
 from training.journal import RunJournal, read_metrics
+from training.trouble import explaining
+
+_REFUSAL = "refused.txt"
 
 
 def trial_folder(run_dir: Path, trial_id: str) -> Path:
@@ -33,21 +37,51 @@ def trial_job(job: Job, sampled: Mapping[str, Any]) -> Job:
 def run_trial(sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Path, threads: int) -> None:
     """Train `job` with the sampled settings; an interrupted trial goes on from its own last checkpoint.
 
+    Tune tries what has failed once more, for its process may have died; what would fail again for a reason that it has
+    given is not tried again in this search.
+
     Args:
         sampled: values of dotted settings.
         job: what all trials have in common.
         metric: what trials are ranked by.
         run_dir: folder of the search.
         threads: cores of this trial.
+
+    Raises:
+        UserError: something that it would meet again.
     """
     import torch
     from ray import tune
 
     torch.set_num_threads(threads)
     folder = trial_folder(run_dir, tune.get_context().get_trial_id())
-    journal = TuneJournal(folder, metric)
-    fit_here(trial_job(job, sampled), folder, journal)
-    journal.conclude()
+    with _once(folder):
+        own = trial_job(job, sampled)
+        journal = TuneJournal(folder, metric)
+        with explaining(checkpoints_of(own, folder)):
+            fit_here(own, folder, journal)
+        journal.conclude()
+
+
+def forget_refusals(run_dir: Path) -> None:
+    """Let trials be tried again that had a reason to fail."""
+    for refusal in run_dir.glob(f"trials/*/{_REFUSAL}"):
+        refusal.unlink()
+
+
+@contextmanager
+def _once(folder: Path) -> Iterator[None]:
+    """Remember why a trial failed, if it would fail so again."""
+    refusal = folder / _REFUSAL
+    if refusal.exists():
+        raise UserError(refusal.read_text())
+    try:
+        yield
+    except UserError as error:
+        with suppress(OSError):  # a full disk may be the reason
+            folder.mkdir(parents=True, exist_ok=True)
+            refusal.write_text(str(error))
+        raise
 
 
 class TuneJournal(RunJournal):

@@ -13,6 +13,7 @@ from rich.console import Console
 from training.journal import RunJournal
 from training.launch import say
 from training.tracking import Tracker, is_tracked
+from tuning.failure import failure
 from tuning.trial import as_settings, trial_folder
 
 _log = logging.getLogger(__name__)
@@ -74,9 +75,11 @@ class TrialWatch(Callback):
 
     @_harmless
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the run of a trial that failed."""
+        """Close the run of a trial that failed, and say why."""
         self._close(trial.trial_id, "FAILED")
-        self._say(trial.trial_id, "failed")
+        why = failure(trial.get_pickled_error() or trial.get_error() or "unknown")
+        more = f", a fault of vqi2i, not of yours: please report it with these lines\n{why.fault}" if why.fault else ""
+        self._say(trial.trial_id, f"failed: {why.sentence}{more}")
 
     @_harmless
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
