@@ -10,7 +10,7 @@ import typer
 
 import vqi2i
 from commands import apply, data, demo, evaluate, import_authors, publish, serve, train, tune
-from commands.verbs import PIPE_CLOSED, Verbs
+from commands.verbs import PIPE_CLOSED, Verbs, piped
 from errors import UserError
 
 app = Verbs(
@@ -34,7 +34,8 @@ app.command(rich_help_panel="Use")(serve.serve)
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vqi2i {vqi2i.__version__}")
+        with piped():
+            sys.stdout.write(f"vqi2i {vqi2i.__version__}\n")
         raise typer.Exit
 
 

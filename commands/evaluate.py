@@ -47,6 +47,7 @@ def report(
     from evaluation.showcase import showcase, translation_figures
     from pipelines.synthetic import DOMAINS, read_training, read_triples
 
+    out.mkdir(parents=True, exist_ok=True)
     if set(translator.domains) != set(DOMAINS):
         raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}

@@ -1,7 +1,7 @@
 """What makes a function a verb of the command line: what users have named, and the disk denies, ends in a sentence."""
 
+import select
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -16,6 +16,19 @@ from errors import named
 PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code of what is piped into `head`, once that has read enough
 
 
+@contextmanager
+def piped() -> Iterator[None]:
+    """End quietly when nobody reads standard output any more; Typer would take any broken connection for that."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        standard_output = select.poll()
+        standard_output.register(1, 0)  # what is wrong with it is told unasked
+        if standard_output.poll(0):
+            raise typer.Exit(PIPE_CLOSED) from error
+        raise ConnectionError(*error.args[1:]) from error
+
+
 class Verb(TyperCommand):
     """A command whose arguments name files and folders."""
 
@@ -25,7 +38,7 @@ class Verb(TyperCommand):
         Raises:
             UserError: a file or a folder that an argument names cannot be used.
         """
-        with _piped(), named(*_places(ctx.params.values())):
+        with piped(), named(*_places(ctx.params.values())):
             return super().invoke(ctx)
 
 
@@ -48,16 +61,3 @@ def _places(values: Any) -> Iterator[str | PathLike[str]]:
             yield value.rpartition("=")[2] or value
         elif isinstance(value, list | tuple):
             yield from _places(value)
-
-
-@contextmanager
-def _piped() -> Iterator[None]:
-    """End quietly when nobody reads standard output any more; Typer would take any broken connection for that."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise typer.Exit(PIPE_CLOSED) from error
-        raise ConnectionError(*error.args[1:]) from error

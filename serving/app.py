@@ -15,7 +15,7 @@ import torch
 from fastapi import FastAPI
 from pydantic import Field, model_validator
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
@@ -116,6 +116,10 @@ class ServeBackend:
         for _ in range(1 + RETRIES):
             try:
                 return await method.remote(job)
+            except RayTaskError as error:
+                if isinstance(error.cause, UserError):
+                    raise error.cause from None
+                raise
             except RayActorError:
                 _log.warning("a replica died with a request; it is sent to another one")
             except BackPressureError as error:
@@ -198,7 +202,7 @@ def run(
         request_timeout_s: a request that takes longer is answered with 408.
 
     Raises:
-        UserError: the port is taken, or a model does not exist.
+        UserError: the port is taken, or a model does not exist or is damaged.
     """
     application = build({"models": {n: str(m) for n, m in models.items()}, **(settings or Settings()).model_dump()})
     _check_port(host, port)
@@ -207,7 +211,12 @@ def run(
         workers = {"worker_process_setup_hook": finding_ours()}
         ray.init(address=os.environ.get("RAY_ADDRESS", "local"), runtime_env=workers)
     serve.start(http_options={"host": host, "port": port, "request_timeout_s": request_timeout_s})
-    serve.run(application, name="vqi2i")
+    try:
+        serve.run(application, name="vqi2i")
+    except RuntimeError:  # a replica could not start; what is wrong with its model, this process meets as well
+        for model in models.values():
+            Translator.load(registry.resolve(str(model)))
+        raise
     url = f"http://{host}:{port}"
     _log.info("serving %s at %s; try %s/docs", ", ".join(models), url, url)
     return url

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from errors import UserError
 from serving.schema import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +32,10 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return _response(422, _sentence(error))
+
+    @api.exception_handler(UserError)
+    async def refused(_: Request, error: UserError) -> Response:
+        return _response(422, str(error))
 
     @api.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

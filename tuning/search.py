@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import RootModel
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -57,6 +57,10 @@ class SearchRecord(Frozen):
     finished: bool = False
 
 
+class _Table(RootModel[list[TrialRow]]):
+    """`trials.json`, best first."""
+
+
 def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None) -> Found:
     """Run the trials; the same call after an interruption continues those that were not at their end.
 
@@ -78,7 +82,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     if record is not None and record.finished:
         upload(tracker, run_dir, console)
         table = run_dir / RESULTS
-        return Found(run_dir / BUNDLE, parsed(list[TrialRow], table.read_bytes(), str(table), _REMEDY))
+        return Found(run_dir / BUNDLE, parsed(_Table, table.read_bytes(), str(table), _REMEDY).root)
     if tracker.is_new:
         tracker.config(study.job.config)
     if record is None:
@@ -186,7 +190,7 @@ def _row(result: tune.Result, metric: str) -> TrialRow:
 
 def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
     """Write the table, the best trial's bundle and its settings in the form that `--set` takes."""
-    _write(run_dir / RESULTS, TypeAdapter(list[TrialRow]).dump_json(list(rows), indent=2).decode())
+    _write(run_dir / RESULTS, _Table(list(rows)).model_dump_json(indent=2))
     best = rows[0]
     bundle = run_dir / BUNDLE
     job = trial_job(study.job, best.settings)

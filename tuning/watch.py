@@ -104,7 +104,7 @@ class TrialWatch(Callback):
 
     def _say(self, trial_id: str, text: str) -> None:
         self.console = self.console or Console(stderr=True)
-        self.console.print(f"{self.run_dir.name} {trial_id}: {text}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.run_dir.name} {trial_id}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def close_forgotten(run_dir: Path, known: set[str]) -> None:

@@ -65,7 +65,7 @@ def complaint(error: OSError, place: str | None = None, *, unnamed: str = "what 
     """
     place = place or _place(error) or unnamed
     if error.errno == errno.ENAMETOOLONG:
-        return f"{place[:60]}... is too long a name: give a shorter one"
+        return f"{max(Path(place).parts, key=len)[:40]}... is too long a name: give a shorter one"
     if error.errno == errno.EEXIST and Path(place).is_file():
         return f"{place} is a file: give a folder"
     return _SENTENCES[error.errno].format(place=place, reason=error.strerror) if error.errno in _SENTENCES else None
@@ -75,17 +75,18 @@ def _about(error: OSError, places: list[str]) -> str | None:
     found = _place(error)
     if found is None:  # as when a write fails
         return complaint(error, places[0] if len(places) == 1 else None)
-    path = os.path.realpath(found)
-    for place in places:
-        real = os.path.realpath(place)
-        if _in(real, path):
-            missing = error.errno == errno.ENOENT  # what is missing inside of a place has nobody named
-            return f"{found} does not exist: check the path" if missing else complaint(error)
-        if _in(path, real):
-            return complaint(error)
-        if _becomes(path, real):
-            return complaint(error, place)
-    return complaint(error) if error.errno in _FULL else None
+    about = (_between(error, found, place) for place in places)
+    return next(filter(None, about), complaint(error) if error.errno in _FULL else None)
+
+
+def _between(error: OSError, found: str, place: str) -> str | None:
+    """A sentence about an error at a path that has to do with a place."""
+    path, real = os.path.realpath(found), os.path.realpath(place)
+    if _in(real, path) and error.errno == errno.ENOENT:  # what is missing inside of the place has nobody named
+        return f"{found} does not exist: check the path"
+    if _in(real, path) or _in(path, real):
+        return complaint(error)
+    return complaint(error, place) if _becomes(path, real) else None
 
 
 def _place(error: OSError) -> str | None:
@@ -98,6 +99,6 @@ def _in(path: str, folder: str) -> bool:
 
 
 def _becomes(path: str, place: str) -> bool:
-    """Whether a file lies beside a place and bears its name, as what will take the place when it is complete does."""
+    """Whether a file lies beside a place and will take it when it is complete."""
     (folder, name), (other, wanted) = os.path.split(path), os.path.split(place)
-    return folder == other and wanted in name
+    return folder == other and (name == f"{wanted}.tmp" or name.startswith(f".{wanted}-"))

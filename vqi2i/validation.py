@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vqi2i.errors import UserError
 
-Value = TypeVar("Value")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -36,7 +35,7 @@ def checked(kind: type[Model], values: Mapping[str, object], what: str) -> Model
         raise UserError(f"{what}: {fault(error)}") from error
 
 
-def parsed(kind: type[Value], data: bytes, name: str, remedy: str) -> Value:
+def parsed(kind: type[Model], data: bytes, name: str, remedy: str) -> Model:
     """What a file of JSON holds.
 
     Args:
@@ -49,7 +48,7 @@ def parsed(kind: type[Value], data: bytes, name: str, remedy: str) -> Value:
         UserError: it is.
     """
     try:
-        return TypeAdapter(kind).validate_json(data)
+        return kind.model_validate_json(data)
     except ValidationError as error:
         found = "is empty" if not data.strip() else f"is not what was written there ({fault(error)})"
         raise UserError(f"{name} {found}: {remedy}") from error
