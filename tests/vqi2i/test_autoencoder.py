@@ -74,6 +74,31 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
         torch.testing.assert_close(gradients[1][name], gradient)
 
 
+@pytest.mark.parametrize("quantizer", ["ema_restart", "vq"])
+def test_regressions_move_what_comes_back_and_not_their_targets(quantizer: Any) -> None:
+    """Equations (5) and (6): the style and content that a translation is to have are given."""
+    torch.manual_seed(0)
+    model, images = Autoencoder(network(quantizer=quantizer)), torch.rand(4, 3, 32, 32)
+    views = model(images)
+    shown = zip(TINY.domains, images.chunk(2), views.translations.chunk(2), strict=True)
+    style = torch.cat(
+        [model.encode_style(made, domain) - model.encode_style(own, domain).detach() for domain, own, made in shown]
+    )
+    wanted = model.encode_content(images.roll(2, dims=0)).codes.detach()
+    content = model.content_encoder(views.translations) - wanted
+    parameters = list(model.parameters())
+    for found, given in ((views.style_error, style), (views.content_error, content)):
+        torch.testing.assert_close(found, given.abs().mean())
+        both = (
+            torch.autograd.grad(e, parameters, retain_graph=True, allow_unused=True)
+            for e in (found, given.abs().mean())
+        )
+        for one, other in zip(*both, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
+
+
 def test_before_the_codebook_starts_content_passes_continuously() -> None:
     model = Autoencoder(TINY)
     views = model(torch.rand(4, 3, 32, 32), quantize=False)

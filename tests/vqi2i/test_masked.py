@@ -134,6 +134,28 @@ def test_guidance_0_is_none_and_more_is_some() -> None:
     assert not torch.equal(sample(), sample(guidance=5.0))
 
 
+class Partial(MaskedPrior):
+    """Expects token 0 a little more of a domain than of any, and no token beside 0 and 1."""
+
+    def forward(self, tokens: torch.Tensor, hidden: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
+        logits = torch.full((*tokens.shape, self.codebook_size), -torch.inf)
+        logits[..., 0] = 0.5 * (domains != self.no_domain).float()[:, None, None]
+        logits[..., 1] = 0.0
+        return logits.nan_to_num(neginf=-1e4)
+
+
+def test_guidance_strengthens_what_a_domain_has_more_of_than_others() -> None:
+    prior = Partial(PriorConfig(kind="masked", positions="rotary", window=(8, 8)), codebook_size=5, num_domains=2)
+    empty, known = torch.zeros(1, 8, 8, dtype=torch.long), torch.zeros(8, 8, dtype=torch.bool)
+
+    def share(guidance: float) -> float:
+        given = prior, empty, known, torch.tensor([0]), Sampling(guidance=guidance, top_p=1.0), generators(1)
+        return float((complete(imagine(*given)) == 0).float().mean())
+
+    assert 0.5 < share(0.0) < 0.8
+    assert share(8.0) > 0.9
+
+
 @pytest.mark.parametrize("order", ["halton", "confidence"])
 def test_a_seed_gives_the_same_tokens_in_any_company(order: Any) -> None:
     check_rows_are_the_same_in_any_company(prior(), Sampling(order=order))

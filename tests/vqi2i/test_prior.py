@@ -106,6 +106,13 @@ def test_top_k_and_top_p_keep_the_likely_tokens() -> None:
     assert probabilities(logits, Sampling(top_p=0.01)).allclose(torch.tensor([[1.0, 0, 0, 0]]))
 
 
+def test_a_lower_temperature_prefers_the_likely_tokens() -> None:
+    logits = torch.tensor([[0.6, 0.3, 0.1]]).log()
+    squared = torch.tensor([[0.36, 0.09, 0.01]]) / 0.46
+    torch.testing.assert_close(probabilities(logits, Sampling(temperature=0.5, top_p=1.0)), squared)
+    assert probabilities(logits, Sampling(temperature=4.0, top_p=1.0))[0, 0] < 0.5
+
+
 def test_tokens_are_drawn_with_their_probabilities() -> None:
     probs = torch.tensor([[0.7, 0.0, 0.3]]).expand(4000, -1)
     drawn = draw(probs, uniforms(generators(*range(4000)), 1)[:, 0])

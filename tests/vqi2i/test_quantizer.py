@@ -141,6 +141,27 @@ def test_dead_codes_are_restarted_on_content() -> None:
     assert len(tokens.unique()) == 6
 
 
+def test_codes_in_use_stay_where_they_are_when_dead_ones_are_restarted() -> None:
+    book = codebook()
+    before = book.vectors.clone()
+    alive, dead = torch.tensor([0, 2, 3]), torch.tensor([1, 4, 5])
+    book.counts[dead] = 1e-6
+    content = before[alive].repeat(4, 1)  # exactly what the codes in use stand for already
+    counts, sums = assignments(content, alive.repeat(4), book.size)
+    candidates = torch.randn(50, 4) + 9
+    assert book.follow(counts, sums, candidates, torch.Generator().manual_seed(0)) == 3
+    torch.testing.assert_close(book.vectors[alive], before[alive])
+    distances = (book.vectors[dead][:, None] - candidates).norm(dim=2).min(dim=1).values
+    torch.testing.assert_close(distances, torch.zeros(3), atol=1e-4, rtol=0)
+
+
+def test_a_restarted_code_is_given_time_to_be_chosen() -> None:
+    book = Codebook(4, 2, decay=0.5, restart_below=0.1)
+    counts, sums = torch.tensor([8.0, 8.0, 8.0, 0.0]), torch.ones(4, 2)
+    restarted = [book.follow(counts, sums, torch.ones(1, 2), torch.Generator()) for _ in range(12)]
+    assert 0 < sum(restarted) < len(restarted) / 2
+
+
 def test_a_codebook_starts_on_content_also_when_there_is_little() -> None:
     book = codebook()
     content = torch.randn(3, 4)
