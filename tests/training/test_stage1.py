@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import imaging
 from tests.training.conftest import FSQ
 from training.config import LossWeights, override
 from training.guard import DivergenceError
@@ -105,6 +106,74 @@ def test_too_many_steps_that_are_not_finite_end_the_run(stage1_job: Job, worker:
     with pytest.raises(DivergenceError, match=sentence):
         stage.train_step(second * torch.nan)
     assert _same(stage.autoencoder, before)
+
+
+def test_averaged_weights_keep_most_of_what_they_were(stage1_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage1_job, worker, "ema_decay=0.9")
+    first, second = _batches(stage, 2)
+    stage.train_step(first)
+    before = _copy(stage.averaged.module)
+    stage.train_step(second)
+    learned, averaged = (dict(network.named_parameters()) for network in (stage.autoencoder, stage.averaged.module))
+    for name, weight in averaged.items():
+        torch.testing.assert_close(weight, 0.9 * before[name] + 0.1 * learned[name])
+    assert not _same(stage.autoencoder, before)
+
+
+def test_steps_of_both_sides_are_as_long_as_the_schedule_says(stage1_job: Job, worker: LocalWorker) -> None:
+    moves = []
+    for time_gone in (0.0, 0.9):
+        stage = _stage(stage1_job, worker, "schedule.constant_until=0.6")
+        stage.time_gone = time_gone  # a quarter of the falling part is left
+        networks = stage.autoencoder, stage.discriminator
+        before = [_copy(network) for network in networks]
+        (batch,) = _batches(stage, 1)
+        stage.train_step(batch)
+        moves.append(
+            [(p - old[name]).detach() for old, net in zip(before, networks, strict=True)
+             for name, p in net.named_parameters()]
+        )  # fmt: skip
+    for full, quarter in zip(*moves, strict=True):
+        torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
+
+
+def test_the_codebook_follows_all_parts_of_a_batch(stage1_job: Job, worker: LocalWorker) -> None:
+    whole, parted = (_stage(stage1_job, worker, f"accumulate={parts}") for parts in (1, 2))
+    (batch,) = _batches(whole, 1)
+    for stage in (whole, parted):
+        stage.train_step(batch)
+    for name, kept in whole.autoencoder.codebook.named_buffers():
+        torch.testing.assert_close(parted.autoencoder.codebook.get_buffer(name), kept, atol=1e-4, rtol=1e-4)
+    assert whole.usage.history().sum() == parted.usage.history().sum() == 8 * 8 * len(batch)
+
+
+R1 = ("game.r1=1", "discriminator_optim.clip_norm=1e9")
+
+
+def test_a_penalty_weighs_as_many_steps_as_it_stands_for(stage1_job: Job, worker: LocalWorker) -> None:
+    gradients = []
+    for settings in ((), (*R1, "game.r1_every=1"), (*R1, "game.r1_every=4")):
+        stage = _stage(stage1_job, worker, "discriminator_optim.clip_norm=1e9", *settings)
+        (batch,) = _batches(stage, 1)
+        stage.train_step(batch)
+        gradients.append(torch.cat([p.grad.flatten() for p in stage.discriminator.parameters() if p.grad is not None]))
+    without, every, fourth = gradients
+    assert (every - without).norm() > 0.01 * without.norm()
+    torch.testing.assert_close(fourth - without, 4 * (every - without), atol=1e-5, rtol=1e-2)
+
+
+def test_penalties_come_at_their_interval(stage1_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage1_job, worker, *R1, "game.r1_every=2")
+    penalties = [float(stage.train_step(batch)["gradient_penalty"]) for batch in _batches(stage, 3)]
+    assert [penalty > 0 for penalty in penalties] == [True, False, True]
+
+
+def test_the_bundles_styles_are_those_of_training_images(stage: Stage1) -> None:
+    styles = stage.translator().style_prior
+    reader = stage.feed.reader
+    for domain in stage.config.network.domains:
+        seen = imaging.to_tensor(reader.read_some("train", domain, range(reader.count("train", domain))))
+        torch.testing.assert_close(styles.styles(domain), stage.model.encode_style(seen, domain), atol=1e-4, rtol=1e-4)
 
 
 def test_held_out_figures_are_those_of_the_averaged_weights(stage: Stage1) -> None:

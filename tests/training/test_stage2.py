@@ -92,6 +92,47 @@ def test_averaged_weights_follow_those_that_learn(stage2_job: Job, worker: Local
     assert 0 < (averaged - before).norm() < (learned - before).norm()
 
 
+def test_averaged_weights_keep_most_of_what_they_were(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker, "ema_decay=0.9")
+    _step(stage, 1)
+    before = copy.deepcopy(stage.averaged.module)
+    _step(stage, 1)
+    weights = zip(*(n.parameters() for n in (before, stage.prior, stage.averaged.module)), strict=True)
+    for old, learned, averaged in weights:
+        torch.testing.assert_close(averaged, 0.9 * old + 0.1 * learned)
+
+
+def test_a_step_is_as_long_as_the_schedule_says(stage2_job: Job, worker: LocalWorker) -> None:
+    moves = []
+    for time_gone in (0.0, 0.9):
+        stage = _stage(stage2_job, worker, "schedule.constant_until=0.6")
+        stage.time_gone = time_gone  # a quarter of the falling part is left
+        before = copy.deepcopy(stage.prior)
+        _step(stage, 1)
+        moves.append([p.detach() - old for p, old in zip(stage.prior.parameters(), before.parameters(), strict=True)])
+    for full, quarter in zip(*moves, strict=True):
+        torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
+
+
+@kinds
+def test_nothing_is_dropped_while_measuring(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+    stage = _stage(stage2_job, worker, "prior.dropout=0.5", *settings)
+    _step(stage, 1)
+    assert stage.measure() == stage.measure()
+    with_dropout = stage.measure()
+    state = copy.deepcopy(stage.state_dict())
+    undropped = _stage(stage2_job, worker, "prior.dropout=0", *settings)
+    undropped.load_state_dict(state)
+    assert undropped.measure() == with_dropout
+
+
+def test_training_goes_on_with_dropout_after_measuring(stage2_job: Job, worker: LocalWorker) -> None:
+    stage, undropped = (_stage(stage2_job, worker, f"prior.dropout={share}") for share in (0.5, 0))
+    for each in (stage, undropped):
+        each.measure()
+    assert _step(stage, 1) != _step(undropped, 1)
+
+
 def test_a_smaller_window_sees_different_parts_of_a_grid(stage2_job: Job, worker: LocalWorker) -> None:
     stage = _stage(stage2_job, worker, "prior.window=[8,4]")
     assert stage.tokens.identity.grid == (8, 8)
