@@ -1,10 +1,18 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from training.job import make_job
-from tuning.search import search
+from training.ranking import Mode
+from tuning.search import _tuner, search
+from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, make_study
 from vqi2i import Translator
 
@@ -44,6 +52,66 @@ def test_a_search_ranks_trials_tracks_each_and_leaves_the_best_bundle(
     assert search(study, run_dir) == found  # at once
     with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
         search(study.model_copy(update={"trials": 4}), run_dir)
+
+
+modes = pytest.mark.parametrize("mode", ["min", "max"])
+
+
+@pytest.fixture
+def asked(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> Any:
+    """What Tune is asked for by a search for less or for more."""
+    monkeypatch.setattr(tune, "Tuner", lambda trainable, **parts: SimpleNamespace(**parts))
+    study = study.model_copy(update={"mode": mode, "space": "rates"})
+    return _tuner(study, tmp_path, MagicMock(), MagicMock(), concurrent=2)
+
+
+@modes
+def test_the_poorer_of_two_trials_stops_after_a_quarter_of_the_schedule(asked: Any, study: Study, mode: Mode) -> None:
+    scheduler, metric = asked.tune_config.scheduler, study.metric
+    scheduler.set_search_properties(metric, asked.tune_config.mode)
+    better, poorer = (SimpleNamespace(trial_id=name) for name in ("better", "poorer"))
+    figures = {"better": 10.0, "poorer": 20.0} if mode == "min" else {"better": 20.0, "poorer": 10.0}
+
+    def told(trial: Any, position: int) -> str:
+        return scheduler.on_trial_result(None, trial, {"position": position, metric: figures[trial.trial_id]})
+
+    for trial in (better, poorer):
+        scheduler.on_trial_add(None, trial)
+        assert told(trial, 11) == TrialScheduler.CONTINUE
+    assert [told(trial, 12) for trial in (better, poorer)] == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
+    assert told(better, 48) == TrialScheduler.STOP  # the end
+
+
+@modes
+def test_settings_are_proposed_near_those_that_were_better(asked: Any, study: Study, mode: Mode) -> None:
+    searcher, name = asked.tune_config.search_alg, "optim.learning_rate"
+    searcher.set_search_properties(study.metric, asked.tune_config.mode, search_space("stage1", "rates"))
+
+    def proposed(number: int) -> float:
+        settings = searcher.suggest(str(number))
+        rate = np.log10(settings["optim"]["learning_rate"] if "optim" in settings else settings[name])
+        searcher.on_trial_complete(str(number), {study.metric: rate})
+        return rate
+
+    rates = [proposed(number) for number in range(30)]
+    gain = np.mean(rates[15:]) - np.mean(rates[:10])
+    assert gain < -0.3 if mode == "min" else gain > 0.3
+
+
+@modes
+def test_what_a_search_found_is_best_first(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    rows = [
+        TrialRow(trial=name, settings={}, metric=metric, position=48, status="finished")
+        for name, metric in (("middle", 2.0), ("most", 3.0), ("least", 1.0))
+    ]
+    monkeypatch.setattr("tuning.search._fit", lambda *given: rows)
+    for part in ("_conclude", "Tracker", "upload", "close_forgotten"):  # what needs trials and MLflow
+        monkeypatch.setattr(f"tuning.search.{part}", MagicMock())
+    found = search(study.model_copy(update={"mode": mode}), tmp_path)
+    best_first = ["least", "middle", "most"]
+    assert [row.trial for row in found.trials] == (best_first if mode == "min" else best_first[::-1])
 
 
 def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
