@@ -1,0 +1,57 @@
+"""A stage is made from its job, and says of what."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipelines.reader import ShardReader
+from training.config import override
+from training.job import Job
+from training.stage2 import Stage2
+from training.stages import make_stage, prepare
+from training.worker import LocalWorker
+from vqi2i import Translator
+
+
+def test_a_model_of_stage_1_says_from_what_it_was_made(stage1_job: Job, worker: LocalWorker) -> None:
+    provenance = make_stage(stage1_job, worker).provenance
+    assert provenance == {
+        "recipe": "laptop64", "seed": 0, "data": ShardReader(stage1_job.data).manifest.fingerprint[:12],
+        "perceptual": "multiscale",
+    }  # fmt: skip
+
+
+def test_a_perceptual_distance_of_files_is_told_by_their_content(
+    stage1_job: Job, worker: LocalWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.stage1._perceptual", lambda config, device: None)  # these are no weights
+    for name in ("vgg", "heads"):
+        (tmp_path / name).write_text(name)
+    settings = ["perceptual.kind=lpips", *(f"perceptual.{name}.source={tmp_path / name}" for name in ("vgg", "heads"))]
+    job = stage1_job.model_copy(update={"config": override(stage1_job.config, settings)})
+    told = make_stage(job, worker).provenance["perceptual"]
+    assert told == {f"lpips_{name}": hashlib.sha256(name.encode()).hexdigest() for name in ("vgg", "heads")}
+
+
+def test_stage_1_needs_no_preparation(stage1_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.stages.shards_to_tokens", None)
+    prepare(stage1_job)
+
+
+def test_stage_2_reads_the_tokens_of_its_model_which_are_made_once(
+    stage2_job: Job, worker: LocalWorker, tmp_path: Path
+) -> None:
+    job = stage2_job.model_copy(update={"tokens": tmp_path})
+    prepare(job)
+    stage = make_stage(job, worker)
+    assert isinstance(stage, Stage2)
+    identity = stage.tokens.identity
+    assert (identity.crop, identity.variants) == (32, stage.config.variants)
+    assert [folder.name for folder in tmp_path.iterdir()] == [identity.sha256[:12]]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
+    prepare(job)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")} == made
+    assert stage.provenance == {"prior_recipe": "laptop64"}
+    assert job.model is not None
+    assert stage.stage1.provenance == Translator.load(job.model).provenance
