@@ -11,7 +11,7 @@ INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/py
 	--disable-pip-version-check --no-compile)
 LOCKED := --no-deps --require-hashes -r
 
-.PHONY: demo test test-ray test-rest check serve lock clean
+.PHONY: demo test test-ray test-rest check mutants serve lock clean
 
 # Everything from landscapes to a report, in minutes on two cores.
 demo: $(READY)
@@ -33,6 +33,12 @@ check: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# Which mistakes, put into the code one at a time, no test sees. SAMPLE=300 tries so many, another SEED=1 others,
+# FILE=vqi2i/rows.py those of a file, AGAIN=1 those that lived the last time.
+mutants: $(READY_DEV)
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(FILE),--file $(FILE)) $(if $(AGAIN),--again)
+
 # The demo's model over HTTP.
 serve: $(READY)
 	$(BIN)/vqi2i serve demo/model
@@ -46,7 +52,7 @@ COMPILE := pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-a
 	--python-version 3.11 --no-emit-package torch
 
 clean:
-	rm -rf .venv build demo runs mlruns mlflow.db .mlflow.db.lock .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build demo runs mutants mlruns mlflow.db .mlflow.db.lock .pytest_cache .ruff_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
