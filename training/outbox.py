@@ -127,7 +127,9 @@ class Outbox:
             except Timeout:  # another process, or an outbox of this one that still ends, delivers
                 continue
             try:
-                self._delivered = read_delivered(self._folder, self._courier.address)
+                with self._changed:
+                    self._delivered = read_delivered(self._folder, self._courier.address)
+                    self._changed.notify_all()  # another outbox may have delivered what somebody waits for
                 self._deliver()
             finally:
                 lock.release()
