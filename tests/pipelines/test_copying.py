@@ -73,7 +73,10 @@ def test_another_data_set_is_left_alone(root: Path, tmp_path: Path) -> None:
     assert _files(other) == before
 
 
-def test_places_that_cannot_be_written_are_named(root: Path, s3: str, tmp_path: Path) -> None:
+def test_places_that_cannot_be_written_are_named(
+    root: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.storage._PAUSES", (0.1,))
     with pytest.raises(ValueError, match=r"https://example\.org cannot be written to: give a folder, or an address"):
         copy_data(root, "https://example.org")
     with pytest.raises(StorageError, match=r"s3://no-such-bucket-here/set/.* cannot be written .*: check address"):

@@ -166,7 +166,8 @@ def test_a_failed_write_is_told_by_the_next_save_and_older_ones_stay(tmp_path: P
     assert checkpoints.positions() == [1]
 
 
-def test_an_address_that_cannot_be_written_is_refused(s3: str) -> None:
+def test_an_address_that_cannot_be_written_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.storage._PAUSES", (0.1,))
     with pytest.raises(StorageError, match=r"https://example\.org cannot be written to: give a folder"):
         Checkpoints("https://example.org", keep=1)
     with pytest.raises(StorageError, match=r"s3://no-such-bucket-here/.* cannot be written .*: check address"):
