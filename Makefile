@@ -10,22 +10,30 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet \
 	--disable-pip-version-check --no-compile)
 LOCKED := --no-deps --require-hashes -r
+# Otherwise every process would compile all that it imports, where the environment forbids to keep it.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-ray test-rest check mutants serve lock clean
+.PHONY: demo test test-ray test-training test-rest check mutants serve lock clean
 
 # Everything from landscapes to a report, in minutes on two cores.
 demo: $(READY)
 	$(BIN)/vqi2i demo
 
-# The whole test suite; what needs Ray waits for processes most of the time, so the rest runs beside it.
+# The whole test suite, in three parts beside each other: what needs Ray mostly waits for processes.
 test: $(READY_DEV)
-	$(MAKE) --no-print-directory -k -j2 test-ray test-rest
+	$(MAKE) --no-print-directory -k -j3 test-ray test-training test-rest
+
+# Three times the threads that there are cores would wait for each other.
+test-%: export OMP_NUM_THREADS = 1
 
 test-ray: $(READY_DEV)
 	$(BIN)/python -m pytest -m ray
 
+test-training: $(READY_DEV)
+	$(BIN)/python -m pytest -m "not ray" tests/training tests/tuning
+
 test-rest: $(READY_DEV)
-	$(BIN)/python -m pytest -m "not ray"
+	$(BIN)/python -m pytest -m "not ray" --ignore tests/training --ignore tests/tuning
 
 # Formatting, lint and types.
 check: $(READY_DEV)
