@@ -31,6 +31,13 @@ TINY = NetworkConfig(
     style_channels=4,
     num_style_blocks=1,
 )
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more for every group of workers
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
 TINY_PRIOR = PriorConfig(num_layers=1, num_heads=2, width=16, window=(8, 8))
 
 
@@ -79,6 +86,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow with nothing in it, to be copied: making its tables takes seconds."""
+    from training.tracking_store import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """The query that leads an s3:// address to this test run's server."""
     with s3_server() as query:
@@ -101,10 +118,9 @@ def ray_session() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         # Its agent takes any free port: at the usual one, another Ray of this machine keeps it from taking jobs.
         environment.setattr(RayParams, "__init__", partialmethod(RayParams.__init__, dashboard_agent_listen_port=0))
-        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # otherwise one is written to the user's home
-        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "60")
+        for name, value in RAY_SETTINGS.items():
+            environment.setenv(name, value)
         ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, log_to_driver=False)
         yield
         ray.shutdown()

@@ -1,5 +1,6 @@
 """A model is a directory, or something in MLflow."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from vqi2i import BundleError, Translator
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def store(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iterator[Path]:
     """An MLflow store that this module alone uses."""
     import mlflow
 
@@ -18,7 +19,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = mlflow.get_tracking_uri()
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{shutil.copy(mlflow_tables, root)}")
         yield root
         mlflow.set_tracking_uri(before)
 

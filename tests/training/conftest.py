@@ -1,5 +1,6 @@
 """Data, configurations and a place to train for the tests of this folder: the real things, very small."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from training.journal import RunJournal
 from training.worker import LocalWorker
 
 STAGE1 = (
-    "crop=32", "precision=float32", "batch_size=4", "codebook.start_at=0",
-    "network.resolution=32", "network.base_channels=8", "network.z_channels=8", "network.embed_dim=8",
+    "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",
+    "network.resolution=16", "network.base_channels=8", "network.z_channels=8", "network.embed_dim=8",
     "network.style_channels=4", "network.num_style_blocks=1", "network.codebook_size=16",
     "discriminator.base_channels=4", "game.discriminator_from=0", "game.generator_from=0", "optim.learning_rate=2e-3",
     "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+    "schedule.save_seconds=null",
 )  # fmt: skip
 STAGE2 = (
     "precision=float32", "batch_size=4", "optim.learning_rate=1e-2",
     "prior.num_layers=1", "prior.num_heads=2", "prior.width=16", "prior.window=[8,8]",
     "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+    "schedule.save_seconds=null",
 )  # fmt: skip
 FSQ = ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0")
 
@@ -61,9 +64,9 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mlflow_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def mlflow_store(tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An MLflow store of the test's own."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(mlflow_tables, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
     return uri

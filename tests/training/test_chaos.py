@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.conftest import RAY_SETTINGS
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
@@ -40,15 +41,15 @@ from rich.console import Console
 from training.job import Job
 from training.launch import train
 from training.on_ray import RayPlan
-ray.init(address="local", num_cpus=2, object_store_memory=100_000_000, log_to_driver=False)
+ray.init(address="local", num_cpus=2, object_store_memory=100_000_000, log_to_driver=False, include_dashboard=False)
 train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), RayPlan(workers=2, cpus_per_worker=1),
       console=Console(quiet=True))
 """
 
 
 def long(job: Job) -> Job:
-    """Two hundred steps, saved every eight."""
-    settings = ("images=800", "log_every=80", "sample_every=800", "save_every=32")
+    """Eighty-eight steps, saved every four."""
+    settings = ("images=352", "log_every=32", "sample_every=352", "save_every=16")
     return job.model_copy(update={"config": override(job.config, [f"schedule.{setting}" for setting in settings])})
 
 
@@ -104,7 +105,7 @@ def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
     undisturbed = train(job, tmp_path / "undisturbed", TWO, console=QUIET)
 
     run_dir, rng = tmp_path / "killed", random.Random(stage)
-    moments = iter(sorted(rng.sample(range(32, 736, 32), len(KILLS))))
+    moments = iter(sorted(rng.sample(range(16, 272, 16), len(KILLS))))
     kills = iter(KILLS)
     victim = next(kills, None)
     while victim is not None:
@@ -120,10 +121,10 @@ def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
             else:
                 assert process.wait(120) == 0
     result = train(job, run_dir, TWO, console=QUIET)  # at once, if the last driver has ended it
-    assert (result.position, result.complete) == (800, True)
+    assert (result.position, result.complete) == (352, True)
     assert fingerprint(result.bundle) == fingerprint(undisturbed.bundle)
     positions = [row["position"] for row in read_metrics(run_dir)]
-    assert positions == list(range(80, 801, 80))
+    assert positions == list(range(32, 353, 32))
 
 
 NODES = """
@@ -138,17 +139,17 @@ from training.launch import train
 from training.on_ray import RayPlan
 
 run_dir, store = Path(sys.argv[2]), {"object_store_memory": 100_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **store})
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
 doomed = cluster.add_node(num_cpus=1, **store)
 plan = RayPlan(workers=1, most_workers=2, cpus_per_worker=1, address=cluster.address)
 console = Console(file=open(sys.argv[3], "w"))
 training = threading.Thread(target=lambda: train(Job.model_validate_json(sys.argv[1]), run_dir, plan, console=console))
 training.start()
-while newest(run_dir) < 320:
+while newest(run_dir) < 96:
     time.sleep(0.05)
 cluster.remove_node(doomed, allow_graceful=False)
 dead, reached = time.monotonic(), newest(run_dir)
-while newest(run_dir) <= reached + 32 and training.is_alive():
+while newest(run_dir) <= reached + 16 and training.is_alive():
     time.sleep(0.05)
 print(json.dumps({"seconds": round(time.monotonic() - dead, 1)}))
 training.join()
@@ -166,8 +167,8 @@ def test_a_run_whose_node_dies_ends_on_what_is_left(
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", NODES, job.model_dump_json(), str(run_dir), str(lines)], cwd=ROOT,
         stdout=subprocess.PIPE, text=True, timeout=300, check=True, env=os.environ | {
-            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1",
+            **RAY_SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "OMP_NUM_THREADS": "1",
         },
     )  # fmt: skip
     recovery = json.loads(done.stdout.splitlines()[-1])["seconds"]

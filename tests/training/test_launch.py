@@ -66,8 +66,8 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(name="read", storage_path=str(tmp_path)),
     ).fit()
-    parts = [np.load(tmp_path / f"{rank}.npy").reshape(60, 2, 2, 3, 32, 32) for rank in range(2)]
-    together = np.concatenate(parts, axis=2).reshape(60, 8, 3, 32, 32)  # each domain's rows, rank by rank
+    parts = [np.load(tmp_path / f"{rank}.npy").reshape(60, 2, 2, 3, 16, 16) for rank in range(2)]
+    together = np.concatenate(parts, axis=2).reshape(60, 8, 3, 16, 16)  # each domain's rows, rank by rank
     nothing: Any = None
     assert stage1_job.config.stage == "stage1"
     alone = ImageFeed(ShardReader(shards), stage1_job.config, LocalWorker(nothing, nothing)).batches(0)

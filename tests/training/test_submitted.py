@@ -12,7 +12,8 @@ from tests.training.conftest import STAGE1
 from vqi2i import Translator
 
 ROOT = Path(__file__).parents[2]
-CODE = ("run.py", "commands", "evaluation", "imaging", "pipelines", "serving", "training", "tuning", "vqi2i")
+MODULES = ("run.py", "errors.py")
+PACKAGES = ("commands", "evaluation", "imaging", "pipelines", "serving", "training", "tuning", "vqi2i")
 
 
 @pytest.mark.ray
@@ -23,7 +24,7 @@ def test_a_submitted_job_trains_with_the_code_it_brings(shards: Path, tmp_path: 
 
     code = tmp_path / "code"
     code.mkdir()
-    for name in CODE:
+    for name in (*MODULES, *PACKAGES):
         copy = shutil.copy if name.endswith(".py") else shutil.copytree
         copy(ROOT / name, code / name)
     (code / "training/provenance.py").write_text(

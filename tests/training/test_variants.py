@@ -22,21 +22,22 @@ from training.stages import make_stage
 from training.worker import LocalWorker
 from vqi2i import Translator
 
-STEPS = 200
+STEPS = {"paper256": 200, "reference256": 150}  # others learn in 100
 TINY = (
-    "crop=32", "precision=float32", "batch_size=2", "accumulate=1", "network.resolution=32", "network.patch=2",
+    "crop=16", "precision=float32", "batch_size=2", "accumulate=1", "network.resolution=16", "network.patch=2",
     "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_res_blocks=1", "network.z_channels=8",
     "network.embed_dim=8", "network.codebook_size=16", "network.style_channels=4", "network.num_style_blocks=1",
     "network.attention_resolutions=[]", "discriminator.base_channels=4", "discriminator.num_layers=2",
     "optim.learning_rate=2e-3", "discriminator_optim.learning_rate=2e-3", "game.discriminator_from=0",
     "game.generator_from=0", "codebook.start_at=0", "schedule.images=100000", "schedule.warmup_images=0",
 )  # fmt: skip
+LARGER = ("crop=32", "network.resolution=32")
 # In flat areas the sign of a difference between neighbours, and so these terms' gradient, is rounding noise.
 SMOOTH = ("weights.total_variation=0", "perceptual.kind=none", "weights.perceptual=0")
 LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "laptop64": ("laptop64", ()),
-    "paper256": ("paper256", ("optim.learning_rate=5e-4", "discriminator_optim.learning_rate=5e-4")),
+    "paper256": ("paper256", (*LARGER, "optim.learning_rate=5e-4", "discriminator_optim.learning_rate=5e-4")),
     "reference256": ("reference256", ()),
     "plus256": ("plus256", ()),
     "uni": ("laptop64", ("network.style_dim=0", "weights.style=0")),
@@ -46,7 +47,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "per_domain": ("laptop64", ("network.decoder=per_domain", "discriminator.trunk=per_domain")),
     "accumulated": ("laptop64", ("accumulate=2",)),
     "recomputed": ("laptop64", ("recompute=true",)),
-    "bf16": ("laptop64", ("precision=bf16",)),
+    "bf16": ("laptop64", (*LARGER, "precision=bf16")),
     "vq": ("laptop64", ("network.quantizer=vq", *LEARNED)),
     "l2": ("laptop64", ("network.quantizer=l2", *LEARNED)),
     "simvq": ("laptop64", ("network.quantizer=simvq", *LEARNED)),
@@ -68,9 +69,21 @@ def objective(stage: Stage1, metrics: dict[str, float]) -> float:
     return sum(weight * metrics[name] for name, weight in weights.items())
 
 
-def learn(stage: Stage1, steps: int = STEPS) -> list[float]:
+def learn(stage: Stage1, steps: int = 100) -> list[float]:
     batches = islice(stage.batches(0), steps)
     return [objective(stage, {k: float(v) for k, v in stage.train_step(batch).items()}) for batch in batches]
+
+
+def idle(stage: Stage1, steps: int = 10) -> set[str]:
+    """Weights without a gradient in all of some further steps: at the end of a game one step may have none."""
+    networks = (stage.generators.network, stage.discriminator)
+    silent = {name for network in networks for name, _ in network.named_parameters()}
+    for batch in islice(stage.batches(stage.position), steps):
+        stage.train_step(batch)
+        silent -= {
+            n for network in networks for n, p in network.named_parameters() if p.grad is not None and p.grad.any()
+        }
+    return silent
 
 
 @pytest.mark.slow
@@ -78,11 +91,9 @@ def learn(stage: Stage1, steps: int = STEPS) -> list[float]:
 def test_a_variant_learns(variant: str, shards: Path, worker: LocalWorker, tmp_path: Path) -> None:
     recipe, settings = VARIANTS[variant]
     stage = stage_of(make_job("stage1", data=shards, model=None, recipe=recipe, settings=[*TINY, *settings]), worker)
-    losses = learn(stage)
+    losses = learn(stage, STEPS.get(variant, 100))
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
-    for module in (stage.generators.network, stage.discriminator):
-        idle = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
-        assert idle == []
+    assert idle(stage) == set()
     stage.export(tmp_path / "bundle")
     translator = Translator.load(tmp_path / "bundle")
     assert translator.network == stage.config.network
@@ -109,11 +120,12 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_paired_images_teach_the_translation_itself(labelled: Path, worker: LocalWorker) -> None:
     settings = (
-        "pairing=paired", "weights.cross_pixel=3", "weights.style=0.5", "weights.content=0.5", "game.translated=0.8",
+        *LARGER, "pairing=paired", "weights.cross_pixel=3", "weights.style=0.5", "weights.content=0.5",
+        "game.translated=0.8",
     )  # fmt: skip
     job = make_job("stage1", data=labelled, model=None, recipe="laptop64", settings=[*TINY, *settings])
     stage = stage_of(job, worker)
-    losses = learn(stage)
+    losses = learn(stage, 200)
     assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:20])
     batch = next(stage.batches(0))
     assert float(stage.train_step(batch)["cross_pixel"]) < 0.25
@@ -138,7 +150,7 @@ def test_three_domains_learn_end_to_end(shards: Path, worker: LocalWorker, tmp_p
     for source in "abc":
         for target in "abc":
             shown = translator.translate(images[source][:1], source=source, target=target, seed=1)
-            assert shown.shape == (1, 3, 32, 32)
+            assert shown.shape == (1, 3, 16, 16)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(shards: Path, worker: LocalWorker) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,8 @@ from tuning.study import Study, TrialRow, make_study
 from vqi2i import Translator
 
 SETTINGS = (
-    "crop=32", "precision=float32", "batch_size=4", "codebook.start_at=0",
-    "network.resolution=32", "network.base_channels=8", "network.z_channels=8", "network.style_channels=4",
+    "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",
+    "network.resolution=16", "network.base_channels=8", "network.z_channels=8", "network.style_channels=4",
     "discriminator.base_channels=4", "game.discriminator_from=16", "game.generator_from=16",
     "schedule.images=48", "schedule.log_every=16", "schedule.save_every=16", "schedule.warmup_images=0",
 )  # fmt: skip
@@ -33,9 +34,9 @@ def study(shards: Path) -> Study:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_search_ranks_trials_tracks_each_and_leaves_the_best_bundle(
-    study: Study, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, ray_session: None, tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_tables, tmp_path)}")
     monkeypatch.chdir(tmp_path)
     run_dir = tmp_path / "runs/search"
 

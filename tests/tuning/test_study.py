@@ -14,7 +14,7 @@ from tuning.spaces import METRICS
 from tuning.study import TrialRow, make_study, ranked
 
 TINY = {
-    "stage1": ("crop=32", "network.resolution=32", "network.base_channels=8", "precision=float32"),
+    "stage1": ("crop=16", "network.resolution=16", "network.base_channels=8", "precision=float32"),
     "stage2": ("prior.window=[8,8]", "prior.num_layers=1", "precision=float32"),
 }
 

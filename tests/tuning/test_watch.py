@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from tuning.watch import TrialWatch, close_forgotten
 
 
 @pytest.fixture(scope="module", autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An MLflow store of this module's own: making one takes seconds."""
+def store(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iterator[None]:
+    """An MLflow store of this module's own."""
+    database = shutil.copy(mlflow_tables, tmp_path_factory.mktemp("store"))
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
         yield
 
 
