@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import command
 from tests.test_readme import SHORT, vqi2i
 
 pytestmark = pytest.mark.slow
@@ -54,16 +55,13 @@ def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]
 
 def test_the_model_is_published_and_can_be_used_by_its_name(demo: tuple[Path, dict[str, object]]) -> None:
     folder, result = demo
-    vqi2i(f"generate {result['uri']} --domain winter --count 2 --out made", folder)
+    assert (
+        command(shlex.split(f"generate {result['uri']} --domain winter --count 2 --out made"), folder).returncode == 0
+    )
     assert sorted(path.name for path in (folder / "made").iterdir()) == ["winter_00000.png", "winter_00001.png"]
 
 
 def test_a_mistake_ends_with_one_sentence_and_code_2(demo: tuple[Path, dict[str, object]]) -> None:
-    import subprocess
-    import sys
-
-    from tests.test_readme import ROOT
-
     for arguments, word in (
         ("translate demo/model demo/report.html --to winter --out x", "not an image"),
         ("translate demo/nothing picture.png --to winter --out x", "no model"),
@@ -71,13 +69,7 @@ def test_a_mistake_ends_with_one_sentence_and_code_2(demo: tuple[Path, dict[str,
         ("train stage1 --data demo/shards --local --set optim.rate=1", "learning_rate"),
         ("extend demo/model demo/seasons/train/summer/00000.png --out x", "--from"),
     ):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)],
-            cwd=demo[0],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = command(shlex.split(arguments), demo[0])
         assert done.returncode == 2, done.stderr
         assert word in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

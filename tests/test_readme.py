@@ -17,6 +17,8 @@ import pytest
 
 import imaging
 from pipelines.synthetic import synthesize
+from tests.conftest import RAY_SETTINGS
+from tests.processes import command
 
 ROOT = Path(__file__).parents[1]
 SHORT = {
@@ -40,7 +42,7 @@ def commands() -> list[str]:
 
 def environment() -> dict[str, str]:
     # A token of its own, so that Ray writes none into the home directory.
-    return os.environ | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    return os.environ | RAY_SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def vqi2i(arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -67,9 +69,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "photos" / domain).mkdir(parents=True)
         for number, file in enumerate(sorted((folder / "seasons" / "train" / domain).iterdir())):
             imaging.write(folder / "photos" / domain / f"{number}.jpg", imaging.read(file))
-    for command in commands()[:-1]:
-        stage = next((name for name in SHORT if f"train {name}" in command), None)
-        vqi2i(f"{command} {SHORT[stage]}" if stage else command, folder)
+    for line in commands()[:-1]:
+        stage = next((name for name in SHORT if f"train {name}" in line), None)
+        vqi2i(f"{line} {SHORT[stage]}" if stage else line, folder)
     return folder
 
 
@@ -77,8 +79,7 @@ def test_the_readme_has_its_two_and_five_commands() -> None:
     assert [line for line in blocks() if line.startswith("make")] == ["make demo", "make test"]
     verbs = ["data shard", "train stage1", "train stage2", "translate", "serve"]
     assert [
-        " ".join(command.split()[: 2 if verb.count(" ") else 1])
-        for command, verb in zip(commands(), verbs, strict=True)
+        " ".join(line.split()[: 2 if verb.count(" ") else 1]) for line, verb in zip(commands(), verbs, strict=True)
     ] == verbs
 
 
@@ -95,9 +96,9 @@ def test_the_commands_leave_a_translated_picture(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_command_again_finds_its_work_done(trained: Path) -> None:
-    train = next(command for command in commands() if "train stage1" in command)
+    train = next(line for line in commands() if "train stage1" in line)
     start = time.monotonic()
-    assert "40 images of each domain" in vqi2i(f"{train} {SHORT['stage1']}", trained).stdout
+    assert "40 images of each domain" in command(shlex.split(f"{train} {SHORT['stage1']}"), trained).stdout
     assert time.monotonic() - start < 30
 
 

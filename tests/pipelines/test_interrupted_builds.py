@@ -3,9 +3,10 @@
 import hashlib
 import os
 import random
-import subprocess
-import sys
 import time
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import cv2
@@ -18,21 +19,9 @@ from pipelines import inputs
 from pipelines.images_to_shards import build_shards
 from pipelines.mark import read_mark
 from pipelines.progress import Progress
+from tests.processes import begin
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {"size": 40, "test_fraction": 0.2, "shard_samples": 12}
-BUILD = """
-import json, sys, time
-from pathlib import Path
-from pipelines import inputs
-from pipelines.images_to_shards import build_shards
-inputs._SAVE_EVERY = 0.05
-folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-print("ready", flush=True)
-start = time.monotonic()
-build_shards({d: folder / d for d in ("a", "b")}, out=out, **json.loads(sys.argv[3]))
-print(time.monotonic() - start, flush=True)
-"""
 
 
 def write(folder: Path, numbers: range, side: int = 48) -> Path:
@@ -62,33 +51,38 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(folders: Path, out: Path) -> subprocess.Popen[str]:
-    import json
+def build(folders: Path, out: Path, told: Connection) -> None:
+    """What a process does: says that it begins, builds, and says how long that took."""
+    inputs._SAVE_EVERY = 0.05
+    told.send("begins")
+    start = time.monotonic()
+    build_shards({d: folders / d for d in ("a", "b")}, out=out, **SETTINGS)
+    told.send(time.monotonic() - start)
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(folders), str(out), json.dumps(SETTINGS)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+
+def started(folders: Path, out: Path) -> tuple[BaseProcess, Connection]:
+    here, there = Pipe(duplex=False)
+    process = begin(build, folders, out, there)
+    assert here.recv() == "begins"
+    return process, here
 
 
 @pytest.mark.slow
 def test_killed_at_ten_moments_it_ends_with_the_same_bytes_and_keeps_what_was_done(
     folders: Path, tmp_path: Path
 ) -> None:
-    calm = start(folders, tmp_path / "calm")
-    duration = float(calm.communicate()[0])
+    calm, told = started(folders, tmp_path / "calm")
+    duration = told.recv()
+    calm.join()
     expected = files(tmp_path / "calm")
     done_when_killed: list[int] = []
     random_moments = random.Random(4)
     for attempt in range(10):
         out = tmp_path / f"killed{attempt}"
-        process = start(folders, out)
+        process, _ = started(folders, out)
         time.sleep((attempt + random_moments.random()) / 10 * duration)
         process.kill()
-        process.communicate()
+        process.join()
         marks = [path for path in sorted(out.rglob("[0-9]*.parquet")) if path.parent.name != "hashes.partial"]
         finished = [*marks, *(tar for mark in marks if (tar := mark.with_suffix(".tar")).exists())]
         before = identities(finished)

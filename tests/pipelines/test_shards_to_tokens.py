@@ -2,14 +2,13 @@ import io
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import webdataset
 
 import imaging
@@ -19,6 +18,7 @@ from pipelines.shard_cache import CacheSettings
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
 from pipelines.tokens import TokenIdentity, TokenManifest, TokenReader
 from tests.pipelines.conftest import flip_byte
+from tests.processes import begin
 from vqi2i import Translator
 from vqi2i.bundle import read_config
 
@@ -26,19 +26,6 @@ from vqi2i.bundle import read_config
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"
 )
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-from pipelines import shards_to_tokens as module
-from pipelines.shard_cache import CacheSettings
-from pipelines.tokens import TokenIdentity
-torch.set_num_threads(1)
-module._SHARD_SAMPLES = 3
-source = module.TokenSource(sys.argv[1], CacheSettings(), Path(sys.argv[2]))
-module.shards_to_tokens(source, TokenIdentity.model_validate_json(sys.argv[3]), Path(sys.argv[4]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -92,18 +79,25 @@ def test_every_image_becomes_tokens_and_style_of_its_crops_and_mirror_images(
     assert np.array_equal(loaded[-1], np.load(io.BytesIO(samples[-1]["tokens.npy"])))
 
 
+def make_small_shards(source: TokenSource, identity: TokenIdentity, out: Path) -> None:
+    """What a process does until it is killed."""
+    torch.set_num_threads(1)
+    module._SHARD_SAMPLES = 3
+    shards_to_tokens(source, identity, out)
+
+
 def test_a_killed_build_makes_only_what_is_missing_and_ends_with_the_same_bytes(
     source: TokenSource, identity: TokenIdentity, tmp_path: Path
 ) -> None:
     shards_to_tokens(source, identity, tmp_path / "whole")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", SCRIPT, source.data, str(source.model), identity.model_dump_json(), str(out)]
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = begin(make_small_shards, source, identity, out)
     deadline = time.monotonic() + 60
-    while not list(out.glob("*/*/*.json")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(out.glob("*/*/*.json")) and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.001)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")}
     assert 0 < len(kept) < len(_files(tmp_path / "whole")) // 2 - 1
     shards_to_tokens(source, identity, out)

@@ -15,7 +15,7 @@ from pipelines.shards_to_batches import Batches
 from tests.servers import web_server
 
 WANTED = 1000  # images per second
-IMAGES = 6000
+IMAGES = 3000
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 import training.exchange
+from tests.processes import METHOD
 from tests.training.company import Company, company
 from training.exchange import Exchange, SharedMemory
 
@@ -55,7 +56,7 @@ def run_rank(rank: int, folder: Path) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exchange")
     before = set(training.exchange.SHARED.glob("vqi2i-*")) if training.exchange.SHARED.is_dir() else set()
-    mp.spawn(run_rank, (folder,), nprocs=WORKERS)  # pyright: ignore[reportPrivateImportUsage]
+    mp.start_processes(run_rank, (folder,), nprocs=WORKERS, start_method=METHOD)  # pyright: ignore[reportPrivateImportUsage]
     after = set(training.exchange.SHARED.glob("vqi2i-*")) if training.exchange.SHARED.is_dir() else set()
     assert after == before
     return folder

@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from tests.processes import METHOD
 from tests.training.conftest import STAGE1, STAGE2
 from training.checkpoint import Checkpoints
 from training.config import override
@@ -109,7 +110,8 @@ def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Pa
     """What two ranks found, for every job."""
     root = tmp_path_factory.mktemp("ranks")
     prepare(jobs["causal"])
-    mp.spawn(run_rank, (2, {name: job.model_dump_json() for name, job in jobs.items()}, root), nprocs=2)  # type: ignore[attr-defined]
+    texts = {name: job.model_dump_json() for name, job in jobs.items()}
+    mp.start_processes(run_rank, (2, texts, root), nprocs=2, start_method=METHOD)  # type: ignore[attr-defined]
     return root
 
 

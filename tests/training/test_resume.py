@@ -4,9 +4,11 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from mlflow import MlflowClient
 from rich.console import Console
 
+from tests.processes import begin
 from tests.training.conftest import STAGE1
 from training.config import override
 from training.job import Job
@@ -17,30 +19,28 @@ from training.tracking import tracked_run
 from vqi2i.bundle import fingerprint
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-from training.job import Job
-from training.launch import train
-torch.set_num_threads(1)
-train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
-"""
 QUIET = Console(quiet=True)
 
 
+def _train(job: Job, run_dir: Path) -> None:
+    torch.set_num_threads(1)
+    train(job, run_dir)
+
+
 def _kill_after_first_checkpoint(job: Job, run_dir: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, job.model_dump_json(), str(run_dir)], cwd=ROOT)
+    process = begin(_train, job, run_dir)
     deadline = time.monotonic() + 60
-    while not list(run_dir.glob("checkpoints/*.ckpt")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(run_dir.glob("checkpoints/*.ckpt")) and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
     stage1_job: Job, tmp_path: Path, mlflow_store: str
 ) -> None:
-    config = override(stage1_job.config, ["schedule.images=96"])
+    config = override(stage1_job.config, ["schedule.images=48"])
     job = stage1_job.model_copy(update={"config": config})
     undisturbed = train(job, tmp_path / "undisturbed", console=QUIET)
 
@@ -52,12 +52,12 @@ def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
 
     assert resumed.complete
     assert fingerprint(resumed.bundle) == fingerprint(undisturbed.bundle)
-    assert [row["position"] for row in read_metrics(run_dir)] == list(range(8, 97, 8))
+    assert [row["position"] for row in read_metrics(run_dir)] == list(range(8, 49, 8))
     client = MlflowClient(mlflow_store)
     mlflow_run = tracked_run(run_dir)
     assert mlflow_run is not None
     steps = [point.step for point in client.get_metric_history(mlflow_run, "held_out_psnr")]
-    assert steps == list(range(8, 97, 8))
+    assert steps == list(range(8, 49, 8))
     assert client.get_run(mlflow_run).info.status == "FINISHED"
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,18 +13,20 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
+from torch import Tensor
 
 from pipelines.shard_files import read_manifest
+from tests.processes import begin
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
 from training.launch import train
 from training.outbox import Call
+from training.stage1 import Stage1
 from training.tracking import Tracker, tracked_run
 from training.tracking_store import RUN, MlflowCourier, tracking_uri
 
 QUIET = Console(quiet=True)
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
          "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
          "--artifacts-destination", str(folder / "artifacts")],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # processes more that nobody needs
     )  # fmt: skip
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process)
@@ -130,7 +134,7 @@ def test_a_call_that_comes_twice_leaves_what_it_would_leave_once(run_dir: Path, 
 
 
 def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uploads_it(
-    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, mlflow_tables: Path, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     short = override(stage1_job.config, ["schedule.images=16"])
@@ -141,7 +145,7 @@ def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uplo
     assert caplog.text.count("does not answer") == 1
     assert f"MLflow at {nobody} has yet to take" in capfd.readouterr().err
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'back.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_tables, tmp_path)}")
     assert train(job, run_dir, console=QUIET, register="seasons") == result
     run_id = tracked_run(run_dir)
     assert run_id is not None
@@ -157,6 +161,18 @@ def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uplo
     assert artifacts == {"bundle", "config.json", "samples"}
 
 
+def _train_slowly(job: Job, run_dir: Path) -> None:
+    """Leaves the processor to the servers that start meanwhile."""
+    step = Stage1.train_step
+
+    def rested(stage: Stage1, batch: Tensor) -> dict[str, Tensor]:
+        time.sleep(0.1)
+        return step(stage, batch)
+
+    Stage1.train_step = rested  # type: ignore[method-assign]
+    train(job, run_dir)
+
+
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_in_mid_run_has_everything_once(
     stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -166,23 +182,18 @@ def test_a_server_that_is_killed_and_started_again_in_mid_run_has_everything_onc
     port, folder = int(nobody.rpartition(":")[2]), tmp_path / "server"
     config = override(stage1_job.config, ["schedule.images=100000", "schedule.minutes=3"])
     job = stage1_job.model_copy(update={"config": config})
-    script = "import sys; from pathlib import Path; from training.job import Job; from training.launch import train; "
-    script += "train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     with mlflow_server(folder, port):
-        training = subprocess.Popen(
-            [sys.executable, "-c", script, job.model_dump_json(), str(run_dir)],
-            cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        training = begin(_train_slowly, job, run_dir, said=tmp_path / "said")
         _until(lambda: len(read_metrics(run_dir)) >= 3 and tracked_run(run_dir) is not None)
     seen = len(read_metrics(run_dir))
     _until(lambda: len(read_metrics(run_dir)) >= seen + 3)  # it goes on
-    assert training.poll() is None
+    assert training.is_alive()
     with mlflow_server(folder, port):
         seen = len(read_metrics(run_dir))
         _until(lambda: len(read_metrics(run_dir)) >= seen + 3)
         training.kill()
-        _, said = training.communicate()
-        assert said.count("does not answer") == 1
+        training.join()
+        assert (tmp_path / "said").read_text().count("does not answer") == 1
         tracker = Tracker(run_dir, {})  # as the same command would
         tracker.end("KILLED")
         assert tracker.close() == ""
@@ -200,16 +211,23 @@ def _until(condition: object) -> None:
     assert condition()  # type: ignore[operator]
 
 
+def _report_once(run_dir: Path) -> None:
+    tracker = Tracker(run_dir, {})
+    tracker.log(1, {"pixel": 1})
+    assert not tracker.close()
+
+
 @pytest.mark.slow
-def test_two_first_trainings_on_a_new_database_do_not_hinder_each_other(tmp_path: Path, mlflow_store: str) -> None:
-    script = "import sys; from pathlib import Path; from training.tracking import Tracker; "
-    script += "t = Tracker(Path(sys.argv[1]), {}); t.log(1, {'pixel': 1}); sys.exit(t.close() or 0)"
-    both = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(tmp_path / name)], cwd=ROOT)
-        for name in ("one", "two")
-    ]
-    assert [process.wait() for process in both] == [0, 0]
+def test_two_first_trainings_on_a_new_database_do_not_hinder_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = f"sqlite:///{tmp_path / 'new.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    both = [begin(_report_once, tmp_path / name) for name in ("one", "two")]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     runs = {tracked_run(tmp_path / name) for name in ("one", "two")}
     assert len(runs - {None}) == 2
-    client = MlflowClient(mlflow_store)
+    client = MlflowClient(store)
     assert len({client.get_run(run).info.experiment_id for run in runs if run is not None}) == 1

@@ -34,8 +34,8 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture
 def job(stage1_job: Job) -> Job:
-    """Sixty steps, saved every eight; all checkpoints but two go."""
-    settings = ["schedule.images=240", "schedule.log_every=120", "schedule.save_every=32"]
+    """Thirty steps, saved every four; all checkpoints but two go."""
+    settings = ["schedule.images=120", "schedule.log_every=60", "schedule.save_every=16"]
     return stage1_job.model_copy(update={"config": override(stage1_job.config, settings)})
 
 
@@ -85,11 +85,11 @@ def test_a_disk_that_fills_up_with_checkpoints_is_named_and_the_last_one_stays(
         with pytest.raises(TrainingTrouble) as trouble:
             train(job, tmp_path / "run", storage=str(disk), console=QUIET)
         assert str(trouble.value) == (
-            f"{disk}/run/checkpoints/0000000096.ckpt cannot be written (No space left on device): check space and "
-            f"rights; the same command goes on from {disk}/run/checkpoints/0000000064.ckpt"
+            f"{disk}/run/checkpoints/0000000048.ckpt cannot be written (No space left on device): check space and "
+            f"rights; the same command goes on from {disk}/run/checkpoints/0000000032.ckpt"
         )
         assert [path.name for path in sorted((disk / "run/checkpoints").iterdir())] == [
-            "0000000032.ckpt", "0000000064.ckpt",
+            "0000000016.ckpt", "0000000032.ckpt",
         ]  # fmt: skip
         subprocess.run(["mount", "-o", f"remount,size={10 * size}", str(disk)], check=True)
         assert fingerprint(train(job, tmp_path / "run", storage=str(disk), console=QUIET).bundle) == fingerprint(
