@@ -16,8 +16,7 @@ def fetch(file: WeightFile) -> Path:
     Fetched files lie in `VQI2I_CACHE`, or in the user's cache directory.
 
     Raises:
-        FileNotFoundError: there is no file at the path.
-        UserError: it cannot be fetched, or its content is not what its sha256 says.
+        UserError: there is no file at the path, it cannot be fetched, or its content is not what its sha256 says.
     """
     if not file.is_remote:
         path = Path(file.source).expanduser()

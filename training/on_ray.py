@@ -197,7 +197,8 @@ class GiveUp(UserCallback):
         """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all else."""
         import ray
 
-        if ray.get(self._letters.verdict.remote()).why:
+        verdict: Any = ray.get(self._letters.verdict.remote())
+        if verdict.why:
             raise TrainingTrouble("a worker has said why")
         position = max(self._checkpoints.positions(), default=-1)
         self._failures = 1 if position > self._position else self._failures + 1

@@ -17,7 +17,8 @@ STAGE1 = (
     "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",
     "network.resolution=16", "network.base_channels=8", "network.z_channels=8", "network.embed_dim=8",
     "network.style_channels=4", "network.num_style_blocks=1", "network.codebook_size=16",
-    "discriminator.base_channels=4", "game.discriminator_from=0", "game.generator_from=0", "optim.learning_rate=2e-3",
+    "discriminator.base_channels=4", "game.discriminator_from=0", "game.generator_from=0", "game.reconstructed=0.2",
+    "optim.learning_rate=2e-3",
     "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
     "schedule.save_seconds=null",
 )  # fmt: skip

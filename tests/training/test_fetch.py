@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import UserError
 from training.config import WeightFile, override
 from training.fetch import fetch, sha256_of
 from training.recipes import stage1_laptop64
@@ -55,7 +56,7 @@ def test_a_server_that_does_not_answer_is_named(server: str) -> None:
 
 def test_a_local_file_is_used_where_it_lies(tmp_path: Path) -> None:
     path = tmp_path / "vgg.pth"
-    with pytest.raises(FileNotFoundError, match="there is no weight file"):
+    with pytest.raises(UserError, match="there is no weight file"):
         fetch(WeightFile(source=str(path)))
     path.write_bytes(CONTENT)
     assert fetch(WeightFile(source=str(path))) == fetch(WeightFile(source=str(path), sha256=SHA256)) == path

@@ -142,9 +142,10 @@ def test_the_codebook_follows_all_parts_of_a_batch(stage1_job: Job, worker: Loca
     (batch,) = _batches(whole, 1)
     for stage in (whole, parted):
         stage.train_step(batch)
+    tokens = (whole.config.crop // whole.config.network.stride) ** 2
     for name, kept in whole.autoencoder.codebook.named_buffers():
         torch.testing.assert_close(parted.autoencoder.codebook.get_buffer(name), kept, atol=1e-4, rtol=1e-4)
-    assert whole.usage.history().sum() == parted.usage.history().sum() == 8 * 8 * len(batch)
+    assert whole.usage.history().sum() == parted.usage.history().sum() == tokens * len(batch)
 
 
 R1 = ("game.r1=1", "discriminator_optim.clip_norm=1e9")
@@ -172,7 +173,9 @@ def test_the_bundles_styles_are_those_of_training_images(stage: Stage1) -> None:
     styles = stage.translator().style_prior
     reader = stage.feed.reader
     for domain in stage.config.network.domains:
-        seen = imaging.to_tensor(reader.read_some("train", domain, range(reader.count("train", domain))))
+        images = reader.read_some("train", domain, range(reader.count("train", domain)))
+        side = stage.config.crop
+        seen = imaging.to_tensor([imaging.center_crop(image, side, side) for image in images])
         torch.testing.assert_close(styles.styles(domain), stage.model.encode_style(seen, domain), atol=1e-4, rtol=1e-4)
 
 

@@ -111,7 +111,7 @@ def test_a_search_whose_trials_all_failed_says_why(study: Study, made: Made, tmp
     assert (tmp_path / "trials.json").exists()
 
 
-def result(error: Exception | None = None, **figures: Any) -> Any:
+def result(error: Exception | str | None = None, **figures: Any) -> Any:
     return SimpleNamespace(metrics=figures or None, config={"a": 1}, path="/somewhere/one", error=error)
 
 
@@ -119,7 +119,7 @@ def test_a_trial_is_finished_stopped_or_failed() -> None:
     rows = [
         _row(result(psnr=20.0, position=48, complete=True), "psnr"),
         _row(result(psnr=10.0, position=12, complete=False), "psnr"),
-        _row(result(RuntimeError("Traceback ...\nno more disk\n"), psnr=10.0, position=12), "psnr"),
+        _row(result("Traceback ...\nno more disk\n", psnr=10.0, position=12), "psnr"),
         _row(result(), "psnr"),
     ]
     assert [(row.trial, row.settings) for row in rows] == [("one", {"a": 1})] * 4
