@@ -145,4 +145,4 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, UserError):
         return Failure(str(error))
     _log.error("a model call failed", exc_info=error)
-    return Failure(f"the model failed ({type(error).__name__}): try a smaller image", internal=True)
+    return Failure(f"the model failed ({type(error).__name__}), a fault of ours: its log says why", internal=True)

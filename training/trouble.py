@@ -10,7 +10,7 @@ from errors import UserError, complaint, first_line
 from pipelines.storage import StorageError
 from training.checkpoint import Checkpoints
 
-_PASSING = {errno.EIO, errno.ESTALE, errno.EBUSY}  # of a disk that may answer the next time
+_PASSING = {errno.EIO, errno.ESTALE, errno.EBUSY}  # another attempt may go better
 # As torch's CPU allocator says it.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
@@ -65,9 +65,9 @@ def _trouble(error: BaseException) -> str | None:
         return f"the GPU's memory is not enough ({first_line(error)}): {_LESS_MEMORY}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _says(error, _NO_MEMORY)):
         return f"this machine's memory is not enough: {_LESS_MEMORY}"
-    if not isinstance(error, OSError) or error.errno in _PASSING:
-        return None
-    return complaint(error, unnamed="the run's files")
+    if isinstance(error, OSError) and error.errno not in _PASSING:
+        return complaint(error, unnamed="the run's files")
+    return None
 
 
 def _says(error: BaseException, texts: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import imaging
+from errors import UserError
 from serving.api import make_api
 from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
 from serving.problems import Problem
@@ -329,6 +330,21 @@ def test_a_failure_of_the_server_is_a_problem_without_its_innards(backend, caplo
     backend.trouble = RuntimeError("secret path")
     assert "secret" not in detail(post(backend, "translate", to="winter"), 500)
     assert "secret path" in caplog.text
+
+
+@pytest.mark.parametrize("raised", [
+    lambda: int("no number"), lambda: Limits.model_validate({"max_side": 0}), lambda: {}["no key"], lambda: [][1],
+])  # fmt: skip
+def test_errors_of_libraries_are_not_told_as_mistakes_of_the_client(backend, raised):
+    with pytest.raises((ValueError, LookupError)) as error:
+        raised()
+    backend.trouble = error.value
+    assert "the server failed" in detail(post(backend, "translate", to="winter"), 500)
+
+
+def test_a_mistake_of_the_client_is_told_wherever_it_is_found(backend):
+    backend.trouble = UserError("it is too warm: wait")
+    assert detail(post(backend, "translate", to="winter"), 422) == "it is too warm: wait"
 
 
 def test_health_and_readiness(backend):

@@ -61,6 +61,23 @@ def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
     serve.shutdown()
 
 
+def faulty() -> type:
+    """A deployment's class whose model fails: by a fault of ours, or with a reason. It travels by value."""
+
+    class Faulty(app.Model):
+        def __init__(self, *given: object):
+            super().__init__(*given)
+            from errors import UserError
+            from vqi2i import Translator
+
+            def translate(*_: object, target: str, **__: object) -> None:
+                raise UserError("it is too warm: wait") if target == "summer" else ValueError("no such season")
+
+            Translator.translate = translate  # type: ignore[assignment]
+
+    return Faulty
+
+
 def translate(client: httpx.Client, index: int) -> httpx.Response:
     files = {"image": imaging.encode(PICTURES[index % len(PICTURES)])}
     return client.post("/v1/translate", files=files, data={"to": "winter", "seed": index})
@@ -101,6 +118,21 @@ class TestServed:
         assert response.status_code == 422
         assert response.headers["content-type"] == "application/problem+json"
         assert "choose one of summer, winter" in response.json()["detail"]
+
+    def test_a_fault_of_the_model_is_told_as_one_of_the_server(self, client, tiny_bundle, monkeypatch):
+        from ray import serve
+
+        monkeypatch.setattr(app, "Model", faulty())
+        serve.run(app.build({"models": {"seasons": str(tiny_bundle)}}), name="faulty", route_prefix="/faulty")
+        files = {"image": imaging.encode(PICTURES[0])}
+        told = {
+            to: client.post("/faulty/v1/translate", files=files, data={"to": to, "source": source})
+            for to, source in (("winter", "summer"), ("summer", "winter"))
+        }
+        assert {to: answer.status_code for to, answer in told.items()} == {"winter": 500, "summer": 422}
+        assert told["winter"].json()["detail"] == "the model failed (ValueError), a fault of ours: its log says why"
+        assert told["summer"].json()["detail"] == "it is too warm: wait"
+        serve.delete("faulty")
 
     def test_no_request_fails_when_a_replica_is_killed(self, client):
         import ray
