@@ -37,6 +37,7 @@ RAY_SETTINGS = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more for every group of workers
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # at 15, workers would get what the rest of the suite leaves
 }
 TINY_PRIOR = PriorConfig(num_layers=1, num_heads=2, width=16, window=(8, 8))
 

@@ -89,7 +89,7 @@ def newest(run_dir: Path) -> int:
 
 def wait_for(run_dir: Path, position: int, process: subprocess.Popen[bytes], mark: str) -> None:
     """Wait until a run is so far and has workers."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while newest(run_dir) < position or not workers_of(mark):
         assert process.poll() is None, "the driver has ended before its time"
         assert time.monotonic() < deadline, f"no checkpoint of {position} images"
