@@ -1,7 +1,6 @@
 """vqi2i serve: models behind HTTP."""
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +10,13 @@ from commands.console import console
 
 def serve(
     models: Annotated[list[str], typer.Argument(help="Bundles or MLflow URIs; NAME=MODEL gives one a name.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, 127.0.0.1 if left out; 0.0.0.0 opens it to the network.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 if left out.")] = None,
+    name: Annotated[
+        str, typer.Option(help="Of this application, where a Ray cluster serves others as well.")
+    ] = "vqi2i",
 ) -> None:
     """Serve models over HTTP until interrupted; the interface is described at /docs.
 
@@ -21,28 +25,17 @@ def serve(
     import signal
     import threading
 
-    from serving.app import run
+    from serving.launch import run
+    from serving.names import named
 
-    paths: dict[str, str] = {}
-    for setting in models:
-        name, separator, model = setting.rpartition("=")
-        paths[name if separator else _name_of(model)] = model
+    served = None
     with suppress(KeyboardInterrupt):
-        url = run(paths, host=host, port=port)
+        paths = named(models)
+        served = run(paths, host=host, port=port, name=name)
         for number in (signal.SIGINT, signal.SIGTERM):  # Ray has put its own handlers there
             signal.signal(number, signal.default_int_handler)
-        console.print(f"[bold]{url}/docs[/bold]  (Ctrl-C stops)")
+        console.print(f"model{'s' if len(paths) > 1 else ''} {', '.join(paths)}")
+        console.print(f"[bold]{served.url}/docs[/bold]  (Ctrl-C stops)")
         threading.Event().wait()
-    import ray
-    from ray import serve as ray_serve
-
-    ray_serve.shutdown()
-    ray.shutdown()
-
-
-def _name_of(model: str) -> str:
-    """`seasons` for models:/seasons@champion, models:/seasons/3, some/seasons and some/seasons/bundle."""
-    if model.startswith(("models:/", "runs:/")):
-        return model.split(":/", 1)[1].strip("/").split("@")[0].split("/")[0]
-    path = Path(model).resolve()
-    return path.parent.name if path.name == "bundle" else path.name
+    if served is not None:
+        served.stop()

@@ -1,7 +1,7 @@
 """Pixels to the answer that a client asked for."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from fastapi import Response
 
@@ -10,34 +10,41 @@ from imaging.codec import Pixels
 from serving.problems import Problem
 from serving.schema import EncodedImage, ImageFormat, ImageList, OutputFormat
 
-_FORMATS: dict[str, OutputFormat] = {
-    "*/*": "png",
-    "image/*": "png",
+_MEDIA: dict[str, OutputFormat] = {  # in the order in which they are preferred
     "image/png": "png",
     "image/jpeg": "jpeg",
     "image/webp": "webp",
     "application/json": "json",
-    "application/*": "json",
 }
+_ALSO = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "*": "*/*"}  # as sent
 
 
 def negotiate(accept: str) -> OutputFormat:
-    """The format that an Accept header likes best; PNG if it is empty.
+    """The format that an Accept header likes best, of several the one it names first; PNG if it is empty.
 
     Raises:
         Problem: 406 if it accepts nothing that can be made.
     """
-    choices: list[tuple[float, OutputFormat]] = []
-    for entry in filter(None, (part.strip() for part in accept.split(","))):
-        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
-        quality = _quality(parameters)
-        if media_type in _FORMATS and quality > 0:
-            choices.append((quality, _FORMATS[media_type]))
     if not accept.strip():
         return "png"
-    if not choices:
+    liked: dict[str, float] = {}
+    for entry in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        liked.setdefault(_ALSO.get(media_type, media_type), _quality(parameters))
+    ranked = [
+        (liked[pattern], -list(liked).index(pattern), -place)
+        for place, media_type in enumerate(_MEDIA)
+        if (pattern := _closest(media_type, liked)) is not None and liked[pattern] > 0
+    ]
+    if not ranked:
         raise Problem(406, "ask for image/png, image/jpeg, image/webp or application/json in the Accept header")
-    return max(choices, key=lambda choice: choice[0])[1]
+    return list(_MEDIA.values())[-max(ranked)[2]]
+
+
+def _closest(media_type: str, liked: Container[str]) -> str | None:
+    """What an Accept header says of a type: the type itself goes before `image/*`, and that before `*/*`."""
+    patterns = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+    return next((pattern for pattern in patterns if pattern in liked), None)
 
 
 def _quality(parameters: Sequence[str]) -> float:

@@ -1,37 +1,30 @@
 """The Ray Serve application: an ingress with the routes, and one autoscaled deployment per model."""
 
 import asyncio
-import logging
-import math
-import os
-import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Self, TypeAlias, TypeVar
 
-import ray
 import torch
 from fastapi import FastAPI
 from pydantic import Field, model_validator
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
-from serving import registry
+from serving import names, registry
 from serving.api import make_api
-from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
-from serving.problems import Problem
+from serving.engine import ComposeJob, Engine, GivenUp, Outcome, TranslateJob
 from serving.schema import Limits, ModelInfo, Strict, describe
+from serving.sender import Sender
 from vqi2i import Translator, validation
 from vqi2i.calls import CallLimits
-from vqi2i.modules import finding_ours
 
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-RETRIES = 2  # of a request whose replica died
-_log = logging.getLogger(__name__)
+ModelName = Annotated[str, Field(pattern=f"^{names.PATTERN}$")]
+Job = TypeVar("Job", TranslateJob, ComposeJob)
+_Compute: TypeAlias = Callable[[Sequence[Job], Sequence[GivenUp]], list[Outcome]]
 
 
 class Settings(Strict):
@@ -70,40 +63,78 @@ class ServeArgs(Settings):
 
 
 class Model:
-    """One replica of one model: collects requests into batches and runs them on a thread of its own."""
+    """One replica of one model: collects requests into batches and runs them on a thread of its own.
+
+    Large requests run one by one on another thread, beside the batches. A request that is cancelled, since its client
+    has gone or was told 408, ends what is computed for it.
+    """
 
     def __init__(self, model: str, settings: Settings):
-        # One thread: the event loop stays free for health checks, and batches do not compete for the cores.
-        self._thread = ThreadPoolExecutor(1, "model", torch.set_num_threads, (settings.threads,))
+        # Two threads: the event loop stays free for health checks, and batches do not compete for the cores.
+        self._batches, self._large = (
+            ThreadPoolExecutor(1, name, torch.set_num_threads, (settings.threads,)) for name in ("batches", "large")
+        )
         device = "cuda" if settings.num_gpus else "cpu"
         limits = CallLimits(rows=settings.rows_per_call, pixels=settings.pixels_per_call)
-        self._engine = Engine(Translator.load(registry.resolve(model), device, limits))
+        translator = Translator.load(registry.resolve(model), device, limits)
+        self._engine = Engine(translator, settings.limits.max_seconds)
         batched: Any
-        for batched in (self.translate, self.compose):
+        for batched in (self._translated, self._composed):
             batched.set_max_batch_size(settings.max_batch_size)
             batched.set_batch_wait_timeout_s(settings.batch_wait_timeout_s)
 
-    @serve.batch
-    async def translate(self, jobs: Sequence[TranslateJob]) -> list[Outcome]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.translate, jobs)
+    async def translate(self, job: TranslateJob) -> Outcome:
+        return await self._run(job, self._translated, self._engine.translate)
+
+    async def compose(self, job: ComposeJob) -> Outcome:
+        return await self._run(job, self._composed, self._engine.compose)
 
     @serve.batch
-    async def compose(self, jobs: Sequence[ComposeJob]) -> list[Outcome]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.compose, jobs)
+    async def _translated(self, orders: Sequence["_Order[TranslateJob]"]) -> list[Outcome]:
+        return await _computed(self._batches, self._engine.translate, orders)
+
+    @serve.batch
+    async def _composed(self, orders: Sequence["_Order[ComposeJob]"]) -> list[Outcome]:
+        return await _computed(self._batches, self._engine.compose, orders)
+
+    async def _run(self, job: Job, batched: Any, alone: _Compute[Job]) -> Outcome:
+        order = _Order(job, threading.Event())
+        try:
+            return await (self._computed_alone(order, alone) if job.alone else batched(order))
+        except asyncio.CancelledError:
+            order.given_up.set()
+            raise
+
+    async def _computed_alone(self, order: "_Order[Job]", compute: _Compute[Job]) -> Outcome:
+        (outcome,) = await _computed(self._large, compute, [order])
+        return outcome
+
+
+@dataclass(frozen=True)
+class _Order(Generic[Job]):
+    """A job at its replica."""
+
+    job: Job
+    given_up: threading.Event  # set when nobody waits for it any more
+
+
+async def _computed(thread: ThreadPoolExecutor, compute: _Compute[Job], orders: Sequence[_Order[Job]]) -> list[Outcome]:
+    jobs, given_up = [order.job for order in orders], [order.given_up.is_set for order in orders]
+    return await asyncio.get_running_loop().run_in_executor(thread, compute, jobs, given_up)
 
 
 class ServeBackend:
-    """Sends jobs to the models' deployments; a job whose replica dies goes to another one."""
+    """Sends jobs to the models' deployments."""
 
     def __init__(self, models: Mapping[str, ModelInfo], handles: Mapping[str, DeploymentHandle]):
         self.models = models
-        self._handles = handles
+        self._senders = {name: Sender(handle) for name, handle in handles.items()}
 
     async def translate(self, model: str, job: TranslateJob) -> Outcome:
-        return await self._run(self._handles[model].translate, job)
+        return await self._senders[model].send("translate", job)
 
     async def compose(self, model: str, job: ComposeJob) -> Outcome:
-        return await self._run(self._handles[model].compose, job)
+        return await self._senders[model].send("compose", job)
 
     async def ready(self) -> bool:
         """Asks the controller rather than the replicas, whose queues may be long."""
@@ -111,23 +142,6 @@ class ServeBackend:
         status = (await asyncio.to_thread(serve.status)).applications[application]
         replicas = (status.deployments[_deployment_name(name)].replica_states for name in self.models)
         return all(any(state == "RUNNING" and count for state, count in states.items()) for states in replicas)
-
-    async def _run(self, method: Any, job: TranslateJob | ComposeJob) -> Outcome:
-        for _ in range(1 + RETRIES):
-            try:
-                return await method.remote(job)
-            except RayTaskError as error:
-                if isinstance(error.cause, UserError):
-                    raise error.cause from None
-                raise
-            except RayActorError:
-                _log.warning("a replica died with a request; it is sent to another one")
-            except BackPressureError as error:
-                seconds = str(math.ceil(error.retry_after_s or 1))
-                raise Problem(
-                    503, f"too many requests are waiting: try again in {seconds} s", {"Retry-After": seconds}
-                ) from error
-        raise Problem(503, "the model keeps failing: try again in a moment", {"Retry-After": "5"})
 
 
 @serve.ingress()
@@ -186,48 +200,3 @@ def _model_deployment(name: str, source: str, args: ServeArgs) -> serve.Applicat
         },
     )
     return deployment(Model).bind(source, settings)
-
-
-def run(
-    models: Mapping[str, str | Path], *, host: str = "127.0.0.1", port: int = 8000,
-    settings: Settings | None = None, request_timeout_s: float | None = 300,
-) -> str:  # fmt: skip
-    """Serve models in the background and return the URL; Ray is started on this machine if there is none.
-
-    Args:
-        models: bundle directories or MLflow URIs by name.
-        host: address to listen on; "0.0.0.0" for every network. There is no authentication: put a proxy in front.
-        port: TCP port to listen on.
-        settings: batching, replicas and resources.
-        request_timeout_s: a request that takes longer is answered with 408.
-
-    Raises:
-        UserError: the port is taken, or a model does not exist or is damaged.
-    """
-    application = build({"models": {n: str(m) for n, m in models.items()}, **(settings or Settings()).model_dump()})
-    _check_port(host, port)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
-        workers = {"worker_process_setup_hook": finding_ours()}
-        ray.init(address=os.environ.get("RAY_ADDRESS", "local"), runtime_env=workers)
-    serve.start(http_options={"host": host, "port": port, "request_timeout_s": request_timeout_s})
-    try:
-        serve.run(application, name="vqi2i")
-    except RuntimeError:  # a replica could not start; what is wrong with its model, this process meets as well
-        for model in models.values():
-            Translator.load(registry.resolve(str(model)))
-        raise
-    url = f"http://{host}:{port}"
-    _log.info("serving %s at %s; try %s/docs", ", ".join(models), url, url)
-    return url
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on {host}:{port} ({error.strerror}): choose another port or host"
-            ) from error

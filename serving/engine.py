@@ -1,8 +1,11 @@
 """Batched execution: requests that arrive together share model calls, and nobody can tell from the pixels."""
 
 import logging
+import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,6 +17,7 @@ from errors import UserError
 from imaging.codec import Pixels
 from vqi2i import Translator
 from vqi2i.chain import Chain
+from vqi2i.stopping import stoppable
 
 _log = logging.getLogger(__name__)
 Job = TypeVar("Job")
@@ -29,6 +33,7 @@ class TranslateJob:
     style: Pixels | None = None  # of the target domain, any size
     samples: int = 1
     seed: int = 0
+    alone: bool = False  # beside the batches of others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,7 @@ class ComposeJob:
     pictures: Mapping[str, Pixels] = field(default_factory=dict)  # the examples and masks that its steps name
     count: int = 1
     seed: int = 0
+    alone: bool = False  # beside the batches of others
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Failure:
 
 
 Outcome = list[Pixels] | Failure
+GivenUp = Callable[[], bool]  # whether nobody waits for a job any more
 
 
 _Key = tuple[Hashable, ...]  # rows with equal keys fit into one call of the translator
@@ -66,14 +73,30 @@ class _Row:
     style: Tensor | None = None  # (style_dim,)
 
 
+class _StopError(Exception):
+    """A computation was ended from outside."""
+
+
 class Engine:
-    """Runs jobs on one model: pictures that can be made alike are made together."""
+    """Runs jobs on one model: pictures that can be made alike are made together.
 
-    def __init__(self, translator: Translator):
+    Args:
+        translator: the model.
+        max_seconds: that a job may compute; jobs that are made together have the time of all of them.
+    """
+
+    def __init__(self, translator: Translator, max_seconds: float = math.inf):
         self.translator = translator
+        self.max_seconds = max_seconds
 
-    def translate(self, jobs: Sequence[TranslateJob]) -> list[Outcome]:
-        """Pictures of each job, or why there are none; in the jobs' order."""
+    def translate(self, jobs: Sequence[TranslateJob], given_up: Sequence[GivenUp] | None = None) -> list[Outcome]:
+        """Pictures of each job, or why there are none; in the jobs' order.
+
+        Args:
+            jobs: any.
+            given_up: asked for each job while it is computed, between two layers of a network: a computation ends
+                when nobody waits for any of the jobs that it is for.
+        """
 
         def rows(index: int, job: TranslateJob) -> tuple[_Key, list[_Row]]:
             self._check(job.source, job.target)
@@ -85,10 +108,10 @@ class Engine:
             style = torch.stack([row.style for row in rows if row.style is not None])
             return self.translator.translate(images, source=job.source, target=job.target, style=style)
 
-        return self._execute(jobs, rows, call)
+        return self._execute(jobs, given_up, rows, call)
 
-    def compose(self, jobs: Sequence[ComposeJob]) -> list[Outcome]:
-        """The pictures that each job's chain makes, or why there are none; in the jobs' order."""
+    def compose(self, jobs: Sequence[ComposeJob], given_up: Sequence[GivenUp] | None = None) -> list[Outcome]:
+        """The pictures that each job's chain makes, or why there are none; in the jobs' order. See `translate`."""
 
         def rows(index: int, job: ComposeJob) -> tuple[_Key, list[_Row]]:
             if job.chain.source is not None:
@@ -101,10 +124,11 @@ class Engine:
             pictures = {name: imaging.to_tensor([made]) for name, made in job.pictures.items()}
             return self.translator.compose(images, job.chain, pictures=pictures, seed=[row.seed for row in rows])
 
-        return self._execute(jobs, rows, call)
+        return self._execute(jobs, given_up, rows, call)
 
     def _execute(
-        self, jobs: Sequence[Job], split: Callable[[int, Job], tuple[_Key, list[_Row]]],
+        self, jobs: Sequence[Job], given_up: Sequence[GivenUp] | None,
+        split: Callable[[int, Job], tuple[_Key, list[_Row]]],
         call: Callable[[Job, Tensor | None, Sequence[_Row]], Tensor],
     ) -> list[Outcome]:  # fmt: skip
         pictures: dict[int, list[Pixels]] = defaultdict(list)
@@ -112,7 +136,8 @@ class Engine:
         groups: dict[_Key, list[_Row]] = defaultdict(list)
         for index, job in enumerate(jobs):
             try:
-                key, rows = split(index, job)
+                with self._stoppable([index], given_up):
+                    key, rows = split(index, job)
                 groups[key] += rows
             except Exception as error:
                 failures[index] = _failure(error)
@@ -120,12 +145,30 @@ class Engine:
             try:
                 shown = [row.image for row in rows if row.image is not None]
                 images = imaging.to_tensor(shown) if shown else None
-                made = imaging.to_pixels(call(jobs[rows[0].job], images, rows))
+                with self._stoppable({row.job for row in rows}, given_up):
+                    made = imaging.to_pixels(call(jobs[rows[0].job], images, rows))
                 for row, picture in zip(rows, made, strict=True):
                     pictures[row.job].append(picture)
             except Exception as error:
                 failures.update({row.job: _failure(error) for row in rows})
         return [failures.get(index) or pictures[index] for index in range(len(jobs))]
+
+    @contextmanager
+    def _stoppable(self, jobs: Collection[int], given_up: Sequence[GivenUp] | None) -> Iterator[None]:
+        """Ends what is computed for some jobs when their time is over, or nobody waits for any of them."""
+        seconds = self.max_seconds * len(jobs)
+        end = time.monotonic() + seconds
+
+        def check() -> None:
+            if given_up is not None and all(given_up[job]() for job in jobs):
+                raise _StopError("nobody waits for it any more")
+            if time.monotonic() > end:
+                raise _StopError(
+                    f"it was stopped after {seconds:g} s of computing: send smaller images, or ask for less at a time"
+                )
+
+        with stoppable(check):
+            yield
 
     def _styles(self, job: TranslateJob) -> list[Tensor]:
         """The job's styles, each (style_dim,)."""
@@ -142,7 +185,7 @@ class Engine:
 
 
 def _failure(error: Exception) -> Failure:
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | _StopError):
         return Failure(str(error))
     _log.error("a model call failed", exc_info=error)
     return Failure(f"the model failed ({type(error).__name__}), a fault of ours: its log says why", internal=True)

@@ -12,6 +12,7 @@ from errors import UserError
 from serving.schema import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
+_LONGEST = 1000  # characters of a detail
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +28,10 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def known(_: Request, error: HTTPException) -> Response:
-        return _response(error.status_code, error.detail, error.headers)
+        detail = error.detail
+        if error.status_code == 400 and not isinstance(error, Problem):  # the parser of forms gives its reason alone
+            detail = f"the form cannot be read ({detail.rstrip('.')}): send it as multipart/form-data"
+        return _response(error.status_code, detail, error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -45,6 +49,9 @@ def install(api: FastAPI) -> None:
 
 def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     title = _TITLES.get(status) or HTTPStatus(status).phrase
+    # A client's own text may be in it: half of a pair of surrogates cannot be sent, and nobody reads a megabyte.
+    detail = detail.encode(errors="replace").decode()
+    detail = detail if len(detail) <= _LONGEST else f"{detail[:_LONGEST]}..."
     body = ProblemDetails(title=title, status=status, detail=detail)
     return Response(body.model_dump_json(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -57,6 +64,8 @@ def _sentence(error: RequestValidationError) -> str:
         return f"unknown field {field!r}: remove it; /docs lists what this route takes"
     if fault["type"] == "missing":
         return f"the field {field!r} is missing: add it to the form"
+    if "Expected UploadFile" in fault["msg"]:
+        return f"field {str(fault['loc'][1])!r} must be a file: send an image as a file of the form, not as text"
     message = fault["msg"].removeprefix("Value error, ")
     return f"field {field!r}: {message[0].lower()}{message[1:]}" if field else message
 

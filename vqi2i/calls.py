@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vqi2i.errors import UserError
+from vqi2i.stopping import may_stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ def in_calls(function: Callable[..., Tensor], rows_per_call: int, *inputs: Tenso
     """
     results = []
     for start in range(0, len(inputs[0]), rows_per_call):
+        may_stop()
         parts = [rows[start : start + rows_per_call] for rows in inputs]
         count = len(parts[0])
         results.append(function(*(_filled(part, rows_per_call - count) for part in parts))[:count])

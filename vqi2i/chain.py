@@ -20,6 +20,7 @@ from vqi2i.draft import Draft
 from vqi2i.errors import UserError
 from vqi2i.seeds import Seeds, generators
 from vqi2i.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
+from vqi2i.stopping import may_stop
 from vqi2i.studio import Studio
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def perform(
     if images is not None and chain.source is not None:
         yield (draft := scene.studio.photograph(images, chain.source))
     for number, step in enumerate(chain.steps):
+        may_stop()
         try:
             for state in scene.perform(step, number, draft):
                 yield (draft := state)
@@ -165,7 +167,8 @@ class _Scene:
                 mask = as_mask(self.pictures[step.mask or ""]) if named else keep_mask(step.keep or "left", draft.size)
                 yield from self.studio.completed(draft, mask, step.draw, self._draws(number, draft))
             case Transition():
-                styles = torch.cat([self._example(name, step.to) for name in step.styles])
+                examples = {name: self._example(name, step.to) for name in dict.fromkeys(step.styles)}
+                styles = torch.cat([examples[name] for name in step.styles])
                 yield self.studio.blended(draft, step.to, styles, step.direction)
             case Paste():
                 yield self.studio.pasted(draft, step.feather)

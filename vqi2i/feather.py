@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqi2i.stopping import may_stop
+
 SWEEPS = 16  # of relaxation at each scale
 DETAIL, RINGS = 0.7, 12  # share of fine detail that goes on from pixel to pixel, and as far as it goes
 
@@ -43,6 +45,7 @@ def inside(kept: Tensor, most: int) -> Tensor:
     lost = (~kept).float()[None, None]
     depth = kept.long()
     for _ in range(most - 1):
+        may_stop()
         lost = F.max_pool2d(lost, 3, stride=1, padding=1)
         depth += lost[0, 0] == 0
     return depth

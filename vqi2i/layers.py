@@ -12,6 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vqi2i.stopping import may_stop
+
 
 class GroupNorm(nn.GroupNorm):
     """Group normalisation with 32 groups, or the most that divide the channels."""
@@ -35,6 +37,8 @@ class InstanceNorm(nn.GroupNorm):
         return normalise(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
+_MOST_PAIRS = 2**28  # of positions that are compared at a time
+_FEWEST_QUERIES = 1024  # at a time: from there on the kernel's blocks, and so the bits, are those of the whole
 _BAND = 2**20  # AdaIN parameters that are interpolated at a time where style varies
 
 Norm = Callable[[Tensor, int, Tensor | None, Tensor | None, float], Tensor]
@@ -74,6 +78,7 @@ def normalise(
     On CPUs the kernel is 6 to 15 times faster on contiguous bfloat16 tensors than on channels-last ones, and the
     convolutions the other way round: two copies cost less than either.
     """
+    may_stop()  # every block of every network passes here
     # The compiler cannot look into a context variable, and what is compiled is never decoded in tiles.
     shared = None if torch.compiler.is_compiling() else _shared_norm.get()
     if shared is not None:
@@ -195,8 +200,23 @@ class Attention(nn.Module):
         query, key, value = (
             rearrange(layer(y), "b c h w -> b 1 (h w) c").contiguous() for layer in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = _attend(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (h w) c -> b c h w", h=x.shape[2]))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention over (b, 1, n, c), part by part where it takes long, so that it can be stopped; the same bits."""
+    count = query.shape[2]
+    at_once = max(_FEWEST_QUERIES, _MOST_PAIRS // (count * len(query)))
+    if torch.is_grad_enabled() or count < 2 * at_once:
+        return F.scaled_dot_product_attention(query, key, value)
+    mixed = torch.empty_like(query)
+    # The last part takes the rest as well: a short one would be computed in other blocks.
+    for start in range(0, count - at_once + 1, at_once):
+        may_stop()
+        part = slice(start, start + at_once if start + 2 * at_once <= count else count)
+        mixed[:, :, part] = F.scaled_dot_product_attention(query[:, :, part], key, value)
+    return mixed
 
 
 class Downsample(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor
 from vqi2i.errors import UserError
 
 Precision = Literal["float32", "bf16", "int8"]
+_COLDEST, _MOST, _MOST_TOKENS = 1e-4, 10_000, 10**6  # far beyond what anybody means, and safe to compute with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,20 @@ class Sampling:
     precision: Precision = "float32"  # of the prior's weights; int8 for the causal prior only
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"temperature must be above 0, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k must be at least 1, got {self.top_k}")
+        if not _COLDEST <= self.temperature <= _MOST:  # also where it is nan
+            raise UserError(
+                f"temperature must be above 0 (at least {_COLDEST:g}) and at most {_MOST:,}, got {self.temperature}"
+            )
+        if self.top_k is not None and not 1 <= self.top_k <= _MOST_TOKENS:
+            raise UserError(f"top_k must be at least 1 and at most {_MOST_TOKENS:,}, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must lie in (0, 1], got {self.top_p}")
         if not 0 <= self.context < 1:
             raise UserError(f"context must lie in [0, 1), got {self.context}")
-        if self.steps < 1:
-            raise UserError(f"steps must be at least 1, got {self.steps}")
-        if self.guidance < 0:
-            raise UserError(f"guidance must not be below 0, got {self.guidance}")
+        if not 1 <= self.steps <= _MOST:
+            raise UserError(f"steps must be at least 1 and at most {_MOST:,}, got {self.steps}")
+        if not 0 <= self.guidance <= _MOST:
+            raise UserError(f"guidance must not be below 0, and at most {_MOST:,}, got {self.guidance}")
         if self.windows == "per_token" and self.precision != "float32":
             raise UserError("windows=per_token shows what the release does, in precision=float32 only")
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vqi2i.causal import CausalPrior, RasterNeighbours
 from vqi2i.sampling import Precision
+from vqi2i.stopping import may_stop
 from vqi2i.transformer import Block, Rotation, rotate
 
 Linear = Callable[[Tensor], Tensor]
@@ -83,6 +84,7 @@ class Stepper:
     @torch.no_grad()
     def feed(self, inputs: Tensor) -> Tensor:
         """Logits (b, codebook_size) of what follows the last of inputs (b, n), which follow those fed before."""
+        may_stop()
         start, stop = self.fed, self.fed + inputs.shape[1]
         x = self.prior.embedding(inputs) + self._places[start:stop]
         turns = self.prior.rotations(start, stop)

@@ -10,6 +10,10 @@ from vqi2i.errors import UserError
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
 
+LONGEST_SIDE = 2**16  # pixels
+MOST_STYLES = 16
+WIDEST_FEATHER = 256  # pixels
+
 Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "center"]
 
 
@@ -44,10 +48,10 @@ class Translate(_Step):
 class Extend(_Step):
     """Continue the picture past its borders, by pixels."""
 
-    left: int = Field(default=0, ge=0)
-    right: int = Field(default=0, ge=0)
-    top: int = Field(default=0, ge=0)
-    bottom: int = Field(default=0, ge=0)
+    left: int = Field(default=0, ge=0, le=LONGEST_SIDE)
+    right: int = Field(default=0, ge=0, le=LONGEST_SIDE)
+    top: int = Field(default=0, ge=0, le=LONGEST_SIDE)
+    bottom: int = Field(default=0, ge=0, le=LONGEST_SIDE)
     draw: Draw = Sampling()
 
 
@@ -68,8 +72,8 @@ class Generate(_Step):
     """Begin from nothing."""
 
     domain: str
-    width: int | None = Field(default=None, gt=0, description="pixels; the model's size if left out")
-    height: int | None = Field(default=None, gt=0)
+    width: int | None = Field(default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if left out")
+    height: int | None = Field(default=None, gt=0, le=LONGEST_SIDE)
     draw: Draw = Sampling()
 
 
@@ -77,7 +81,9 @@ class Transition(_Step):
     """Show the picture under styles of a domain that change across it."""
 
     to: str
-    styles: tuple[str, ...] = Field(min_length=2, description="names of examples of that domain")
+    styles: tuple[str, ...] = Field(
+        min_length=2, max_length=MOST_STYLES, description="names of examples of that domain"
+    )
     direction: Direction = "horizontal"
 
     def pictures(self) -> Iterator[str]:
@@ -88,7 +94,7 @@ class Transition(_Step):
 class Paste(_Step):
     """Put the given pixels back, with a border so many pixels wide; 0 changes none of them."""
 
-    feather: int = Field(default=0, ge=0)
+    feather: int = Field(default=0, ge=0, le=WIDEST_FEATHER)
 
 
 Step = Translate | Extend | Complete | Generate | Transition | Paste
