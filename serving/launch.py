@@ -21,6 +21,7 @@ from vqi2i.modules import finding_ours
 
 HOST, PORT = "127.0.0.1", 8000
 _EVERY_NETWORK = ("0.0.0.0", "::", None)
+_PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # 5 s are too few for a machine that is busy or slow
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,7 @@ def run(
         else:
             _check_port(host or HOST, port or PORT)
             options = {"host": host or HOST, "port": port or PORT, "request_timeout_s": request_timeout_s}
-            serve.start(http_options=options)
+            serve.start(http_options=options, controller_options={"runtime_env": {"env_vars": _PATIENCE}})
             started.callback(_shut_down_if_idle)
             prefix = "/"
         started.callback(_delete, name)

@@ -27,10 +27,12 @@ def install(api: FastAPI) -> None:
     """Let every error of `api` be answered with problem details."""
 
     @api.exception_handler(HTTPException)
-    async def known(_: Request, error: HTTPException) -> Response:
+    async def known(request: Request, error: HTTPException) -> Response:
         detail = error.detail
-        if error.status_code == 400 and not isinstance(error, Problem):  # the parser of forms gives its reason alone
-            detail = f"the form cannot be read ({detail.rstrip('.')}): send it as multipart/form-data"
+        if not isinstance(error, Problem) and error.status_code in _OF_THE_FRAMEWORK:
+            detail = _OF_THE_FRAMEWORK[error.status_code].format(
+                reason=detail.rstrip("."), method=request.method, path=request.url.path
+            )
         return _response(error.status_code, detail, error.headers)
 
     @api.exception_handler(RequestValidationError)
@@ -69,6 +71,13 @@ def _sentence(error: RequestValidationError) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     return f"field {field!r}: {message[0].lower()}{message[1:]}" if field else message
 
+
+# What the framework refuses by itself, it tells in a word.
+_OF_THE_FRAMEWORK = {
+    400: "the form cannot be read ({reason}): send it as multipart/form-data",
+    404: "there is nothing at {path}: /docs lists the routes",
+    405: "{path} does not answer to {method}: /docs lists the routes",
+}
 
 # Python renamed these two between 3.11 and 3.13; the answer should not depend on it.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}

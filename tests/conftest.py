@@ -10,6 +10,8 @@ import torch
 
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic import DOMAINS, synthesize
+from tests.pipelines import hostile
+from tests.pipelines.hostile import Corpus
 from tests.pretend_gpu import PretendGPU, pretended
 from tests.servers import s3_server
 from vqi2i import Translator
@@ -94,6 +96,12 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
     connect(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def hostile_images(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A folder of everything that people's image folders hold."""
+    return hostile.build(tmp_path_factory.mktemp("hostile") / "in")
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) 
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return hostile.build(tmp_path_factory.mktemp("hostile") / "in")
+def corpus(hostile_images: Corpus) -> Corpus:
+    return hostile_images
 
 
 @pytest.fixture(scope="module")

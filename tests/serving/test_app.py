@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 import imaging
 from errors import UserError
-from serving import app
+from serving import app, launch
+from serving.schema import Limits
 from vqi2i import BundleError
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8) for seed in range(8)]
@@ -37,28 +39,27 @@ def test_the_settings_reach_the_replicas(tiny_bundle):
 
 def test_a_model_that_does_not_exist_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(BundleError, match="there is no model at"):
-        app.run({"seasons": tmp_path / "nowhere"})
+        launch.run({"seasons": tmp_path / "nowhere"})
 
 
 def test_a_port_that_is_taken_is_named(tiny_bundle):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1:{port} .*: choose another port"):
-            app.run({"seasons": tiny_bundle}, port=port)
+            launch.run({"seasons": tiny_bundle}, port=port)
 
 
 @pytest.fixture(scope="module")
 def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
     """A client of a server with one model, one replica."""
-    from ray import serve
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = app.Settings(max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05)
-    url = app.run({"seasons": tiny_bundle}, port=port, settings=settings)
-    with httpx.Client(base_url=url, timeout=60) as client:
+    limits = Limits(large_at_once=1)
+    settings = app.Settings(max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05, limits=limits)
+    served = launch.run({"seasons": tiny_bundle}, port=port, settings=settings)
+    with httpx.Client(base_url=served.url, timeout=240) as client:
         yield client
-    serve.shutdown()
+    served.stop()
 
 
 def faulty() -> type:
@@ -81,6 +82,12 @@ def faulty() -> type:
 def translate(client: httpx.Client, index: int) -> httpx.Response:
     files = {"image": imaging.encode(PICTURES[index % len(PICTURES)])}
     return client.post("/v1/translate", files=files, data={"to": "winter", "seed": index})
+
+
+def large(client: httpx.Client, side: int, timeout: float) -> httpx.Response:
+    """A translation that does not share a batch."""
+    files = {"image": imaging.encode(np.zeros((side, side, 3), np.uint8))}
+    return client.post("/v1/translate", files=files, data={"to": "winter"}, timeout=timeout)
 
 
 @pytest.mark.ray
@@ -133,6 +140,16 @@ class TestServed:
         assert told["winter"].json()["detail"] == "the model failed (ValueError), a fault of ours: its log says why"
         assert told["summer"].json()["detail"] == "it is too warm: wait"
         serve.delete("faulty")
+
+    def test_a_large_request_stops_when_its_client_goes_and_keeps_nobody_waiting(self, client):
+        with ThreadPoolExecutor(1) as pool:
+            panorama = pool.submit(large, client, side=2000, timeout=6)  # minutes of work
+            time.sleep(2)
+            assert [translate(client, index).status_code for index in range(3)] == [200] * 3
+            with pytest.raises(httpx.ReadTimeout):
+                panorama.result()
+        # The place of large requests is free again, and so is the thread that they are computed on.
+        assert large(client, side=520, timeout=60).status_code == 200
 
     def test_no_request_fails_when_a_replica_is_killed(self, client):
         import ray

@@ -1,5 +1,7 @@
 """Chains: checked as a whole before anything is done, one decode at the end, the same pixels as single calls."""
 
+import math
+
 import pytest
 import torch
 
@@ -94,6 +96,17 @@ def test_what_comes_into_being_can_be_watched(translator: Translator) -> None:
     ({"from": "summer", "steps": [{"extend": {"right": -1}}]}, r"step 1 \(extend\): right: .*greater than or equal"),
     ({"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"heat": 1}}}]}, "it can hold temperature, top_k"),
     ({"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"temperature": 0}}}]}, "temperature must be above"),
+    *(({"from": "summer", "steps": [{"extend": {"right": 1, "draw": draw}}]}, complaint) for draw, complaint in (
+        ({"temperature": math.nan}, "draw: temperature must be above 0"),
+        ({"temperature": math.inf}, "temperature must be .* at most 10,000, got inf"),
+        ({"temperature": 1e-30}, r"at least 0\.0001"), ({"guidance": math.nan}, "guidance must not"),
+        ({"guidance": 1e30}, "guidance must not"), ({"steps": 10**9}, "steps must be"),
+        ({"top_k": 10**9}, "top_k must"),        ({"top_p": math.nan}, "top_p must lie"), ({"context": math.nan}, "context must lie"),
+    )),
+    ({"from": "summer", "steps": [{"extend": {"left": 10**9}}]}, "left: .*less than or equal"),
+    ({"steps": [{"generate": {"domain": "summer", "width": 10**9}}]}, "width: .*less than or equal"),
+    ({"from": "summer", "steps": [{"paste": {"feather": 99_999_999}}]}, "feather: .*less than or equal to 256"),
+    ({"from": "summer", "steps": [{"transition": {"to": "winter", "styles": ["a"] * 200_000}}]}, "at most 16 items"),
     ({"from": "summer", "steps": [{"complete": {}}]}, "say what stays"),
     ({"from": "summer", "to": "winter", "steps": [{"paste": {}}]}, "no to"),
 ])  # fmt: skip
