@@ -52,6 +52,8 @@ def test_a_port_that_is_taken_is_named(tiny_bundle):
 @pytest.fixture(scope="module")
 def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
     """A client of a server with one model, one replica."""
+    from ray import serve
+
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     limits = Limits(large_at_once=1)
@@ -59,7 +61,11 @@ def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
     served = launch.run({"seasons": tiny_bundle}, port=port, settings=settings)
     with httpx.Client(base_url=served.url, timeout=240) as client:
         yield client
-    served.stop()
+        others = set(serve.status().applications) - {"vqi2i"}
+        served.stop()
+        assert set(serve.status().applications) == others
+        assert all(client.get(f"/{name}").text == name for name in others)
+    serve.shutdown()
 
 
 def faulty() -> type:
@@ -150,6 +156,31 @@ class TestServed:
                 panorama.result()
         # The place of large requests is free again, and so is the thread that they are computed on.
         assert large(client, side=520, timeout=60).status_code == 200
+
+    def test_an_application_is_served_beside_others_and_leaves_them_alone(self, client, tiny_bundle_without_prior):
+        from ray import serve
+
+        @serve.deployment(ray_actor_options={"num_cpus": 0})
+        class Hello:
+            async def __call__(self, request: object) -> str:
+                return "hello"
+
+        serve.run(Hello.bind(), name="hello", route_prefix="/hello")
+        models = {"plain": tiny_bundle_without_prior}
+        with pytest.raises(
+            UserError, match=r"listens on 127\.0\.0\.1:\d+ and cannot listen elsewhere .* leave out --host"
+        ):
+            launch.run(models, port=client.base_url.port + 1)
+        with pytest.raises(UserError, match="serves an application 'vqi2i' at / already: choose another --name"):
+            launch.run(models)
+        served = launch.run(models, name="other", port=client.base_url.port)
+        assert served.url == f"{str(client.base_url).rstrip('/')}/other"
+        assert httpx.get(f"{served.url}/v1/models").json()["models"][0]["name"] == "plain"
+        assert "/other/openapi.json" in httpx.get(f"{served.url}/docs").text
+        served.stop()
+        assert client.get("/other/v1/models").status_code == 404
+        assert client.get("/hello").text == "hello"
+        assert client.get("/readyz").status_code == 200
 
     def test_no_request_fails_when_a_replica_is_killed(self, client):
         import ray

@@ -143,5 +143,43 @@ def test_a_model_without_prior_says_that_it_cannot_extend(tiny_bundle_without_pr
     assert "no prior" in outcome.reason
 
 
+def test_a_job_that_takes_too_long_is_stopped_and_told_so(translator):
+    patient, hasty = Engine(translator, max_seconds=600), Engine(translator, max_seconds=0.002)
+    jobs = [
+        ComposeJob(image=picture(1), chain=chain({"extend": {"right": 64}}), seed=1),
+    ]
+    assert same(patient.compose(jobs)[0], Engine(translator).compose(jobs)[0])
+    (outcome,) = hasty.compose(jobs)
+    assert outcome == Failure(
+        "it was stopped after 0.002 s of computing: send smaller images, or ask for less at a time"
+    )
+    (outcome,) = hasty.translate([to_winter(1, image=picture(1, 300, 300))])
+    assert isinstance(outcome, Failure)
+    assert not outcome.internal
+
+
+def test_what_is_computed_ends_when_nobody_waits_for_it(engine):
+    asked = []
+
+    def after(count: int):
+        def given_up() -> bool:
+            asked.append(count)
+            return len(asked) > count
+
+        return given_up
+
+    job = ComposeJob(image=picture(1), chain=chain({"extend": {"right": 64}}), seed=1)
+    (outcome,) = engine.compose([job], [after(40)])
+    assert outcome == Failure("nobody waits for it any more")
+    assert len(asked) == 41
+
+
+def test_a_job_that_is_given_up_does_not_take_those_that_share_its_batch_along(engine):
+    jobs = [to_winter(1), to_winter(2), to_winter(3, image=picture(3, 40, 40))]
+    made = engine.translate(jobs, [lambda: True, lambda: False, lambda: True])
+    assert same(made[1], engine.translate([jobs[1]])[0])
+    assert made[2] == Failure("nobody waits for it any more")
+
+
 def test_the_smallest_image_can_be_translated(engine):
     assert engine.translate([to_winter(0, image=picture(0, 1, 1))])[0][0].shape == (1, 1, 3)

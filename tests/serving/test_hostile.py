@@ -12,7 +12,7 @@ import imaging
 from serving.api import make_api
 from tests.pipelines.hostile import Corpus
 from tests.serving.attacks import Attacker, files_of
-from tests.serving.test_api import LocalBackend
+from tests.serving.local import LocalBackend
 
 COUNT = 112
 
