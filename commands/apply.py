@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commands.console import JsonOption, conclude
+from commands.works import Work, perform, picture_paths, plan
 from errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vqi2i.chain import Chain
     from vqi2i.translator import Translator
 
@@ -56,14 +55,15 @@ def translate(
 
     Example: vqi2i translate runs/demo/bundle photo.jpg --to winter --style snow.jpg --out results
     """
-    translator = load(model)
-    chain = _chain(source_domain(translator, source, to), {"translate": {"to": to, "style": _name(style)}})
-    written = []
+    works = []
     for path in images:
         for sample in range(1 if style is not None else samples):
             suffix = f"_{to}" if style is not None or samples == 1 else f"_{to}_{sample}"
-            written.append(_perform(translator, chain, path, seed + sample, out / f"{path.stem}{suffix}.png"))
-    _finish(written, as_json=as_json)
+            works.append(Work(path, seed + sample, out / f"{path.stem}{suffix}.png"))
+    plan(works, _paths(style))
+    translator = load(model)
+    chain = _chain(source_domain(translator, source, to), {"translate": {"to": to, "style": _name(style)}})
+    _finish(perform(translator, chain, works), as_json=as_json)
 
 
 def extend(
@@ -86,13 +86,12 @@ def extend(
 
     Example: vqi2i extend runs/demo/bundle photo.jpg --from summer --left 32 --right 64 --paste 4 --out results
     """
+    works = plan([Work(path, seed, out / f"{path.stem}_extended.png") for path in images], _paths(style))
     translator = load(model)
     domain = source_domain(translator, source, to)
     sides = {"left": left, "right": right, "top": top, "bottom": bottom, "draw": _settings(draw)}
     chain = _chain(domain, {"extend": sides}, *_finish_steps(domain, to, style, paste))
-    _finish(
-        [_perform(translator, chain, path, seed, out / f"{path.stem}_extended.png") for path in images], as_json=as_json
-    )
+    _finish(perform(translator, chain, works), as_json=as_json)
 
 
 def complete(
@@ -115,14 +114,12 @@ def complete(
     """
     if (keep is None) == (mask is None):
         raise UserError("say what stays: either --keep or --mask")
+    works = plan([Work(path, seed, out / f"{path.stem}_completed.png") for path in images], _paths(style, mask))
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"keep": keep, "mask": _name(mask), "draw": _settings(draw)}
     chain = _chain(domain, {"complete": what}, *_finish_steps(domain, to, style, paste))
-    _finish(
-        [_perform(translator, chain, path, seed, out / f"{path.stem}_completed.png") for path in images],
-        as_json=as_json,
-    )
+    _finish(perform(translator, chain, works), as_json=as_json)
 
 
 def generate(
@@ -140,11 +137,10 @@ def generate(
 
     Example: vqi2i generate runs/demo/bundle --domain winter --count 16 --out results
     """
+    works = plan([Work(None, seed + index, out / f"{domain}_{seed + index:05d}.png") for index in range(count)])
     translator = load(model)
     what = {"domain": domain, "width": width, "height": height, "draw": _settings(draw)}
-    images = translator.compose(None, _chain(None, {"generate": what}), seed=range(seed, seed + count))
-    written = [save(image[None], out / f"{domain}_{seed + index:05d}.png") for index, image in enumerate(images)]
-    _finish(written, as_json=as_json)
+    _finish(perform(translator, _chain(None, {"generate": what}), works), as_json=as_json)
 
 
 def transition(
@@ -163,11 +159,11 @@ def transition(
     """
     if len(style) < 2:
         raise UserError("a transition needs at least two --style images")
+    works = plan([Work(image, 0, out / f"{image.stem}_transition.png")], style)
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"to": to or domain, "styles": [str(path) for path in style], "direction": direction}
-    chain = _chain(domain, {"transition": what})
-    _finish([_perform(translator, chain, image, 0, out / f"{image.stem}_transition.png")], as_json=as_json)
+    _finish(perform(translator, _chain(domain, {"transition": what}), works), as_json=as_json)
 
 
 def compose(
@@ -194,13 +190,10 @@ def compose(
         raise UserError(f"{steps}: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError tells of dates that there are not
         raise UserError(f"{steps} is not YAML that can be read: {' '.join(str(error).split())}") from error
-    translator = load(model)
     pictures: list[Path | None] = [*images] if images else [None]
-    written = []
-    for path in pictures:
-        target = out / f"{path.stem if path else steps.stem}_composed.png"
-        written.append(_perform(translator, chain, path, seed, target, beside=steps.parent))
-    _finish(written, as_json=as_json)
+    works = [Work(path, seed, out / f"{(path or steps).stem}_composed.png") for path in pictures]
+    plan(works, picture_paths(chain, steps.parent).values())
+    _finish(perform(load(model), chain, works, beside=steps.parent), as_json=as_json)
 
 
 def _chain(source: str | None, *steps: dict[str, Any]) -> "Chain":
@@ -209,19 +202,14 @@ def _chain(source: str | None, *steps: dict[str, Any]) -> "Chain":
     return read_chain({"from": source, "steps": list(steps)})
 
 
-def _perform(
-    translator: "Translator", chain: "Chain", path: Path | None, seed: int, target: Path, beside: Path = Path()
-) -> Path:
-    """Apply a chain to an image file and write the result."""
-    pictures = {name: load_image(beside / name) for name in chain.pictures}
-    image = load_image(path) if path is not None else None
-    return save(translator.compose(image, chain, pictures=pictures, seed=seed), target)
-
-
 def _finish_steps(domain: str, to: str | None, style: Path | None, paste: int | None) -> list[dict[str, Any]]:
     from vqi2i.chain import finishing
 
     return finishing(domain, to or domain, style=_name(style), paste=paste)
+
+
+def _paths(*paths: Path | None) -> list[Path]:
+    return [path for path in paths if path is not None]
 
 
 def _name(path: Path | None) -> str | None:
@@ -245,31 +233,19 @@ def load(model: str) -> "Translator":
     return Translator.load(resolve(model), "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_image(path: Path) -> "Tensor":
-    """An image file as a tensor (1, 3, h, w) in [-1, 1]."""
-    import imaging
-
-    return imaging.to_tensor([imaging.read(path)])
-
-
-def save(images: "Tensor", path: Path) -> Path:
-    """Write the only image of a batch."""
-    import imaging
-
-    imaging.write(path, imaging.to_pixels(images)[0])
-    return path
-
-
 def source_domain(translator: "Translator", source: str | None, target: str | None) -> str:
     """The domain an image is taken from: as given, or the other one of two.
 
     Raises:
-        UserError: it cannot be told.
+        UserError: it cannot be told, or the model does not know a domain.
     """
+    for domain in (source, target):
+        if domain is not None:
+            translator.check_domain(domain)
     if source is not None:
         return source
     others = [domain for domain in translator.domains if domain != target]
-    if target in translator.domains and len(others) == 1:
+    if target is not None and len(others) == 1:
         return others[0]
     raise UserError(f"say with --from which domain the images are of: {', '.join(translator.domains)}")
 

@@ -42,11 +42,15 @@ def shard(
         str | None,
         typer.Option(metavar="LEFT,RIGHT=FOLDER", help="Side-by-side images: their halves are two paired domains."),
     ] = None,
-    size: Annotated[int, typer.Option(help="Short side of the stored images in pixels.")] = 256,
+    size: Annotated[
+        int, typer.Option(help="Short side of the stored images in pixels; recipes of 256 px need 256.")
+    ] = 64,
     test: Annotated[float, typer.Option(help="Share of images held out for testing.")] = 0.1,
     paired: Annotated[bool, typer.Option("--paired", help="Images of the same name show the same thing.")] = False,
     labels: Annotated[list[str] | None, typer.Option(help="A domain whose images are label maps; repeat it.")] = None,
-    background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "#ffffff",
+    background: Annotated[
+        str, typer.Option(help="Colour under transparent pixels: a name such as white, or a code such as #ffffff.")
+    ] = "#ffffff",
     min_side: Annotated[int, typer.Option(help="Leave out images with a shorter side than this.")] = 16,
     max_aspect: Annotated[float, typer.Option(help="Leave out images that are longer than this many to 1.")] = 8,
     shard_samples: Annotated[int, typer.Option(help="Images in a shard.")] = 2048,
@@ -74,7 +78,7 @@ def shard(
         report = build_shards(
             folders, out=out, workers=workers, reading=reading, progress=tell, max_reject_fraction=max_reject_fraction,
             size=size, test_fraction=test, shard_samples=shard_samples, paired=paired,
-            split_halves=split_halves is not None, labels=labels or [], background=background.lower(),
+            split_halves=split_halves is not None, labels=labels or [], background=background,
             min_side=min_side, max_aspect=max_aspect,
         )  # fmt: skip
     manifest = report.manifest

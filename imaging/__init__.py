@@ -3,7 +3,7 @@
 from imaging.codec import SUFFIXES, decode, encode, read, write
 from imaging.geometry import center_crop, fit, resize_short_side
 from imaging.grid import grid
-from imaging.header import ImageError
+from imaging.kinds import ImageError
 from imaging.tensors import to_pixels, to_tensor
 
 __all__ = [

@@ -11,18 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from errors import UserError
-from imaging.header import MAX_PIXELS, ImageError
+from imaging.header import MAX_PIXELS
+from imaging.kinds import ImageError
 
 # Read once by OpenCV when it is loaded: a header that promises more is refused before memory is taken.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
 
-from imaging.conversion import Color, shown_by_opencv, to_rgb
+from imaging.colors import Color
+from imaging.conversion import shown_by_opencv, to_rgb
 
 Pixels = np.ndarray  # uint8, (height, width, 3), RGB
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+_READABLE = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k", ".jpx"}
+_NAMED = {".heic", ".heif", ".hif", ".jxl", ".dng", ".psd"}  # that nothing here can read
+SUFFIXES = frozenset(_READABLE | _NAMED)  # of files that are meant as pictures
 WHITE: Color = (255, 255, 255)
 _FORMATS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
@@ -34,8 +38,8 @@ def decode(data: bytes, background: Color = WHITE) -> Pixels:
     are scaled to 8.
 
     Raises:
-        ImageError: the bytes are empty, cut short, too large (above 50 megapixels), several pictures in one or no
-            image at all; `reason` says which.
+        ImageError: the bytes are empty, cut short, too large (above 50 megapixels), several pictures in one, of a kind
+            that cannot be read, such as HEIC, or no image at all; `reason` says which.
     """
     if not data:
         raise ImageError("the file is empty", "empty")

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from imaging.header import FORMATS, Header, ImageError, color_space, read_header
-
-Color = tuple[int, int, int]
+from imaging.colors import Color
+from imaging.header import Header, color_space, read_header
+from imaging.kinds import FORMATS, ImageError
 
 _ROWS = 256  # converted at once, so that a large image never lies in memory in several depths
 _UPRIGHT = {
@@ -78,23 +78,27 @@ def _load(data: bytes) -> Image.Image:
 def _upright(data: bytes, header: Header) -> Image.Image:
     image = _load(data)
     if header.deep:
-        del image  # it was read to find damage; its 8 bits may be the wrong ones
-        image = _load_deep(data)
+        # What Pillow shows of PNG and TIFF was read to find damage: its 8 bits may be the wrong ones.
+        image = Image.fromarray(_scaled(np.array(image))) if header.format == "JPEG2000" else _load_deep(data)
     return image.transpose(_UPRIGHT[header.orientation]) if header.orientation in _UPRIGHT else image
 
 
 def _load_deep(data: bytes) -> Image.Image:
+    """A PNG or TIFF file of 16 bits."""
+    pixels = _scaled(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
+    return Image.fromarray(pixels)
+
+
+def _scaled(deep: np.ndarray | None) -> np.ndarray:
     """Scale 16 bits to 8: the full range stays the full range, unlike where Pillow clips."""
-    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16:
         raise ImageError("16-bit pixels of this kind cannot be used", "unsupported")
     scaled = np.empty(deep.shape, np.uint8)
     for top in range(0, len(deep), _ROWS):
         scaled[top : top + _ROWS] = (deep[top : top + _ROWS].astype(np.uint32) + 128) // 257
-    del deep
-    if scaled.ndim == 3:
-        scaled = cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB if scaled.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
-    return Image.fromarray(scaled)
+    return scaled
 
 
 def _colors(image: Image.Image, header: Header) -> tuple[Image.Image, Image.Image | None]:

@@ -5,28 +5,22 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from errors import UserError
+from imaging.kinds import FORMATS, HEAD_BYTES, Box, ImageError, boxes, refuse_unreadable, sniff
 
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_MAX_PIXELS = {"JPEG2000": 36_000_000}  # its decoder takes 18 bytes for each
 _ORIENTATION = 0x0112
-_PNG = b"\x89PNG\r\n\x1a\n"
+_SUBFILE, _REDUCED = 254, 1  # TIFF: what a picture in a file is, and that it is a small copy of another
+_DNG = 50706
+_HIGH_RANGE = {16: "PQ", 18: "HLG"}  # transfer functions, by their numbers in nclx colour descriptions
 GRAY = frozenset({"1", "I;16", "I;16B", "L", "LA", "La"})
 _NOT_CMYK = GRAY | {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
-
-
-class ImageError(UserError):
-    """The bytes are not an image that can be used; the message says why in one sentence, `reason` in a word."""
-
-    def __init__(self, message: str, reason: str = "damaged"):
-        super().__init__(message)
-        self.reason = reason
 
 
 class Header(NamedTuple):
     """The facts of an image file; width and height are those before it is turned upright."""
 
-    format: str  # JPEG, PNG, WEBP, BMP, TIFF or GIF
+    format: str  # one of imaging.kinds.FORMATS
     mode: str  # of Pillow
     width: int
     height: int
@@ -38,40 +32,32 @@ class Header(NamedTuple):
     plain: bool  # a baseline JPEG of one upright RGB picture, which every decoder shows alike
 
 
-def sniff(data: bytes) -> str | None:
-    """The format that the first 16 bytes of a file announce, whatever its name is."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(_PNG):
-        return "PNG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    return "BMP" if data.startswith(b"BM") else None
-
-
 def read_header(data: bytes) -> Header:
     """Read and judge an image's header.
 
     Raises:
         ImageError: with the reason `empty`, `not_an_image`, `too_large` (above 50 megapixels), `animated` (several
-            pictures in one file), `unsupported` (floating point and other rare pixels) or `damaged`.
+            pictures in one file), `unsupported` (floating point and other rare pixels), `damaged`, or that of a kind
+            of picture that cannot be read, such as `heic`.
     """
     if not data:
         raise ImageError("the file is empty", "empty")
-    kind = sniff(data[:16])
+    kind = sniff(data[:HEAD_BYTES])
+    refuse_unreadable(kind)
     if kind is None:
-        raise ImageError("the file is not an image (JPEG, PNG, WebP, BMP, TIFF or GIF)", "not_an_image")
+        raise ImageError(
+            "the file is not an image (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or JPEG 2000)", "not_an_image"
+        )
     try:
         if kind == "WEBP":
             _check_size(*_webp_size(data))  # Pillow's decoder takes memory for the canvas when it opens the file
         deep = _is_deep(kind, data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(*image.size)
-            return _judge(kind, image, deep)
+            _check_size(*image.size, _MAX_PIXELS.get(kind, MAX_PIXELS))
+            if kind == "AVIF":
+                _refuse_high_range(data)
+            profile = _jp2_profile(data) if kind == "JPEG2000" else image.info.get("icc_profile") or b""
+            return _judge(kind, image, deep, profile)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -82,28 +68,26 @@ def read_header(data: bytes) -> Header:
         raise ImageError(f"the header is damaged ({error})") from error
 
 
-def _judge(kind: str, image: Image.Image, deep: bool) -> Header:
+def _judge(kind: str, image: Image.Image, deep: bool, profile: bytes) -> Header:
     # A camera's JPEG may carry a preview as a second picture; in the other formats, further pictures are animation.
     if kind != "JPEG" and getattr(image, "is_animated", False):
         raise ImageError("the file holds several pictures", "animated")
     if image.mode in {"I", "F", "LAB", "HSV"}:
         raise ImageError(f"pixels of the kind {image.mode!r} cannot be used", "unsupported")
-    profile = image.info.get("icc_profile") or b""
     fits = _fits(profile, image.mode) if profile else True
     orientation = _orientation(image)
     baseline = image.format == "JPEG" and image.mode == "RGB" and "progressive" not in image.info
     return Header(
-        kind, image.mode, image.width, image.height, deep,
+        kind, image.mode, image.width, image.height, deep or (kind == "JPEG2000" and image.mode == "I;16"),
         alpha=image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info,
         orientation=orientation, profile=profile if fits else b"", profile_ignored=not fits,
         plain=baseline and orientation == 1 and not profile,
     )  # fmt: skip
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        limit = MAX_PIXELS // 10**6
-        raise ImageError(f"the image is {width}x{height}, larger than {limit} megapixels", "too_large")
+def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
+    if width * height > limit:
+        raise ImageError(f"the image is {width}x{height}, larger than {limit // 10**6} megapixels", "too_large")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -127,10 +111,40 @@ def _is_deep(kind: str, data: bytes) -> bool:
     stream = io.BytesIO(data)
     stream.seek(tags.next)
     tags.load(stream)
+    if _DNG in tags or tags.get(_SUBFILE, 0) & _REDUCED:  # Pillow would show the preview
+        refuse_unreadable("RAW")
     if 3 in tags.get(TiffImagePlugin.SAMPLEFORMAT, ()):
         raise ImageError("pixels in floating point cannot be used", "unsupported")
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+
+
+def _refuse_high_range(data: bytes) -> None:
+    """Raise an ImageError if an AVIF file's numbers mean more light than a screen's white: decoders show them grey."""
+    for name, start, stop in _inside(data, b"meta", b"iprp", b"ipco"):
+        if name == b"colr" and data[start : start + 4] == b"nclx" and start + 8 <= stop:
+            transfer = int.from_bytes(data[start + 6 : start + 8], "big")
+            if transfer in _HIGH_RANGE:
+                raise ImageError(
+                    f"pixels of high dynamic range ({_HIGH_RANGE[transfer]}) cannot be used", "unsupported"
+                )
+
+
+def _jp2_profile(data: bytes) -> bytes:
+    """The ICC profile of a JPEG 2000 file, which Pillow leaves out; empty if there is none."""
+    for name, start, stop in _inside(data, b"jp2h"):
+        if name == b"colr" and data[start : start + 1] in (b"\2", b"\3"):  # an ICC profile, restricted or any
+            return data[start + 3 : stop]
+    return b""
+
+
+def _inside(data: bytes, *path: bytes) -> list[Box]:
+    """The boxes in the box that a path leads to."""
+    found = list(boxes(data))
+    for step in path:
+        skip = 4 if step == b"meta" else 0  # version and flags come first
+        found = [box for outer in found if outer.name == step for box in boxes(data, outer.start + skip, outer.stop)]
+    return found
 
 
 def _orientation(image: Image.Image) -> int:

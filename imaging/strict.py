@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imaging.codec import Color, Pixels, decode
-from imaging.header import Header, ImageError, read_header
+from imaging.codec import Pixels, decode
+from imaging.colors import Color
+from imaging.header import Header, read_header
+from imaging.kinds import ImageError
 
 # What the C libraries write when they go on after damage; libjpeg has no other way to tell.
 _COMPLAINT = re.compile(

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
-from pipelines.files import atomic, sha256_of
+from pipelines.files import atomic, entries, is_litter, sha256_of
 from pipelines.mark import build_sha256, read_mark
 from pipelines.plan import Plan
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
 
 _PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
+_REFUSED_NAME = "refused.json"  # what becomes of that where too little could be used: other images may follow
 _HASHES_NAME = "hashes.partial"  # so does this folder, if nothing else is there yet
 
 
@@ -31,19 +32,14 @@ def check_folders(domains: Mapping[str, Path], out: Path) -> None:
     for domain, folder in domains.items():
         if not folder.is_dir():
             raise UserError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
-    ours = {_PLAN_NAME, _HASHES_NAME, MANIFEST_NAME}
-    if out.exists() and (not out.is_dir() or ((names := set(os.listdir(out))) and not names & ours)):  # noqa: PTH208
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: choose a folder for the shards")
+    names = {path.name for path in entries(out)}
+    if names and not names & {_PLAN_NAME, _REFUSED_NAME, _HASHES_NAME, MANIFEST_NAME}:
         raise UserError(f"{out} is not empty and no part of this data set: choose another folder or delete it")
     for domain, folder in domains.items():
         if out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
-
-
-def _may_be_ours(out: Path) -> bool:
-    if not out.is_dir():
-        return False
-    names = {path.name for path in out.iterdir()}
-    return bool(names & {_PLAN_NAME, MANIFEST_NAME}) or names <= {_HASHES_NAME}
 
 
 @contextmanager
@@ -95,8 +91,29 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
             f"{out} holds an unfinished data set of other images or options: choose another folder or delete it"
         )
     else:
+        _clear_refused(out, plan)
         _begin(begun, plan)
     return None
+
+
+def refuse(out: Path) -> None:
+    """Let go of a data set that cannot be finished: the same images with other options, or others, may follow."""
+    (out / _PLAN_NAME).replace(out / _REFUSED_NAME)
+
+
+def _clear_refused(out: Path, plan: Plan) -> None:
+    """Remove what is left of a refused data set, unless it was this plan's: then its shards are kept."""
+    mark = out / _REFUSED_NAME
+    if mark.is_file() and mark.read_text() != plan.sha256:
+        for index in _indexes(out):
+            index.with_suffix(".tar").unlink(missing_ok=True)
+            index.unlink()
+    mark.unlink(missing_ok=True)
+
+
+def _indexes(out: Path) -> list[Path]:
+    """The indexes of all shards, also of those that were rejected as a whole."""
+    return [path for path in out.glob("*/*/*.parquet") if not is_litter(path.name)]
 
 
 def _manifest(out: Path, plan: Plan) -> Manifest | None:
@@ -104,7 +121,7 @@ def _manifest(out: Path, plan: Plan) -> Manifest | None:
     try:
         return Manifest.load(out)
     except UserError:
-        marks = [read_mark(index) for index in out.glob("*/*/*.parquet")]
+        marks = [read_mark(index) for index in _indexes(out)]
         if not marks or any(mark is None or mark.build != build_sha256(plan.sha256) for mark in marks):
             raise
         return None

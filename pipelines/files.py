@@ -12,6 +12,18 @@ import pyarrow.parquet as pq
 
 from errors import UserError
 
+_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})  # what file managers leave behind
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of this name was not put where it is by anybody: hidden ones, and those of file managers."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without what nobody has put there; nothing if there is no such folder."""
+    return sorted(path for path in folder.iterdir() if not is_litter(path.name)) if folder.is_dir() else []
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:

@@ -11,10 +11,10 @@ from operator import add
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from errors import UserError
-from pipelines.claim import check_folders, claim, hashes_folder, locked, tidy
+from pipelines.claim import check_folders, claim, hashes_folder, locked, refuse, tidy
 from pipelines.cluster import join_ray, told_here
 from pipelines.files import atomic, sha256_of, write_table
 from pipelines.inputs import IGNORED, HashCache
@@ -28,13 +28,13 @@ from pipelines.schema import (
     SPLITS,
     BuildOptions,
     BuildSettings,
-    DomainName,
     Manifest,
     Shard,
     Split,
     first_error,
 )
 from pipelines.shard_writer import ShardResult, build_shard, built_already
+from vqi2i.typed import domain_name, meant
 
 _NOT_COUNTED = IGNORED | {"duplicate"}  # left out, but nothing is wrong with them
 
@@ -82,19 +82,25 @@ def build_shards(
         if (finished := claim(out, plan)) is not None:
             return BuildReport(out, finished, built=0)
         results, built = _build(plan, out, options, workers, progress)
-        manifest = _finalize(out, tuple(domains), options, plan, results, max_reject_fraction)
+        try:
+            manifest = _finalize(out, tuple(domains), options, plan, results, max_reject_fraction)
+        except UserError:
+            refuse(out)
+            raise
         tidy(out, plan, manifest)
     return BuildReport(out, manifest, built)
 
 
 def _options(domains: Mapping[str, Path], settings: BuildSettings) -> BuildOptions:
+    for domain in domains:
+        domain_name(domain)
     try:
-        TypeAdapter(tuple[DomainName, ...]).validate_python(tuple(domains))
         options = BuildOptions.model_validate(settings)
     except ValidationError as error:
         raise UserError(f"the data set cannot be built: {first_error(error)}") from error
-    if unknown := set(options.labels) - set(domains):
-        raise UserError(f"labels name no domain: {', '.join(sorted(unknown))}; the domains are {', '.join(domains)}")
+    if unknown := sorted(set(options.labels) - set(domains)):
+        wrong = ", ".join(f"{name}{meant(name, domains)}" for name in unknown)
+        raise UserError(f"labels name no domain: {wrong}; the domains are {', '.join(domains)}")
     if not options.split_halves:
         return options
     if len(domains) != 2 or len(set(domains.values())) != 1:
@@ -168,7 +174,7 @@ def _finalize(
         domains=domains,
         options=options,
         plan=plan.sha256,
-        splits=_splits(domains, plan, results, rejects),
+        splits=_splits(domains, plan, results, rejects, tested=options.test_fraction > 0),
         rejects=dict(sorted(Counter(reject.reason for reject in rejects).items())),
         rejects_sha256=sha256_of(out / REJECTS_NAME),
         statistics={domain: tally.statistics() for domain, tally in tallies.items()},
@@ -190,17 +196,29 @@ def _check_rejects(out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_
 
 
 def _splits(
-    domains: tuple[str, ...], plan: Plan, results: Sequence[ShardResult], rejects: Sequence[Reject]
+    domains: tuple[str, ...], plan: Plan, results: Sequence[ShardResult], rejects: Sequence[Reject], *, tested: bool
 ) -> dict[Split, dict[str, tuple[Shard, ...]]]:
     made = [(job, result.shard) for job, result in zip(plan.jobs, results, strict=True) if result.shard]
     splits: dict[Split, dict[str, tuple[Shard, ...]]] = {
         split: {d: tuple(shard for job, shard in made if (job.split, job.domain) == (split, d)) for d in domains}
         for split in SPLITS
     }
-    if empty := [domain for domain, shards in splits["train"].items() if not shards]:
-        reasons = Counter(reject.reason for reject in rejects if reject.domain == empty[0]).most_common()
-        because = f" ({', '.join(f'{count} {reason}' for reason, count in reasons)})" if reasons else ""
-        raise UserError(
-            f"no image of domain {empty[0]} is left for training{because}: give more images or a lower test fraction"
-        )
+    for domain in domains:
+        _check_enough(domain, {split: shards[domain] for split, shards in splits.items()}, tested, rejects)
     return splits
+
+
+def _check_enough(
+    domain: str, shards: Mapping[Split, Sequence[Shard]], tested: bool, rejects: Sequence[Reject]
+) -> None:
+    """Raise a UserError if nothing is left of a domain to train on, or nothing to test on where that is asked for."""
+    if shards["train"] and (shards["test"] or not tested):
+        return
+    count = sum(shard.samples for part in shards.values() for shard in part)
+    reasons = Counter(reject.reason for reject in rejects if reject.domain == domain).most_common()
+    because = f" ({', '.join(f'{number} {reason}' for reason, number in reasons)})" if reasons else ""
+    needed = "one to train on and another to test on" if tested else "one to train on"
+    raise UserError(
+        f"domain {domain} has {count or 'no'} image{'' if count == 1 else 's'} that can be used{because} and needs "
+        f"{needed}: give more images"
+    )

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from errors import UserError
 from imaging.codec import SUFFIXES
-from imaging.header import MAX_PIXELS, ImageError, sniff
-from pipelines.files import read_table, write_table
+from imaging.header import MAX_PIXELS
+from imaging.kinds import HEAD_BYTES, ImageError, refuse_unreadable, sniff
+from pipelines.files import entries, read_table, write_table
 from pipelines.progress import Advance
 
 MAX_BYTES = 4 * MAX_PIXELS  # of a file: nothing that is accepted needs more, and it is read as a whole
@@ -48,7 +49,9 @@ class HashCache:
         self._fresh: list[tuple[str, int, int, str]] = []
         self._saved = time.monotonic()
         self._known: dict[tuple[str, int, int], str] = {}
-        for part in sorted(folder.glob("*.parquet")):
+        for part in entries(folder):
+            if part.suffix != ".parquet":
+                continue
             try:
                 rows = read_table(part.read_bytes(), _CACHE_SCHEMA).to_pylist()
             except UserError:  # damaged: its files are hashed again
@@ -136,7 +139,9 @@ def _hash(path: Path, facts: os.stat_result) -> str:
     if facts.st_size > MAX_BYTES:
         raise ImageError(f"the file has {facts.st_size} bytes, more than {MAX_BYTES}", "too_large")
     with path.open("rb") as stream:
-        if path.suffix.lower() not in SUFFIXES and sniff(stream.read(16)) is None:
+        kind = sniff(stream.read(HEAD_BYTES))
+        refuse_unreadable(kind)
+        if kind is None and path.suffix.lower() not in SUFFIXES:
             raise ImageError("neither an image's name nor an image's first bytes", "other_file")
         stream.seek(0)
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

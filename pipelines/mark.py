@@ -45,8 +45,8 @@ class Tally(Frozen):
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             pixels=self.pixels + other.pixels,
-            sums=_triple(np.add(self.sums, other.sums)),
-            squares=_triple(np.add(self.squares, other.squares)),
+            sums=_added(self.sums, other.sums),
+            squares=_added(self.squares, other.squares),
             short_sides=dict(sorted((Counter(self.short_sides) + Counter(other.short_sides)).items())),
             changes=dict(sorted((Counter(self.changes) + Counter(other.changes)).items())),
         )
@@ -105,6 +105,12 @@ def read_mark(index: Path) -> Mark | None:
         return Mark.model_validate_json(metadata[_KEY])
     except (OSError, pa.ArrowException, ValidationError, KeyError):
         return None
+
+
+def _added(first: tuple[int, int, int], second: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Python's numbers have no end: squares of all pixels of a large data set go beyond 64 bits."""
+    red, green, blue = (one + other for one, other in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def _triple(values: np.ndarray) -> tuple[int, int, int]:

@@ -69,7 +69,8 @@ def make_plan(
     """List and hash the files of every domain and deal the images to splits and shards.
 
     The split follows from the content's hash, so equal images never lie in both; the order inside is that of the hash.
-    Small folders could leave a domain without a test image by chance: its last image by hash is one then.
+    Small folders could leave a domain without a test image, or with nothing else, by chance: its last image by hash
+    is one then, its first is none.
 
     Args:
         domains: existing folders by name; with `split_halves` the same one for both.
@@ -111,10 +112,18 @@ def _read(domains: Mapping[str, Path], cache: HashCache, reading: Progress | Non
     found = {folder: list(read_files(paths, folder, cache, advance)) for folder, paths in listed.items()}
     for domain, folder in domains.items():
         if all(file.reason for file in found[folder]):
-            counts = Counter(file.reason for file in found[folder]).most_common()
-            other = f", but {', '.join(f'{count} {reason}' for reason, count in counts)}" if counts else ""
-            raise UserError(f"the folder of domain {domain}, {folder}, holds no image{other}: give a folder of images")
+            raise UserError(f"the folder of domain {domain}, {folder}, {_emptiness(found[folder])}")
     return {domain: found[folder] for domain, folder in domains.items()}
+
+
+def _emptiness(files: Iterable[InputFile]) -> str:
+    """What is said of a folder none of whose files can be used."""
+    files = list(files)
+    counted = Counter(file.reason for file in files).most_common()
+    counts = ", ".join(f"{count} {reason}" for reason, count in counted)
+    if meant := [file for file in files if file.reason not in IGNORED]:
+        return f"holds no image that can be used ({counts}); {meant[0].source}: {meant[0].detail}"
+    return f"holds no image{f', but {counts}' if counts else ''}: give a folder of images"
 
 
 def _half(domain: str, domains: Mapping[str, Path], options: BuildOptions) -> Half | None:
@@ -194,5 +203,7 @@ def _tested(streams: Iterable[list[_Subject]], test_fraction: float) -> set[str]
     hashes = [[subject.sha256 for subject in subjects] for subjects in streams]
     chosen = {h for stream in hashes for h in stream if int(h[-8:], 16) < test_fraction * 16**8}
     if test_fraction > 0:
-        chosen |= {stream[-1] for stream in hashes if len(stream) > 1 and chosen.isdisjoint(stream)}
+        several = [stream for stream in hashes if len(stream) > 1]
+        chosen |= {stream[-1] for stream in several if chosen.isdisjoint(stream)}
+        chosen -= {stream[0] for stream in several if chosen.issuperset(stream)}
     return chosen

@@ -66,3 +66,12 @@ class Pace:
         """Seconds that the rest takes at this rate; None before anything was done."""
         rate = self.rate(done, seconds)
         return (total - done) / rate if rate > 0 else None
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "unknown time"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

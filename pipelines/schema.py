@@ -14,13 +14,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from errors import UserError
+from imaging.colors import color, color_code
+from vqi2i.typed import domain_name
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+DomainName = Annotated[str, AfterValidator(domain_name)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 MANIFEST_NAME = "manifest.json"
@@ -74,15 +85,14 @@ class BuildOptions(Frozen):
     paired: bool = False  # images of the same name in all domains show the same thing, and share a key
     split_halves: bool = False  # the two domains are the left and the right halves of the same files
     labels: tuple[DomainName, ...] = ()  # domains of label maps: no colour may be invented, none be lost
-    background: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")] = "#ffffff"  # under transparent pixels
+    background: Annotated[str, AfterValidator(color_code)] = "#ffffff"  # under transparent pixels
     min_side: int = Field(default=16, ge=1)  # of a source, unless it has `size` already
     max_aspect: float = Field(default=8, ge=1)  # a longer image would give crops of almost nothing
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:
         """The background as red, green and blue, 0 to 255."""
-        red, green, blue = bytes.fromhex(self.background[1:])
-        return red, green, blue
+        return color(self.background)
 
 
 class BuildSettings(TypedDict, total=False):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from errors import UserError
 from vqi2i.config import Frozen
+from vqi2i.typed import at_home
 
 _log = logging.getLogger(__name__)
 _OURS = re.compile(r"[0-9a-f]{64}(\.part)?")  # whatever else lies in the folder is somebody's
@@ -37,7 +38,7 @@ class ShardCache:
 
     def __init__(self, settings: CacheSettings):
         self.limit = settings.limit
-        self._folder = Path(settings.folder).expanduser()
+        self._folder = at_home(settings.folder)
         (self._folder / "locks").mkdir(parents=True, exist_ok=True)
 
     def holds(self, sha256: str, size: int) -> bool:

@@ -22,13 +22,21 @@ import imaging
 from errors import UserError
 from imaging.codec import Pixels
 from pipelines.cluster import join_ray, told_here
-from pipelines.files import atomic, sha256_of
+from pipelines.files import atomic, entries, sha256_of
 from pipelines.order import sample_key
 from pipelines.progress import Progress
 from pipelines.reader import CorruptSample, ShardReader
 from pipelines.schema import SPLITS, Split
 from pipelines.shard_cache import CacheSettings
-from pipelines.tokens import IDENTITY_NAME, MANIFEST_NAME, TokenIdentity, TokenManifest, TokenShard, read_manifest
+from pipelines.tokens import (
+    IDENTITY_NAME,
+    MANIFEST_NAME,
+    TokenIdentity,
+    TokenManifest,
+    TokenShard,
+    read_manifest,
+    token_type,
+)
 from vqi2i.bundle import fingerprint
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
@@ -172,7 +180,8 @@ class TokenEncoder:
         views = [_view(image, crop, variant, index) for index, image in pixels.items() for variant in range(variants)]
         encoded = self._translator.encode(imaging.to_tensor(views), job.domain)
         shape = (len(pixels), variants)
-        tokens = encoded.tokens.unflatten(0, shape).cpu().numpy().astype(np.uint16)
+        kind = token_type(self._translator.network.codebook_size)
+        tokens = encoded.tokens.unflatten(0, shape).cpu().numpy().astype(kind)
         styles = encoded.style.unflatten(0, shape)[:, 0].cpu().numpy().astype(np.float32)
         for row, index in enumerate(pixels):
             image = {"key": str(images.keys[index]), "split": job.split, "domain": job.domain}
@@ -225,7 +234,7 @@ def _claim(out: Path, identity: TokenIdentity) -> TokenManifest | None:
             raise UserError(
                 f"{out} holds tokens of another model, data set or crop: choose another folder or delete it"
             )
-    elif any(path.name != ".lock" for path in out.iterdir()):
+    elif entries(out):
         raise UserError(f"{out} is not empty and holds no tokens: choose another folder or delete it")
     _write(mark, identity.model_dump_json(indent=2))
     manifest = read_manifest(out)

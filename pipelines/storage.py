@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from errors import UserError
+from vqi2i.typed import at_home
 
 IN_FLIGHT = 8  # requests at once
 _DOWNLOAD_BYTES = 8 * 2**20  # of one request when a whole file is fetched
@@ -50,7 +51,7 @@ def local_folder(root: str | Path) -> Path | None:
     text = str(root)
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
-    return None if "://" in text else Path(text)
+    return None if "://" in text else at_home(text)
 
 
 class Remote(ABC):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from errors import UserError
 from imaging import read, write
+from pipelines.files import entries
 from pipelines.landscape import render
 from pipelines.scene import DOMAINS, Content, Style, draw_content, draw_style
 
@@ -118,7 +119,7 @@ def read_triples(root: Path, source: str, target: str) -> Triples:
         UserError: there are none, or the three folders do not hold the same names.
     """
     folder = root / "test" / f"{source}_to_{target}"
-    names = [sorted(path.name for path in (folder / role).glob("*.png")) for role in Triples._fields]
+    names = [[path.name for path in entries(folder / role) if path.suffix == ".png"] for role in Triples._fields]
     if not names[0] or any(other != names[0] for other in names):
         raise UserError(f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`")
     return Triples(*(np.stack([read(folder / role / name) for name in names[0]]) for role in Triples._fields))
@@ -131,7 +132,7 @@ def read_training(root: Path, domain: str) -> np.ndarray:
         UserError: there are none, or they differ in size.
     """
     folder = root / "train" / domain
-    images = [read(path) for path in sorted(folder.glob("*.png"))]
+    images = [read(path) for path in entries(folder) if path.suffix == ".png"]
     if len({image.shape for image in images}) != 1:
         raise UserError(f"{folder} holds no images of one size: make them with `vqi2i data synthesize`")
     return np.stack(images)
@@ -145,11 +146,11 @@ def _is_done(out: Path, summary: SyntheticSummary) -> bool:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: choose a folder to write to")
-    entries = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if entries <= {STARTED}:
+    there = {path.name for path in entries(out)}
+    if there <= {STARTED}:
         return False
-    marker = DONE if DONE in entries else STARTED
-    if marker not in entries:
+    marker = DONE if DONE in there else STARTED
+    if marker not in there:
         raise UserError(f"{out} holds other files: choose an empty folder")
     if (out / marker).read_text() != _settings(summary):
         raise UserError(f"{out} was made with other settings: choose another folder, remove it or repeat its settings")

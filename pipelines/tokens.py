@@ -2,8 +2,9 @@
 
 OUT/identity.json           what the tokens are made of: this module's `TokenIdentity`; written first
 OUT/tokens.json             this module's `TokenManifest`; written last
-OUT/train/summer/000000.tar WebDataset shard; per sample KEY.tokens.npy (variants, rows, columns) uint16,
-                            KEY.style.npy (style_dim,) float32 and KEY.json with the image it was made from
+OUT/train/summer/000000.tar WebDataset shard; per sample KEY.tokens.npy (variants, rows, columns) uint16, or uint32
+                            where the codebook has more than 65,536 codes, KEY.style.npy (style_dim,) float32 and
+                            KEY.json with the image it was made from
 OUT/train/summer/000000.json  its `TokenShard`; written when the shard is whole
 """
 
@@ -64,6 +65,11 @@ class TokenManifest(Frozen):
         return [shard for shard in self.shards if (shard.split, shard.domain) == (split, domain)]
 
 
+def token_type(codebook_size: int) -> type[np.unsignedinteger]:
+    """What holds the tokens of a codebook of so many codes."""
+    return np.uint16 if codebook_size <= 2**16 else np.uint32
+
+
 def read_manifest(root: Path) -> TokenManifest | None:
     """The manifest of a complete set; None if there is none that this version reads."""
     try:
@@ -80,7 +86,7 @@ class TokenBatch(NamedTuple):
 
 
 class TokenReader:
-    """The tokens of a data set in memory: two bytes per token.
+    """The tokens of a data set in memory: two bytes per token, four of a codebook that needs them.
 
     Raises:
         UserError: `root` holds no complete tokens, tokens of another model than `bundle`, or a damaged shard.
@@ -102,7 +108,7 @@ class TokenReader:
         self._names = {domain: loaded["train", domain][1] for domain in self.domains}
 
     def tokens(self, split: Split, domain: str) -> np.ndarray:
-        """All tokens of one split and domain: (images, variants, rows, columns) uint16."""
+        """All tokens of one split and domain: (images, variants, rows, columns) in `token_type`."""
         return self._tokens[split, domain]
 
     def batch(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> TokenBatch:
@@ -132,8 +138,9 @@ class TokenReader:
 
 
 def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> tuple[np.ndarray, list[str]]:
-    """Tokens of some shards, (images, variants, rows, columns) uint16, and where each image's lie."""
-    tokens = np.empty((sum(shard.samples for shard in shards), identity.variants, *identity.grid), np.uint16)
+    """Tokens of some shards, (images, variants, rows, columns), and where each image's lie."""
+    shape = sum(shard.samples for shard in shards), identity.variants, *identity.grid
+    tokens = np.empty(shape, np.uint16)
     names: list[str] = []
     for shard in shards:
         try:
@@ -146,7 +153,10 @@ def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> tupl
             for member in archive:
                 stream = archive.extractfile(member) if member.name.endswith(".tokens.npy") else None
                 if stream is not None:
-                    tokens[len(names)] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+                    stored = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+                    if not names:  # all have the type of the first
+                        tokens = np.empty(shape, stored.dtype)
+                    tokens[len(names)] = stored
                     names.append(f"{shard.name}:{member.name.removesuffix('.tokens.npy')}")
     return tokens, names
 

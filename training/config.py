@@ -1,9 +1,10 @@
 """What a training run is made of: frozen, typed, and overridden by dotted names."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self, TypeVar
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from errors import UserError
 from pipelines.order import OrderKind
@@ -13,6 +14,7 @@ from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
 from vqi2i.diff_augment import Augmentation
 from vqi2i.losses import Game
 from vqi2i.perceptual import PerceptualKind
+from vqi2i.typed import meant, seed_number
 
 
 class LossWeights(Frozen):
@@ -175,7 +177,7 @@ class RunConfig(Frozen):
     """What both stages share."""
 
     recipe: str
-    seed: int = 0
+    seed: Annotated[int, AfterValidator(seed_number)] = 0
     batch_size: int = Field(gt=0, description="images of each domain in a step, over all workers")
     precision: Precision = Field(default="auto", description="auto: bf16 where the processor has it, else float32")
     max_corrupt: int = Field(
@@ -191,7 +193,8 @@ class RunConfig(Frozen):
     def _check_best(self) -> Self:
         stage, best = getattr(self, "stage", ""), self.schedule.best
         if best and stage and best not in MEASURED[stage]:
-            raise UserError(f"{stage} does not measure schedule.best={best}: choose {' or '.join(MEASURED[stage])}")
+            near, known = meant(best, MEASURED[stage]), " or ".join(MEASURED[stage])
+            raise UserError(f"{stage} does not measure schedule.best={best}{near}: choose {known}")
         return self
 
     def dump(self) -> str:
@@ -301,7 +304,9 @@ def override(config: Config, settings: Sequence[str]) -> Config:
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or leaf not in place:
-            raise UserError(f"there is no setting {name!r}; {_near(place, data)}")
+            near = _near(name, [dotted for dotted, _ in flat(data)])
+            known = ", ".join(place if isinstance(place, dict) else data)
+            raise UserError(f"there is no setting {name!r}{near}; known here: {known}")
         place[leaf] = value
     try:
         return type(config).model_validate(data)
@@ -309,9 +314,22 @@ def override(config: Config, settings: Sequence[str]) -> Config:
         raise UserError("; ".join(_sentence(detail) for detail in error.errors())) from error
 
 
-def _near(place: Any, data: dict[str, Any]) -> str:
-    names = place if isinstance(place, dict) else data
-    return f"known here: {', '.join(names)}"
+def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as (dotted name, value) pairs."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", value))
+    return pairs
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """Which setting was probably meant: one whose last name is spelt alike, and of these the one that is most alike."""
+    last = [each.rpartition(".")[2] for each in known]
+    alike = difflib.get_close_matches(name.rpartition(".")[2], set(last), n=1)
+    return meant(name, [each for each, leaf in zip(known, last, strict=True) if leaf in alike], least=0.0)
 
 
 def _sentence(detail: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from errors import UserError
 from pipelines import files
 from training.config import WeightFile
+from vqi2i.typed import at_home
 
 
 def fetch(file: WeightFile) -> Path:
@@ -19,7 +20,7 @@ def fetch(file: WeightFile) -> Path:
         UserError: there is no file at the path, it cannot be fetched, or its content is not what its sha256 says.
     """
     if not file.is_remote:
-        path = Path(file.source).expanduser()
+        path = at_home(file.source)
         if not path.is_file():
             raise UserError(f"there is no weight file {path}: give its path, or a URL and a sha256")
         if file.sha256 and (found := files.sha256_of(path)) != file.sha256:
@@ -38,7 +39,7 @@ def sha256_of(file: WeightFile) -> str:
 
 def _cache() -> Path:
     home = os.environ.get("VQI2I_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "vqi2i"
-    return Path(home).expanduser()
+    return at_home(home)
 
 
 def _download(file: WeightFile, path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.progress import Pace
+from pipelines.progress import Pace, duration
 from training.stopwatch import IN_A_STEP
 from training.worker import Start
 
@@ -173,12 +173,3 @@ def footer(metrics: Mapping[str, float]) -> Text:
         for name, label in (("memory/resident", "memory"), ("memory/gpu", "GPU")) if name in metrics
     ]  # fmt: skip
     return Text("; ".join(parts), style="dim")
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
-    if seconds is None:
-        return "unknown time"
-    if seconds < 5400:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

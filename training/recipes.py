@@ -15,6 +15,7 @@ from training.config import (
     Stage2Config,
 )
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
+from vqi2i.typed import meant
 
 
 def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
@@ -235,7 +236,7 @@ def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stag
     """
     table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
     if name not in table:
-        raise UserError(f"there is no {stage} recipe {name!r}: choose one of {', '.join(table)}")
+        raise UserError(f"there is no {stage} recipe {name!r}{meant(name, table)}: choose one of {', '.join(table)}")
     if len(domains) < 2:
         raise UserError(f"the data hold {', '.join(domains)} alone: translation needs two domains or more")
     return table[name](domains)

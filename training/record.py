@@ -9,10 +9,10 @@ from pydantic import Field
 
 from errors import UserError
 from pipelines.store import Store
+from training.config import flat
 from training.data_state import IN_IDENTITY, REMEDY
 from training.job import Job
 from training.loop import Outcome
-from training.tracking import flat
 from vqi2i.config import Frozen
 from vqi2i.validation import parsed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.config import RunConfig
+from training.config import RunConfig, flat
 from training.outbox import Call, Outbox, read_delivered
 from training.tracking_store import RUN, MlflowCourier, connect, experiment, register, tracking_uri
 from vqi2i.bundle import CARD
@@ -123,14 +123,3 @@ def publish(bundle: Path, *, name: str, alias: str) -> str:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as (dotted name, value) pairs."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", value))
-    return pairs

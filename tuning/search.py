@@ -140,7 +140,7 @@ def _tuner(study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, co
         param_space=search_space(config.stage, study.space),
         tune_config=tune.TuneConfig(
             metric=study.metric, mode=study.mode, num_samples=study.trials, max_concurrent_trials=concurrent,
-            search_alg=OptunaSearch(seed=config.seed),
+            search_alg=OptunaSearch(seed=config.seed % 2**32),
             # The poorer half stops after a quarter, and again after a half of the schedule.
             scheduler=ASHAScheduler(
                 time_attr="position", max_t=images, grace_period=max(1, images // 4), reduction_factor=2

@@ -6,6 +6,7 @@ from typing import Any
 from errors import UserError
 from training.config import LossWeights
 from training.ranking import MEASURED, Mode
+from vqi2i.typed import meant
 
 Space = dict[str, Any]  # dotted setting -> ray.tune domain
 
@@ -81,7 +82,8 @@ def search_space(stage: str, name: str, *, fixed: Sequence[str] = ()) -> Space:
         UserError: there is no such space (the message lists those there are), or it varies a fixed setting.
     """
     if name not in SPACES[stage]:
-        raise UserError(f"there is no {stage} space {name!r}: choose one of {', '.join(SPACES[stage])}")
+        near = meant(name, SPACES[stage])
+        raise UserError(f"there is no {stage} space {name!r}{near}: choose one of {', '.join(SPACES[stage])}")
     space = SPACES[stage][name]()
     both = space.keys() & {setting.partition("=")[0] for setting in fixed}
     if both:
@@ -96,5 +98,7 @@ def direction(stage: str, metric: str) -> Mode:
         UserError: the stage does not report it; the message lists what it reports.
     """
     if metric not in METRICS[stage]:
-        raise UserError(f"{stage} trials cannot be ranked by {metric!r}: choose one of {', '.join(METRICS[stage])}")
+        near = meant(metric, METRICS[stage])
+        known = ", ".join(METRICS[stage])
+        raise UserError(f"{stage} trials cannot be ranked by {metric!r}{near}: choose one of {known}")
     return METRICS[stage][metric]

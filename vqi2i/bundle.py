@@ -100,7 +100,7 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     config = read_config(path)
     digest.update(json.dumps(config.model_dump(mode="json", exclude={"provenance"}), sort_keys=True).encode())
-    for file in sorted(Path(path).glob("*.safetensors")):
+    for file in sorted(Path(path).glob("[!.]*.safetensors")):  # not what a file manager has left there
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -22,6 +22,7 @@ from vqi2i.seeds import Seeds, generators
 from vqi2i.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
 from vqi2i.stopping import may_stop
 from vqi2i.studio import Studio
+from vqi2i.typed import meant
 
 if TYPE_CHECKING:
     from vqi2i.translator import Translator
@@ -197,11 +198,18 @@ def _step(number: int, item: Any) -> Step:
         raise UserError(f"step {number} must be one name with its settings, such as `extend: {{right: 64}}`")
     ((name, settings),) = item.items()
     if name not in STEPS:
-        raise UserError(f"step {number}: there is no step {name!r}, choose one of {', '.join(STEPS)}")
+        near = meant(name, STEPS)
+        raise UserError(f"step {number}: there is no step {name!r}{near}, choose one of {', '.join(STEPS)}")
     try:
         return STEPS[name].model_validate(settings or {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            known = STEPS[name].model_fields
+            listed = ", ".join(known)
+            raise UserError(
+                f"step {number} ({name}): {where} is no setting of it{meant(where, known)}, choose among {listed}"
+            ) from error
         what = first["msg"].removeprefix("Value error, ")
         raise UserError(f"step {number} ({name}): {where + ': ' if where else ''}{what}") from error

@@ -4,11 +4,12 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from vqi2i.errors import UserError
+from vqi2i.typed import domain_name
 
-Domain = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Domain = Annotated[str, AfterValidator(domain_name)]
 
 
 class Frozen(BaseModel):

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from vqi2i.errors import UserError
+from vqi2i.typed import seed_number
 
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]
@@ -23,11 +24,13 @@ def generators(seed: Seeds, count: int, purpose: Purpose, *, step: int = 0) -> l
         step: place in a chain of applications; every step draws from streams of its own.
 
     Raises:
-        UserError: a sequence of another length than `count`.
+        UserError: a sequence of another length than `count`, or a seed that is out of range.
     """
     seeds = [seed + index for index in range(count)] if isinstance(seed, int) else list(seed)
     if len(seeds) != count:
         raise UserError(f"{count} images need {count} seeds, got {len(seeds)}")
+    for value in seeds:
+        seed_number(value)
     # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
     streams = (len(_PURPOSES) * value + _PURPOSES.index(purpose) ^ step * _STEP & 0xFFFFFFFF for value in seeds)
     return [torch.Generator().manual_seed(stream) for stream in streams]

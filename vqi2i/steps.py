@@ -9,6 +9,7 @@ from vqi2i.config import Frozen
 from vqi2i.errors import UserError
 from vqi2i.sampling import Sampling
 from vqi2i.style_field import Direction
+from vqi2i.typed import meant
 
 LONGEST_SIDE = 2**16  # pixels
 MOST_STYLES = 16
@@ -19,8 +20,9 @@ Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "botto
 
 def _only_known_names(value: Any) -> Any:
     if isinstance(value, dict) and (unknown := value.keys() - set(Sampling.__dataclass_fields__)):
-        known = ", ".join(Sampling.__dataclass_fields__)
-        raise UserError(f"it can hold {known}, and no {', '.join(map(str, unknown))}")
+        known = Sampling.__dataclass_fields__
+        wrong = ", ".join(f"{name}{meant(name, known)}" for name in sorted(unknown, key=str))
+        raise UserError(f"it can hold {', '.join(known)}, and no {wrong}")
     return value
 
 

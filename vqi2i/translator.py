@@ -23,6 +23,7 @@ from vqi2i.seeds import Seeds, generators
 from vqi2i.studio import Studio, last
 from vqi2i.style_field import Direction
 from vqi2i.style_prior import StylePrior
+from vqi2i.typed import meant
 
 
 class Encoded(NamedTuple):
@@ -276,7 +277,8 @@ class Translator:
     def check_domain(self, domain: str) -> None:
         """Raise a UserError that lists the domains if `domain` is none of them."""
         if domain not in self.domains:
-            raise UserError(f"unknown domain {domain!r}: this model knows {', '.join(self.domains)}")
+            near = meant(domain, self.domains)
+            raise UserError(f"unknown domain {domain!r}{near}: this model knows {', '.join(self.domains)}")
 
     @property
     def _studio(self) -> Studio:

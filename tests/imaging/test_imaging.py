@@ -1,10 +1,12 @@
 """Bytes, pixels and tensors, there and back."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import imaging
 from imaging import ImageError
@@ -42,6 +44,29 @@ def test_what_is_no_image_is_named(data: bytes, tmp_path: Path) -> None:
     file.write_bytes(data)
     with pytest.raises(ImageError, match=r"broken\.png"):
         imaging.read(file)
+
+
+@pytest.mark.parametrize(("data", "kind"), [
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"), (b"\xff\x0a\x2e\x03", "a JPEG XL picture"),
+    (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"), (b"8BPS\0\1", "a Photoshop document"),
+])  # fmt: skip
+def test_a_picture_that_cannot_be_read_is_named_as_what_it_is_with_the_remedy(
+    data: bytes, kind: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(data + bytes(60))
+    with pytest.raises(ImageError, match=rf"photo\.jpg: the file is {kind}, which cannot .*: convert it to JPEG"):
+        imaging.read(file)
+
+
+def test_formats_that_an_installation_of_pillow_lacks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "AVIF")
+    assert imaging.decode(stream.getvalue()).shape == (20, 30, 3)
+    monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
+    with pytest.raises(ImageError, match="Pillow cannot decode AVIF: convert the file to JPEG") as raised:
+        imaging.decode(stream.getvalue())
+    assert raised.value.reason == "avif"
 
 
 def test_unknown_formats_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 import imaging
 
@@ -52,7 +52,19 @@ def build(folder: Path) -> Corpus:
     """Write the files; none has the bytes of another."""
     corpus = Corpus(folder, {}, {}, {})
     folder.mkdir(parents=True)
-    for write in (_no_images, _cut, _damaged, _bombs, _odd_pixels, _animated, _shapes, _odd_names, _odd_files, _turned):
+    for write in (
+        _no_images,
+        _unreadable,
+        _cut,
+        _damaged,
+        _bombs,
+        _odd_pixels,
+        _animated,
+        _shapes,
+        _odd_names,
+        _odd_files,
+        _turned,
+    ):
         write(corpus)
     return corpus
 
@@ -82,10 +94,37 @@ def _no_images(corpus: Corpus) -> None:
     _reject(corpus, "._finder.jpg", b"\0\5\26\7", "hidden")
 
 
+def _unreadable(corpus: Corpus) -> None:
+    """Pictures as phones, cameras and web servers make them, which nothing here can decode."""
+    avif = save(picture("avif"), "AVIF")
+    _reject(corpus, "IMG_1.HEIC", avif.replace(b"avif", b"heic", 1), "heic")
+    _reject(corpus, "IMG_2.jpg", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(50), "heic")
+    _reject(corpus, "IMG_3.heif", b"\0\0\0\x14ftypmif1\0\0\0\0miaf" + bytes(50), "heif")
+    _reject(corpus, "no_heic.heic", b"nothing of the kind", "not_an_image")
+    _reject(corpus, "a.jxl", b"\xff\x0a" + bytes(50), "jpeg_xl")
+    _reject(corpus, "b", b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50), "jpeg_xl")
+    _reject(corpus, "IMG_4.CR3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "camera_raw")
+    _reject(corpus, "IMG_5.CR2", b"II*\0\x10\0\0\0CR\2\0" + bytes(50), "camera_raw")
+    dng, preview = TiffImagePlugin.ImageFileDirectory_v2(), TiffImagePlugin.ImageFileDirectory_v2()
+    dng[50706], preview[254] = b"\1\4\0\0", 1
+    _reject(corpus, "IMG_6.dng", save(picture("dng"), "TIFF", tiffinfo=dng), "camera_raw")
+    _reject(corpus, "IMG_7.NEF", save(picture("preview"), "TIFF", tiffinfo=preview), "camera_raw")
+    _reject(corpus, "layers.psd", b"8BPS\0\1" + bytes(50), "photoshop")
+    _reject(corpus, "IMG_8.MOV", b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(50), "other_file")
+    _reject(corpus, "light.avif", _with_transfer(avif, 16), "unsupported")
+
+
+def _with_transfer(avif: bytes, function: int) -> bytes:
+    """An AVIF file whose numbers mean other amounts of light."""
+    place = avif.index(b"colrnclx") + 10
+    return avif[:place] + function.to_bytes(2, "big") + avif[place + 2 :]
+
+
 def _cut(corpus: Corpus) -> None:
     for kind, points in {
         "JPEG": (4, 30, 300, 0.5, 0.9, -20, -2, -1), "PNG": (12, 30, 0.5, -20, -12, -4, -1), "WEBP": (25, 0.5, -1),
-        "BMP": (20, 0.5, -1), "TIFF": (4, 0.5, -1), "GIF": (14, 0.5, 0.9),
+        "BMP": (20, 0.5, -1), "TIFF": (4, 0.5, -1), "GIF": (14, 0.5, 0.9), "AVIF": (30, 0.5, 0.9, -1),
+        "JPEG2000": (30, 0.5, 0.9, -1),
     }.items():  # fmt: skip
         for point in points:
             name = f"cut_{kind}_{point}.{kind.lower()}"
@@ -136,6 +175,9 @@ def _bombs(corpus: Corpus) -> None:
     data = save(picture("bomb"), "JPEG")
     frame = data.index(b"\xff\xc0")
     _reject(corpus, "bomb.jpg", data[: frame + 5] + b"\xff\xdc\xff\xdc" + data[frame + 9 :], "too_large")
+    data = save(picture("bomb_jp2"), "JPEG2000")
+    size = data.index(b"ihdr") + 4
+    _reject(corpus, "bomb.jp2", data[:size] + struct.pack(">II", 7000, 7000) + data[size + 8 :], "too_large")
     canvas = b"RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xfe\x3f\0\xfe\x3f\0" + bytes(20)
     _reject(corpus, "bomb.webp", canvas, "too_large")
     with (corpus.folder / "endless.jpg").open("wb") as stream:
@@ -149,8 +191,10 @@ def _bombs(corpus: Corpus) -> None:
 
 
 def _odd_pixels(corpus: Corpus) -> None:
-    for name in ("rgb.png", "rgb.bmp", "rgb.tiff", "rgb.webp"):
+    for name in ("rgb.png", "rgb.bmp", "rgb.tiff", "rgb.webp", "rgb.avif"):
         _show(corpus, name, save(picture(name), name.partition(".")[2]), picture(name))
+    for name, options in {"rgb.jp2": {}, "rgb.j2k": {"no_jp2": True}}.items():
+        _show(corpus, name, save(picture(name), "JPEG2000", **options), picture(name))
     _show(corpus, "lzw.tif", save(picture("lzw"), "TIFF", compression="tiff_lzw"), picture("lzw"))
     for name, options in {"plain.jpg": {}, "subsampled.jpg": {"subsampling": 2}}.items():
         data = save(picture(name), "JPEG", quality=90, **options)
@@ -160,9 +204,9 @@ def _odd_pixels(corpus: Corpus) -> None:
     _show(corpus, "trailing.jpg", save(picture("trailing"), "JPEG") + b"\0moov" * 99, picture("trailing"))
     first, second = Image.fromarray(picture("first")), Image.fromarray(picture("second"))
     _show(corpus, "stereo.jpg", save(first, "MPO", save_all=True, append_images=[second]), picture("first"))
-    for name in ("gray.jpg", "gray.png", "gray.gif"):
+    for name in ("gray.jpg", "gray.png", "gray.gif", "gray.avif", "gray.jp2"):
         gray = picture(name, 1)
-        kind = {"jpg": "JPEG"}.get(name.partition(".")[2], name.partition(".")[2])
+        kind = {"jpg": "JPEG", "jp2": "JPEG2000"}.get(name.partition(".")[2], name.partition(".")[2])
         _show(corpus, name, save(gray[..., 0], kind), gray.repeat(3, 2))
     bits = picture("bits", 1)[..., 0] > 128
     _show(corpus, "bits.png", save(Image.fromarray(bits), "PNG"), np.repeat(bits[..., None] * 255, 3, 2))
@@ -182,13 +226,17 @@ def _odd_pixels(corpus: Corpus) -> None:
 
 
 def _alpha(corpus: Corpus) -> None:
-    for name, mode in {"rgba.png": "RGBA", "rgba.webp": "RGBA", "la.png": "LA", "rgba.tiff": "RGBA"}.items():
+    for name, mode in {
+        "rgba.png": "RGBA", "rgba.webp": "RGBA", "la.png": "LA", "rgba.tiff": "RGBA", "rgba.avif": "RGBA",
+        "rgba.jp2": "RGBA", "la.jp2": "LA",
+    }.items():  # fmt: skip
         colors = picture(name, 3 if mode == "RGBA" else 1)
         alpha = picture(name + "alpha", 1)
         opaque = alpha / 255
         shown = (colors * opaque + 255 * (1 - opaque)) * np.ones(3)
         options = {"lossless": True, "exact": True} if name.endswith("webp") else {}
-        data = save(Image.fromarray(np.concatenate([colors, alpha], -1)), name.partition(".")[2], **options)
+        kind = {"jp2": "JPEG2000"}.get(name.partition(".")[2], name.partition(".")[2])
+        data = save(Image.fromarray(np.concatenate([colors, alpha], -1)), kind, **options)
         _show(corpus, name, data, shown)
     palette = Image.fromarray(picture("holes")).quantize(16)
     indices = np.array(palette)
@@ -201,6 +249,8 @@ def _deep(corpus: Corpus) -> None:
         deep = (picture(name, channels).astype(np.uint16) * 257)[..., ::-1]
         data = cv2.imencode("." + name.partition(".")[2], deep)[1].tobytes()
         _show(corpus, name, data, picture(name, channels) * np.ones(3))
+    deep = Image.fromarray(picture("deep.jp2", 1)[..., 0].astype(np.uint16) * 257)
+    _show(corpus, "deep.jp2", save(deep, "JPEG2000"), picture("deep.jp2", 1) * np.ones(3))
     deep = np.concatenate([picture("deep_clear")[..., ::-1], picture("clear", 1)], -1).astype(np.uint16) * 257
     opaque = picture("clear", 1) / 255
     data = cv2.imencode(".png", deep)[1].tobytes()
@@ -210,15 +260,27 @@ def _deep(corpus: Corpus) -> None:
 def _profiles(corpus: Corpus) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = srgb.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
-    for name in ("profile.jpg", "profile.png"):
-        kind = {"jpg": "JPEG"}.get(name.partition(".")[2], "PNG")
+    for name in ("profile.jpg", "profile.png", "profile.avif"):
+        kind = {"jpg": "JPEG"}.get(name.partition(".")[2], name.partition(".")[2])
         _show(corpus, name, save(picture(name), kind, icc_profile=swapped), picture(name)[..., ::-1])
+    data = _with_jp2_profile(save(picture("profile.jp2"), "JPEG2000"), swapped)
+    _show(corpus, "profile.jp2", data, picture("profile.jp2")[..., ::-1])
     _show(corpus, "srgb.jpg", save(picture("srgb"), "JPEG", icc_profile=srgb), picture("srgb"))
     _show(corpus, "bad_profile.jpg", save(picture("bad"), "JPEG", icc_profile=b"no profile" * 20), picture("bad"))
 
 
+def _with_jp2_profile(data: bytes, profile: bytes) -> bytes:
+    """A JPEG 2000 file whose colours are given by an ICC profile instead of by a number."""
+    header = data.index(b"jp2h") - 4
+    colour = data.index(b"colr") - 4
+    length, old = (int.from_bytes(data[place : place + 4], "big") for place in (header, colour))
+    new = struct.pack(">I4sBBB", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    inside = data[header + 4 : colour] + new + data[colour + old : header + length]
+    return data[:header] + struct.pack(">I", len(inside) + 4) + inside + data[header + length :]
+
+
 def _animated(corpus: Corpus) -> None:
-    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+    for kind in ("GIF", "WEBP", "PNG", "TIFF", "AVIF"):
         frames = [Image.fromarray(picture(f"{kind}{number}")) for number in range(3)]
         data = save(frames[0], kind, save_all=True, append_images=frames[1:])
         _reject(corpus, f"animated.{kind.lower()}", data, "animated")
@@ -270,7 +332,7 @@ def _turned(corpus: Corpus) -> None:
     for orientation, turn in UPRIGHT.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        for kind in ("JPEG", "PNG", "WEBP"):
+        for kind in ("JPEG", "PNG", "WEBP", "AVIF"):
             name = f"turned_{orientation}.{kind.lower()}"
             data = save(picture(name), kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
             _show(corpus, name, data, turn(picture(name)))

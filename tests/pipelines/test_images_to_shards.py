@@ -157,6 +157,82 @@ def test_too_many_unusable_files_fail_the_build_and_it_can_be_given_again(tmp_pa
     assert not (out / "plan.json").exists()
 
 
+def test_a_refused_build_lets_the_mended_one_have_its_folder(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(6))
+    (folder / "page.jpg").write_text("<html>")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="1 of 7 files are unusable"):
+        build_shards({"d": folder}, out=out, size=32, shard_samples=2)
+    (folder / "page.jpg").unlink()
+    report = build_shards({"d": folder}, out=out, size=16)
+    assert report.manifest.rejects == {}
+    build_shards({"d": folder}, out=tmp_path / "calm", size=16)
+    assert _files(out) == _files(tmp_path / "calm")  # nothing of the first one is left
+
+
+def test_a_domain_of_one_image_is_told_that_it_needs_two(seasons: dict[str, Path], tmp_path: Path) -> None:
+    lonely = {**seasons, "night": _folder(tmp_path / "in" / "night", range(300, 301))}
+    for fraction in (0.1, 0.99):
+        with pytest.raises(
+            ValueError, match=r"domain night has 1 image .* one to train on and another to test on: give"
+        ):
+            build_shards(lonely, out=tmp_path / "out", size=32, test_fraction=fraction)
+    (lonely["night"] / "page.jpg").write_text("<html>")
+    with pytest.raises(ValueError, match=r"has 1 image that can be used \(1 not_an_image\)"):
+        build_shards(lonely, out=tmp_path / "out", size=32)
+    (lonely["night"] / "page.jpg").unlink()
+    _folder(lonely["night"], range(301, 302))
+    for fraction in (0.1, 0.99):
+        manifest = build_shards(lonely, out=tmp_path / f"two{fraction}", size=32, test_fraction=fraction).manifest
+        assert [manifest.count(split, "night") for split in ("train", "test")] == [1, 1]
+
+
+def test_what_file_managers_leave_behind_is_nobodys_data(seasons: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for folder in (out, *seasons.values()):
+        folder.mkdir(exist_ok=True)
+        for name in (".DS_Store", "._.DS_Store", "Thumbs.db", "desktop.ini"):
+            (folder / name).write_bytes(b"\0\5\26\7")
+    manifest = build_shards(seasons, out=out, size=32, max_reject_fraction=0).manifest
+    assert manifest.rejects == {"hidden": 4, "other_file": 4}
+    for index in sorted(out.glob("*/*/*.parquet")):
+        index.with_name(f"._{index.name}").write_bytes(b"\0\5\26\7")
+    (out / "manifest.json").write_text("{}")  # only its shards tell that the folder is ours
+    assert build_shards(seasons, out=out, size=32).manifest == manifest
+
+
+def test_a_folder_of_pictures_that_cannot_be_read_says_what_they_are(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50))
+    (tmp_path / "IMG_0.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(50))
+    with pytest.raises(
+        ValueError, match=r"holds no image that can .* \(3 heic, 1 other_file\); IMG_0.HEIC: .* to JPEG"
+    ):
+        build_shards({"d": tmp_path}, out=tmp_path.with_name("out"), size=32)
+
+
+def test_pictures_that_cannot_be_read_count_as_such(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "in", range(8))
+    for number in range(2):
+        (folder / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50))
+    with pytest.raises(ValueError, match=r"2 of 10 files are unusable \(2 heic\)"):
+        build_shards({"d": folder}, out=tmp_path / "out", size=32)
+
+
+def test_a_background_may_be_a_name(tmp_path: Path) -> None:
+    for number in range(2):
+        clear = np.full((32, 32, 4), number, np.uint8)
+        clear[..., 3] = 0
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(clear).save(tmp_path / "in" / f"{number}.png")
+    manifest = build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="tomato").manifest
+    assert manifest.options.background == "#ff6347"
+    assert build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="#FF6347").built == 0
+    assert np.abs(ShardReader(tmp_path / "out").read("train", "d", 0).astype(int) - (255, 99, 71)).max() < 3
+    with pytest.raises(ValueError, match="'whyte' is no colour"):
+        build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="whyte")
+
+
 def test_copies_are_dropped_within_and_across_domains_and_named(tmp_path: Path) -> None:
     first = _folder(tmp_path / "in" / "a", range(20))
     _folder(first / "zcopies", range(20))

@@ -17,9 +17,11 @@ from pipelines.reader import ShardReader
 from pipelines.shard_cache import CacheSettings
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
 from pipelines.tokens import TokenIdentity, TokenManifest, TokenReader
+from tests.conftest import untrained
 from tests.pipelines.conftest import flip_byte
 from tests.processes import begin
 from vqi2i import Translator
+from vqi2i.autoencoder import Autoencoder
 from vqi2i.bundle import read_config
 
 # webdataset leaves the shards open that it has read.
@@ -84,6 +86,24 @@ def make_small_shards(source: TokenSource, identity: TokenIdentity, out: Path) -
     torch.set_num_threads(1)
     module._SHARD_SAMPLES = 3
     shards_to_tokens(source, identity, out)
+
+
+def test_tokens_of_a_codebook_beyond_16_bits_are_kept_whole(shards: Path, tmp_path: Path) -> None:
+    model = untrained(prior=False)
+    config = model.network.model_copy(update={"codebook_size": 70_000})
+    large = Autoencoder(config)
+    with torch.no_grad():
+        large.codebook.codes().copy_(torch.randn(70_000, config.embed_dim))
+    Translator(large, model.style_prior).save(tmp_path / "large")
+    source = TokenSource(str(shards), CacheSettings(), tmp_path / "large")
+    identity = _identity(source, variants=1)
+    shards_to_tokens(source, identity, tmp_path / "t")
+    tokens = TokenReader(tmp_path / "t", bundle=identity.bundle).tokens("train", "winter")
+    reader, translator = ShardReader(source.data), Translator.load(source.model)
+    views = [imaging.center_crop(reader.read("train", "winter", index), 24, 24) for index in range(len(tokens))]
+    expected = translator.encode(imaging.to_tensor(views), "winter").tokens.numpy()
+    assert expected.max() > 2**16
+    assert np.array_equal(tokens[:, 0], expected)
 
 
 def test_a_killed_build_makes_only_what_is_missing_and_ends_with_the_same_bytes(

@@ -21,8 +21,17 @@ def test_lists_and_paths_are_settings_too() -> None:
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("weights.stile=1", r"there is no setting 'weights.stile'; known here: pixel, perceptual"),
-        ("stile=1", r"there is no setting 'stile'; known here: recipe, seed"),
+        (
+            "weights.stile=1",
+            r"there is no setting 'weights.stile' \(did you mean 'weights.style'\?\); known here: pixel, perceptual",
+        ),
+        ("stile=1", r"there is no setting 'stile' \(did you mean 'weights.style'\?\); known here: recipe, seed"),
+        ("learning_rate=1", r"there is no setting 'learning_rate' \(did you mean 'optim.learning_rate'\?\)"),
+        ("netwrk.base_channels=8", r"no setting 'netwrk.base_channels' \(did you mean 'network.base_channels'\?\)"),
+        ("quux=1", r"there is no setting 'quux'; known here: recipe, seed"),
+        ("seed=99999999999999999999", "the seed 99999999999999999999 is out of range"),
+        ("schedule.best=held_out_pnsr", r"schedule.best=held_out_pnsr \(did you mean 'held_out_psnr'\?\): choose"),
+        ('network.domains=["Summer","b"]', "a domain cannot be called 'Summer': .* call it 'summer'"),
         ("weights.style.deep=1", "there is no setting 'weights.style.deep'"),
         ("weights.style", "--set 'weights.style' is not of the form name=value"),
         ("batch_size=many", "batch_size: Input should be a valid integer"),

@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from training.live_view import LiveView, duration, view
+from pipelines.progress import duration
+from training.live_view import LiveView, view
 from training.worker import Start
 
 FIGURES = {

@@ -29,6 +29,8 @@ def test_every_recipe_takes_every_setting_of_a_space(stage: str, space: str, rec
 def test_an_unknown_space_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="no stage1 space 'speed': choose one of method, codebook, rates"):
         search_space("stage1", "speed")
+    with pytest.raises(ValueError, match=r"no stage2 space 'rate' \(did you mean 'rates'\?\)"):
+        search_space("stage2", "rate")
 
 
 def test_a_setting_cannot_be_fixed_and_varied() -> None:
@@ -39,6 +41,8 @@ def test_a_setting_cannot_be_fixed_and_varied() -> None:
 def test_an_unknown_metric_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="cannot be ranked by 'psnr': choose one of held_out_psnr"):
         direction("stage1", "psnr")
+    with pytest.raises(ValueError, match=r"ranked by 'held_out_nl' \(did you mean 'held_out_nll'\?\)"):
+        direction("stage2", "held_out_nl")
 
 
 def test_each_loss_term_is_a_metric_that_is_better_low() -> None:

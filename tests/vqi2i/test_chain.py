@@ -92,7 +92,7 @@ def test_what_comes_into_being_can_be_watched(translator: Translator) -> None:
     ({"from": "summer", "steps": [{"generate": {"domain": "winter"}}]}, r"step 1 \(generate\): a chain begins"),
     ({"from": "summer", "steps": [{"stretch": {}}]}, "step 1: there is no step 'stretch'"),
     ({"from": "summer", "steps": ["extend"]}, "step 1 must be one name with its settings"),
-    ({"from": "summer", "steps": [{"extend": {"rigth": 1}}]}, r"step 1 \(extend\): rigth: Extra inputs"),
+    ({"from": "summer", "steps": [{"extend": {"rigth": 1}}]}, r"step 1 \(extend\): rigth .*did you mean 'right'"),
     ({"from": "summer", "steps": [{"extend": {"right": -1}}]}, r"step 1 \(extend\): right: .*greater than or equal"),
     ({"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"heat": 1}}}]}, "it can hold temperature, top_k"),
     ({"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"temperature": 0}}}]}, "temperature must be above"),
