@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from commands.console import JsonOption, conclude
+from commands.console import JsonOption, conclude, seed_given
 from commands.works import Work, perform, picture_paths, plan
 from errors import UserError
 
@@ -26,7 +26,7 @@ ToOption = Annotated[str | None, typer.Option(help="Show the result in this doma
 StyleOption = Annotated[
     Path | None, typer.Option(help="Image of the domain it is shown in whose style is taken (default: its own).")
 ]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same pixels.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same pixels.", callback=seed_given)]
 DrawOption = Annotated[
     list[str] | None,
     typer.Option("--draw", help="NAME=VALUE of any setting of sampling: temperature, top_k, steps... ; a wrong one "

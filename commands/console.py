@@ -3,8 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON line.")]
+
+
+def seed_given(seed: int) -> int:
+    """A seed as it was typed, if generators can take it; for `typer.Option(callback=...)`."""
+    from vqi2i.typed import seed_number
+
+    return seed_number(seed)
+
+
+@contextmanager
+def replacing(targets: Iterable[Path]) -> Iterator[None]:
+    """Inside, files are written; say afterwards which of them took the place of others."""
+    before = {target: _identity(target) for target in targets}
+    try:
+        yield
+    finally:
+        replaced = [target for target, was in before.items() if was is not None and _identity(target) != was]
+        if replaced:
+            more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
+            console.print(f"replaced what was there: {replaced[0]}{more}", markup=False, soft_wrap=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def conclude(result: dict[str, Any], *, as_json: bool, sentence: str) -> None:

@@ -1,14 +1,18 @@
 """vqi2i data: make, shard, look at, verify and copy images."""
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import JsonOption, conclude, console, progress, stages
+from commands.console import JsonOption, conclude, console, progress, replacing, seed_given, stages
 from commands.verbs import Verbs
 from errors import UserError
+
+if TYPE_CHECKING:
+    from imaging.codec import Pixels
 
 app = Verbs(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
 
@@ -20,7 +24,7 @@ def synthesize(
     size: Annotated[int, typer.Option(min=16, help="Side in pixels.")] = 64,
     tests: Annotated[int, typer.Option(min=1, help="Paired test triples of each direction.")] = 64,
     wide: Annotated[int, typer.Option(min=0, help="Wide test canvases of each season.")] = 16,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="The same seed paints the same landscapes.", callback=seed_given)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Paint two-season landscapes whose content and style are known.
@@ -84,7 +88,7 @@ def shard(
     manifest = report.manifest
     counts = {f"{split}/{d}": manifest.count(split, d) for split in ("train", "test") for d in manifest.domains}
     result = {"out": out, "fingerprint": manifest.fingerprint, "images": counts, "rejects": manifest.rejects}
-    held = ", ".join(f"{count} {name}" for name, count in counts.items())
+    held = ", ".join(f"{count} {name}" for name, count in counts.items()) + f" of {manifest.size} px"
     rejected = f"; not used: {_counts(manifest.rejects)}, see rejects.parquet" if manifest.rejects else ""
     conclude(result, as_json=as_json, sentence=f"{out}: {held}{rejected}")
 
@@ -101,14 +105,14 @@ def inspect(
     """
     from rich.table import Table
 
-    import imaging
     from pipelines.describe import contact_sheet, describe
     from pipelines.schema import Manifest
 
     manifest = Manifest.load(data)
     rows = describe(manifest)
-    sheet = sheet or data / "contact_sheet.png"
-    imaging.write(sheet, contact_sheet(data, manifest))
+    place = sheet or data / "contact_sheet.png"
+    with replacing([sheet] if sheet else []):
+        denied = _write(place, contact_sheet(data, manifest), needed=sheet is not None)
     table = Table("split", "domain", "images", "shards", "MB")
     for row in rows:
         table.add_row(row.split, row.domain, str(row.images), str(row.shards), f"{row.bytes / 1e6:.2f}")
@@ -125,9 +129,23 @@ def inspect(
     console.print(f"versions: {', '.join(f'{name} {value}' for name, value in manifest.versions.items())}")
     result = {
         "fingerprint": manifest.fingerprint, "rows": [row._asdict() for row in rows], "rejects": manifest.rejects,
-        "statistics": {name: found.model_dump() for name, found in manifest.statistics.items()}, "sheet": sheet,
+        "statistics": {name: found.model_dump() for name, found in manifest.statistics.items()},
+        "sheet": None if denied else place,
     }  # fmt: skip
-    conclude(result, as_json=as_json, sentence=f"contact sheet: {sheet}")
+    conclude(result, as_json=as_json, sentence=denied or f"contact sheet: {place}")
+
+
+def _write(sheet: Path, pixels: "Pixels", *, needed: bool) -> str:
+    """Write a contact sheet; a sentence if that is not possible where nobody asked for it: data may be read-only."""
+    import imaging
+
+    try:
+        imaging.write(sheet, pixels)
+    except OSError as error:
+        if needed or error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return f"no contact sheet: {sheet} cannot be written ({error.strerror}), name another place with --sheet"
+    return ""
 
 
 @app.command()

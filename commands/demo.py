@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import JsonOption, conclude, console, progress
+from commands.console import JsonOption, conclude, console, progress, seed_given
 from commands.train import ray_plan
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ MISSED = 3  # exit code of a demo whose model does not meet every criterion
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of the landscapes, the weights, the order and all that is sampled.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Of the landscapes, the weights, the order and all that is sampled.", callback=seed_given),
+    ] = 0,
     pairs: Annotated[int, typer.Option(min=16, help="Training landscapes of each season.")] = 400,
     tests: Annotated[int, typer.Option(min=8, help="Paired test landscapes of each direction.")] = 64,
     stage1: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of any stage 1 setting.")] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.apply import ModelArgument, load
-from commands.console import JsonOption, conclude, console, stages
+from commands.console import JsonOption, conclude, console, replacing, stages
 from errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def evaluate(
     """
     from evaluation.protocol import Tally
 
-    result, verdicts = report(load(model), data, out)
+    with replacing([out / "report.html", out / "evaluation.json"]):
+        result, verdicts = report(load(model), data, out)
     tally = Tally.of(verdicts)
     sentence = f"{tally.met} of {tally.asked} criteria met; open {out / 'report.html'}"
     conclude(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import JsonOption, conclude
+from commands.console import JsonOption, conclude, replacing
 from errors import UserError
 
 
@@ -27,13 +27,14 @@ def import_authors(
     """
     from training.config import override
     from vqi2i import authors
-    from vqi2i.bundle import BundleConfig
+    from vqi2i.bundle import CONFIG, BundleConfig, check_replaceable
     from vqi2i.style_prior import StylePrior
     from vqi2i.translator import Translator
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:
         raise UserError(f"--domains needs the names of A and B, for example summer,winter; got {domains!r}")
+    check_replaceable(out)
     first, second = authors.read_pair(stage1, stage2)
     found = BundleConfig(
         network=authors.network_config(first, names),
@@ -53,6 +54,7 @@ def import_authors(
 
         reader = ShardReader(data)
         translator.fit_styles({name: styled(reader, name, config.network.resolution) for name in names})
-    translator.save(out)
+    with replacing([out / CONFIG]):
+        translator.save(out)
     sampled = "" if data is not None else "; without --data it can only take styles from examples"
     conclude({"bundle": out, **found.model_dump()}, as_json=as_json, sentence=f"{out}{sampled}")

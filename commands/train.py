@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 app = Verbs(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
 DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
-RecipeOption = Annotated[
-    str, typer.Option(help="laptop64, paper256, plus256 or reference256; a wrong name lists them.")
-]
+RECIPES = {  # as in training.recipes, which loads slowly
+    "stage1": ("laptop64", "paper256", "reference256", "plus256"),
+    "stage2": ("laptop64", "plus64", "masked64", "paper256", "plus256"),
+}
+Stage1Recipe = Annotated[str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage1'])}.")]
+Stage2Recipe = Annotated[str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage2'])}.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
@@ -70,7 +73,7 @@ LocalOption = Annotated[bool, typer.Option("--local", help="Train in this proces
 @app.command()
 def stage1(
     data: DataOption,
-    recipe: RecipeOption = "laptop64",
+    recipe: Stage1Recipe = "laptop64",
     settings: SetOption = None,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
@@ -106,7 +109,7 @@ def stage1(
 def stage2(
     data: DataOption,
     model: Annotated[str, typer.Option(help="Stage 1's bundle: a directory or an MLflow URI.")],
-    recipe: RecipeOption = "laptop64",
+    recipe: Stage2Recipe = "laptop64",
     settings: SetOption = None,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
@@ -169,6 +172,8 @@ def _train(job: "Job", run_dir: Path, plan: "RayPlan | None", *, as_json: bool, 
     from training.interrupt import Interrupted
     from training.launch import train
 
+    if remark := job.remark():
+        console.print(remark, markup=False, soft_wrap=True)
     try:
         result = train(job, run_dir, plan, console=console, **how)
     except Interrupted as interrupted:

@@ -14,10 +14,11 @@ from commands.train import (
     CacheOption,
     CacheSizeOption,
     DataOption,
-    RecipeOption,
     RunOption,
     RunsOption,
     SetOption,
+    Stage1Recipe,
+    Stage2Recipe,
     TokensOption,
     cache_settings,
 )
@@ -50,7 +51,7 @@ def stage1(
     data: DataOption,
     space: SpaceOption = "method",
     trials: TrialsOption = 8,
-    recipe: RecipeOption = "laptop64",
+    recipe: Stage1Recipe = "laptop64",
     settings: SetOption = None,
     metric: MetricOption = "held_out_psnr",
     mode: ModeOption = None,
@@ -79,7 +80,7 @@ def stage2(
     model: ModelOption,
     space: SpaceOption = "rates",
     trials: TrialsOption = 8,
-    recipe: RecipeOption = "laptop64",
+    recipe: Stage2Recipe = "laptop64",
     settings: SetOption = None,
     metric: MetricOption = "held_out_nll",
     mode: ModeOption = None,
@@ -111,6 +112,8 @@ def _tune(
     from tuning.search import BEST, search
     from tuning.study import make_study
 
+    if remark := job.remark():
+        console.print(remark, markup=False, soft_wrap=True)
     better = mode.value if mode is not None else None
     study = make_study(job, space=space, trials=trials, metric=metric, mode=better, fixed=settings)
     found = search(study, run_dir, cpus_per_trial=cpus_per_trial, console=console)

@@ -32,6 +32,10 @@ def piped() -> Iterator[None]:
 class Verb(TyperCommand):
     """A command whose arguments name files and folders."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take what was typed; a `~` stands for a home also where a shell leaves it as it is."""
+        return super().parse_args(ctx, [_from_home(argument) for argument in args])
+
     def invoke(self, ctx: Any) -> Any:
         """Run it.
 
@@ -50,6 +54,16 @@ class Verbs(typer.Typer):
     ) -> Callable[[CommandFunctionType], CommandFunctionType]:  # fmt: skip
         """Add a function as a verb; see `typer.Typer.command`."""
         return super().command(name, cls=Verb, **settings)
+
+
+def _from_home(argument: str) -> str:
+    """What `~/x`, `NAME=~/x` and `--option=~/x` stand for."""
+    from vqi2i.typed import at_home
+
+    name, is_given, path = argument.partition("=~")
+    if is_given:
+        return f"{name}={at_home(f'~{path}')}"
+    return str(at_home(argument)) if argument.startswith("~") else argument
 
 
 def _places(values: Any) -> Iterator[str | PathLike[str]]:

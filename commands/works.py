@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from commands.console import console
+from commands.console import console, replacing
 from errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Work(NamedTuple):
 
 
 def plan(works: Sequence[Work], also_read: Iterable[Path] = ()) -> Sequence[Work]:
-    """The same works, once nothing can be lost by them; what they replace of an earlier command is said.
+    """The same works, if none of them loses what another one makes or reads.
 
     Args:
         works: files to be made.
@@ -48,32 +48,34 @@ def plan(works: Sequence[Work], also_read: Iterable[Path] = ()) -> Sequence[Work
     for path in [*(work.image for work in works if work.image is not None), *also_read]:
         if (work := made.get(path.resolve())) is not None:
             raise UserError(f"{path} is read, and the result of {work.image} would replace it: choose another --out")
-    if there := [work.target for work in works if work.target.exists()]:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        console.print(f"{there[0]}{more} will be replaced", markup=False, soft_wrap=True)
     return works
 
 
 def perform(translator: "Translator", chain: "Chain", works: Sequence[Work], *, beside: Path = Path()) -> list[Path]:
-    """Apply a chain to image files and write the results; the files.
+    """Apply a chain to image files and write the results; say which files they replace.
 
     Args:
         translator: the model.
         chain: what is done.
         works: files to be made.
         beside: where the pictures lie that the chain asks for.
+
+    Returns:
+        The files, in the order of the works.
     """
     pictures = {name: _load(path) for name, path in picture_paths(chain, beside).items()}
     for folder in dict.fromkeys(work.target.parent for work in works):
         folder.mkdir(parents=True, exist_ok=True)  # before anything is computed that could not be written
-    for some in _together(works):
-        source = some[0].image
-        image = _load(source) if source is not None else None
-        with _signs_of_life(translator, chain, (source or some[0].target).name, image, pictures, count=len(some)):
-            made = translator.compose(image, chain, pictures=pictures, seed=[work.seed for work in some])
-        for result, work in zip(made, some, strict=True):
-            _save(result[None], work.target)
-    return [work.target for work in works]
+    targets = [work.target for work in works]
+    with replacing(targets):
+        for some in _together(works):
+            source = some[0].image
+            image = _load(source) if source is not None else None
+            with _signs_of_life(translator, chain, (source or some[0].target).name, image, pictures, count=len(some)):
+                made = translator.compose(image, chain, pictures=pictures, seed=[work.seed for work in some])
+            for result, work in zip(made, some, strict=True):
+                _save(result[None], work.target)
+    return targets
 
 
 def picture_paths(chain: "Chain", beside: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.store import Store
-from training.checkpoint import BUNDLE, Checkpointed, Checkpoints, Damaged
+from training.checkpoint import BUNDLE, Checkpointed, Checkpoints, Damaged, OtherVersion
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def leave_bundles(stage: Exported, checkpoints: Checkpoints) -> None:
         return
     try:
         checkpoints.read(best).restore(stage, accept_other_data=True)
-    except Damaged as error:
+    except (Damaged, OtherVersion) as error:
         _log.warning("%s is left out, it was the best: %s", checkpoints.name(best), error)
         return
     _put(stage, checkpoints.store, "best")

@@ -17,17 +17,24 @@ from pipelines.store import Store
 from training.config import ScheduleConfig
 from training.data_state import DataState, refuse_other
 from training.ranking import Mode, is_better
+from vqi2i.bundle import check_replaceable
 from vqi2i.config import Frozen
 
 BUNDLE = "bundle"
 _SUFFIX = ".ckpt"
-_FIRST_LINE = re.compile(rb"vqi2i checkpoint 1 ([0-9a-f]{64})\n")  # with the sha256 of all that follows
+_VERSION = 1
+_ANY_VERSION = re.compile(rb"vqi2i checkpoint (\d+) ")
+_FIRST_LINE = re.compile(rb"vqi2i checkpoint %d ([0-9a-f]{64})\n" % _VERSION)  # with the sha256 of all that follows
 _HEAD_BYTES = 2**16  # that hold the first two lines
 _log = logging.getLogger(__name__)
 
 
 class Damaged(UserError):  # noqa: N818
     """A file is not a whole checkpoint."""
+
+
+class OtherVersion(UserError):  # noqa: N818
+    """A file is a checkpoint of another version of vqi2i."""
 
 
 class Checkpointed(Protocol):
@@ -68,7 +75,7 @@ class Snapshot(NamedTuple):
         stream.write(self.head.model_dump_json().encode() + b"\n")
         torch.save(self.state, stream)
         body = stream.getbuffer()
-        return b"vqi2i checkpoint 1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        return b"vqi2i checkpoint %d %s\n" % (_VERSION, hashlib.sha256(body).hexdigest().encode()) + body
 
     @classmethod
     def unpack(cls, data: bytes) -> "Snapshot":
@@ -76,7 +83,14 @@ class Snapshot(NamedTuple):
 
         Raises:
             Damaged: they are not those that were written.
+            OtherVersion: another version of vqi2i has written them.
         """
+        version = _ANY_VERSION.match(data)
+        if version is not None and int(version[1]) != _VERSION:
+            raise OtherVersion(
+                f"it has format {int(version[1])} of another version of vqi2i, and this one reads format {_VERSION}: "
+                "go on with that version, or choose another --run"
+            )
         first = _FIRST_LINE.match(data)
         if first is None or hashlib.sha256(memoryview(data)[first.end() :]).hexdigest() != first[1].decode():
             raise Damaged("its bytes are not those that were written")
@@ -147,15 +161,19 @@ class Checkpoints:
 
         Raises:
             Damaged: its bytes are not those that were written.
+            OtherVersion: another version of vqi2i has written it.
             StorageError: it cannot be read.
         """
         data = self.store.read(_file(position))
         if data is None:
             raise Damaged("it is not there")
-        return Snapshot.unpack(data)
+        try:
+            return Snapshot.unpack(data)
+        except OtherVersion as error:
+            raise OtherVersion(f"{self.name(position)} cannot be used, but is kept: {error}") from error
 
     def newest(self) -> Snapshot | None:
-        """The newest whole checkpoint; damaged ones are said and removed."""
+        """The newest whole checkpoint; damaged ones are said and removed; raises as `read` does about others."""
         for position in reversed(self.positions()):
             try:
                 return self.read(position)
@@ -222,7 +240,12 @@ def _copied(value: Any) -> Any:
 
 
 def take_bundle(source: Path, target: Path) -> None:
-    """Copy a bundle; one that is at `target` already is replaced once the copy is whole."""
+    """Copy a bundle; one that is at `target` already is replaced once the copy is whole.
+
+    Raises:
+        BundleError: something else than a bundle is there.
+    """
+    check_replaceable(target)
     staging = target.with_name(f".{target.name}-new")
     shutil.rmtree(staging, ignore_errors=True)
     shutil.copytree(source, staging)

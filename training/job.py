@@ -13,7 +13,7 @@ from pipelines.shard_files import read_manifest
 from pipelines.storage import local_folder
 from training.config import Stage1Config, Stage2Config, override
 from training.recipes import recipe as named_recipe
-from vqi2i.bundle import fingerprint
+from vqi2i.bundle import fingerprint, read_config
 from vqi2i.config import Frozen
 
 # Settings that change nothing of the result: a run may go on with others.
@@ -22,6 +22,8 @@ _INCIDENTAL = {
     "max_corrupt": True,
     "max_nonfinite": True,
 }
+
+_LARGE = 256  # pixels that the larger recipes see
 
 
 class Job(Frozen):
@@ -41,6 +43,24 @@ class Job(Frozen):
             "data": read_manifest(self.data).fingerprint,
             "model": fingerprint(self.model) if self.model is not None else None,
         }
+
+    def remark(self) -> str:
+        """That training will see small parts of the pictures alone, with the remedy; nothing if it will see more."""
+        size, crop = read_manifest(self.data).size, self._crop()
+        if size < 2 * crop:
+            return ""
+        larger = ", or choose --recipe plus256 where there is a GPU" if crop < _LARGE <= size else ""
+        return (
+            f"the images of {self.data} are {size} px, and training sees crops of {crop} px of them: to show it whole "
+            f"pictures, build them with `vqi2i data shard --size {crop}`{larger}"
+        )
+
+    def _crop(self) -> int:
+        """Side in pixels of what is seen of a picture."""
+        if isinstance(self.config, Stage1Config):
+            return self.config.crop
+        assert self.model is not None
+        return self.config.crop_for(read_config(self.model).network.stride)
 
     def tokens_root(self) -> Path:
         """Where sets of token shards lie.

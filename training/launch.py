@@ -17,12 +17,12 @@ from training.bundles import fetch_bundle
 from training.checkpoint import BUNDLE
 from training.interrupt import Interrupted, listening
 from training.job import Job
-from training.journal import RunJournal
+from training.journal import RunJournal, read_metrics
 from training.loop import Outcome
 from training.provenance import code_version
 from training.record import RunRecord, claim, write_record
 from training.stages import prepare
-from training.tracking import Tracker
+from training.tracking import Tracker, forget_others
 from training.trouble import explaining
 from training.worker import LocalWorker
 
@@ -66,7 +66,8 @@ def train(
     folder = run_dir.absolute()
     run = Run(job, folder, join(storage, folder.name) if storage is not None else str(folder))
     with _alone(folder), explaining(run.checkpoints):
-        record = claim(job, Store(run.place))
+        record = claim(job, Store(run.place), begun=_has_begun(run))
+        forget_others(folder, record.mark)
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
         tracker = Tracker(folder, tags, mark=record.mark)
         try:
@@ -109,6 +110,11 @@ def _fit(
         with suppress(OSError):  # on a full disk this cannot be written down either
             tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
         raise
+
+
+def _has_begun(run: Run) -> bool:
+    """Whether there is anything that another run would have to be kept from."""
+    return bool(run.checkpoints.positions() or read_metrics(run.folder))
 
 
 def _collect(run: Run) -> Path:

@@ -75,7 +75,7 @@ class Outbox:
         self._folder = folder
         self._courier = courier
         self._what = what
-        self._calls = [Call(*json.loads(line)) for line in whole_lines(folder / _CALLS)]
+        self._calls = read_calls(folder)
         self._delivered = read_delivered(folder, courier.address)
         self._changed = threading.Condition()
         self._closing = self._warned = self._in_hurry = False
@@ -189,6 +189,11 @@ class Outbox:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._in_hurry, pause)
             self._in_hurry = False
+
+
+def read_calls(folder: Path) -> list[Call]:
+    """All that was ever put into the outbox in a folder."""
+    return [Call(*json.loads(line)) for line in whole_lines(folder / _CALLS)]
 
 
 def read_delivered(folder: Path, address: str) -> Delivered:

@@ -27,8 +27,14 @@ class RunRecord(Frozen):
     outcome: Outcome | None = None
 
 
-def claim(job: Job, place: Store) -> RunRecord:
+def claim(job: Job, place: Store, *, begun: bool) -> RunRecord:
     """The record of the run that keeps its files in `place`; a place that is empty becomes this job's.
+
+    Args:
+        job: what is to be trained on what.
+        place: of the run's record.
+        begun: whether a run has come to its first report or checkpoint there; one that was refused before that does
+            not keep its name from another.
 
     Raises:
         UserError: it holds a run of another configuration, or its record is damaged.
@@ -41,6 +47,10 @@ def claim(job: Job, place: Store) -> RunRecord:
         write_record(place, record)
         return record
     record = parsed(RunRecord, data, f"{place.root}/{RECORD}", "choose another --run, or delete this folder")
+    if record.identity != now and not begun and record.outcome is None:
+        record = RunRecord(identity=now)
+        write_record(place, record)
+        return record
     accepted = IN_IDENTITY if job.accept_other_data else frozenset[str]()
     refuse_other_settings(place.root, record.identity, now, accepted=accepted)
     if record.outcome is None and record.identity != now:

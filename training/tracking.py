@@ -1,5 +1,6 @@
 """What MLflow is told: one run per training, also after a resume, and whether or not it answers meanwhile."""
 
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import RunConfig, flat
-from training.outbox import Call, Outbox, read_delivered
+from training.outbox import Call, Outbox, read_calls, read_delivered
 from training.tracking_store import RUN, MlflowCourier, connect, experiment, register, tracking_uri
 from vqi2i.bundle import CARD
 
@@ -107,6 +108,13 @@ def tracked_run(run_dir: Path) -> str | None:
 def is_tracked(run_dir: Path) -> bool:
     """Whether a training in `run_dir` was tracked."""
     return (run_dir / _OUTBOX).exists()
+
+
+def forget_others(run_dir: Path, mark: str | None = None) -> None:
+    """Remove what is to be told of runs that kept their files in a folder before the one with this mark."""
+    calls = read_calls(run_dir / _OUTBOX)
+    if calls and calls[0].content["mark"] != mark:
+        shutil.rmtree(run_dir / _OUTBOX)
 
 
 def publish(bundle: Path, *, name: str, alias: str) -> str:

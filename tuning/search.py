@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +17,17 @@ from rich.console import Console
 
 from errors import UserError
 from pipelines.cluster import join_ray
-from pipelines.files import atomic
+from pipelines.files import atomic, entries
 from training.attempt import export_newest
 from training.checkpoint import BUNDLE
+from training.journal import read_metrics
 from training.record import refuse_other_settings
 from training.stages import prepare
-from training.tracking import Tracker
+from training.tracking import Tracker, forget_others
 from tuning.failure import TrialFault, failure
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
-from tuning.trial import as_settings, forget_refusals, run_trial, trial_folder, trial_job
+from tuning.trial import TRIALS, as_settings, forget_refusals, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten, upload
 from vqi2i.config import Frozen
 from vqi2i.validation import parsed
@@ -204,11 +206,19 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
 
 
 def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
-    """The record of the search in `run_dir`, if it is this study's."""
+    """The record of the search in `run_dir`, if it is this study's.
+
+    A search none of whose trials came to a report does not keep its name from another.
+    """
     file = run_dir / _RECORD
     if not file.exists():
         return None
     record = parsed(SearchRecord, file.read_bytes(), str(file), _REMEDY)
+    if record.identity != study.identity() and not any(map(read_metrics, entries(run_dir / TRIALS))):
+        for folder in (_RAY, TRIALS):
+            shutil.rmtree(run_dir / folder, ignore_errors=True)
+        forget_others(run_dir)
+        return None
     refuse_other_settings(run_dir, record.identity, study.identity(), held="search")
     return record
 

@@ -18,10 +18,12 @@ from training.trouble import explaining
 
 _REFUSAL = "refused.txt"
 
+TRIALS = "trials"
+
 
 def trial_folder(run_dir: Path, trial_id: str) -> Path:
     """Where a trial of the search in `run_dir` keeps its checkpoints, figures and pictures."""
-    return run_dir / "trials" / trial_id
+    return run_dir / TRIALS / trial_id
 
 
 def as_settings(sampled: Mapping[str, Any]) -> list[str]:

@@ -10,11 +10,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from pipelines.files import entries
 from training.journal import RunJournal
 from training.launch import say
 from training.tracking import Tracker, is_tracked
 from tuning.failure import failure
-from tuning.trial import as_settings, trial_folder
+from tuning.trial import TRIALS, as_settings, trial_folder
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 5.0  # seconds that a trial's end waits for MLflow; what it has not taken then waits for the search's end
@@ -124,4 +125,4 @@ def upload(tracker: Tracker, run_dir: Path, console: Console | None) -> None:
 
 def tracked_trials(run_dir: Path) -> list[Path]:
     """Folders of the trials of a search that have an MLflow run."""
-    return [folder for folder in sorted(run_dir.glob("trials/*")) if is_tracked(folder)]
+    return [folder for folder in entries(run_dir / TRIALS) if is_tracked(folder)]

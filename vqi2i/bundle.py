@@ -34,8 +34,27 @@ class BundleConfig(Frozen):
     provenance: dict[str, Any] = Field(default_factory=dict, description="recipe, data, images seen, metrics")
 
 
+def check_replaceable(path: Path) -> None:
+    """See that a bundle may be written to `path`: nothing is there, an empty folder, or an older bundle.
+
+    Raises:
+        BundleError: something else is there.
+    """
+    if path.is_dir():
+        there = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        if there and CONFIG not in there:
+            raise BundleError(f"{path} holds other things than a bundle ({there[0]}...): choose another folder")
+    elif path.exists():
+        raise BundleError(f"{path} is a file: choose a folder for the bundle")
+
+
 def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module], *, card: str) -> None:
-    """Write a bundle beside `path` and move it there in one step, replacing an older one."""
+    """Write a bundle beside `path` and move it there in one step, replacing an older one.
+
+    Raises:
+        BundleError: something else than a bundle is there.
+    """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     for name, module in parts.items():
