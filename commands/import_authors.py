@@ -30,10 +30,13 @@ def import_authors(
     from vqi2i.bundle import CONFIG, BundleConfig, check_replaceable
     from vqi2i.style_prior import StylePrior
     from vqi2i.translator import Translator
+    from vqi2i.typed import domain_name
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:
         raise UserError(f"--domains needs the names of A and B, for example summer,winter; got {domains!r}")
+    for name in names:
+        domain_name(name)
     check_replaceable(out)
     first, second = authors.read_pair(stage1, stage2)
     found = BundleConfig(

@@ -121,28 +121,31 @@ def _signs_of_life(
 
 
 def _announced(expected: "Forecast") -> str:
+    remedy = f"; a copy of half the size would take {_said(expected.half)}" if expected.seconds > _VERY_LONG else ""
+    return f"{expected.width}x{expected.height} px will take about {_said(expected.seconds)}{remedy}"
+
+
+def _said(seconds: float) -> str:
     from pipelines.progress import duration
 
-    remedy = f"; a copy of half the size would take {duration(expected.half)}" if expected.seconds > _VERY_LONG else ""
-    return f"{expected.width}x{expected.height} px will take about {duration(expected.seconds)}{remedy}"
+    return f"{seconds:.0f} s" if seconds < 100 else duration(seconds)
 
 
 def _tell(name: str, begun: float, expected: float | None, done: threading.Event) -> None:
-    from pipelines.progress import Pulse, duration
+    from pipelines.progress import Pulse
 
     pulse = Pulse(begun)
     while not done.wait(1.0):
         now = time.monotonic()
         if not pulse.due(now):
             continue
-        gone = duration(now - begun)
         if expected is None:
-            rest = ""
+            rest = " so far"
         elif now - begun > expected:
-            rest = f", longer than the expected {duration(expected)}"
+            rest = f", longer than the expected {_said(expected)}"
         else:
-            rest = f" of about {duration(expected)}"
-        console.print(f"{name}: {gone}{rest}", markup=False, soft_wrap=True)
+            rest = f" of about {_said(expected)}"
+        console.print(f"{name}: {_said(now - begun)}{rest}", markup=False, soft_wrap=True)
 
 
 def _load(path: Path) -> "Tensor":

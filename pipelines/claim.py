@@ -31,7 +31,8 @@ def check_folders(domains: Mapping[str, Path], out: Path) -> None:
     """
     for domain, folder in domains.items():
         if not folder.is_dir():
-            raise UserError(f"the folder of domain {domain}, {folder}, does not exist: give a folder of images")
+            wrong = "is a file" if folder.exists() else "does not exist"
+            raise UserError(f"the folder of domain {domain}, {folder}, {wrong}: give a folder of images")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: choose a folder for the shards")
     names = {path.name for path in entries(out)}

@@ -1,5 +1,7 @@
 """A folder or a bucket that is written to: every file appears when it is complete."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -106,12 +108,20 @@ class Store:
         try:
             return action() if self.folder is not None else patiently(action, again=failures)
         except failures as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = _reason(error)
             check = "check address, credentials and network" if self.folder is None else "check space and rights"
             raise StorageError(f"{self.root}/{name} cannot be {done} ({reason.strip()}): {check}") from error
 
     def _path(self, name: str) -> str:
         return f"{self.base}/{name}"
+
+
+def _reason(error: Exception) -> str:
+    """Why something failed, in few words: Arrow puts the system's among its own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    code = re.search(r"\[errno (\d+)\]", str(error))
+    return os.strerror(int(code[1])) if code else str(error)
 
 
 def join(root: str | Path, name: str) -> str:

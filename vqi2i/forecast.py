@@ -1,13 +1,12 @@
-"""How long a chain will take on a large picture, from what it takes on a very small copy of it.
+"""How long a chain will take on a large picture, from what it takes on very small copies of it.
 
 Convolutions and tokens cost as many times more as there are pixels; attention, the square of that.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +20,11 @@ from vqi2i.steps import Extend, Generate, Step
 from vqi2i.translator import Translator
 
 _LARGE = 2**19  # pixels of a canvas; smaller ones take seconds
-_COPY = 128  # side in pixels of the copy's canvas
+_COPIES = 64, 192  # sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
+_PATIENCE = 0.5  # seconds for the first copy, after which there is no time for the second
 _SIDES = ("left", "right", "top", "bottom")
 _PASSES = 8.0  # of a decoder over its tiles, as they were counted: the more norms, the more
-_QUERIES, _KEYS = 1024, 16384  # of the attention that is timed
+_QUERIES, _KEYS, _CHANNELS = 1024, 16384, 64  # of the attention that is timed
 
 
 class Forecast(NamedTuple):
@@ -34,6 +34,15 @@ class Forecast(NamedTuple):
     height: int
     seconds: float
     half: float  # seconds for a copy whose sides are half as long
+
+
+class _Cost(NamedTuple):
+    """What a chain took on a canvas of so many pixels, or takes for each of them."""
+
+    pixels: float
+    seconds: float  # attention aside
+    decoding: float  # seconds among them
+    pairs: float  # of positions that attend to each other, times channels
 
 
 def forecast(
@@ -51,75 +60,100 @@ def forecast(
     width, height = _canvas(translator, chain, image)
     if width * height < _LARGE:
         return None
-    scale = _COPY / math.sqrt(width * height)
-    small = Chain(tuple(_scaled(step, scale, translator) for step in chain.steps), chain.source)
+    pair = _seconds_of_a_pair(translator.device)
+    scales = [side / math.sqrt(width * height) for side in _COPIES]
+    small = larger = _measured(translator, chain, image, pictures, scales[0], pair)
+    if small is not None and small.seconds < _PATIENCE:
+        larger = _measured(translator, chain, image, pictures, scales[1], pair)
+    if small is None or larger is None:
+        return None
+
+    def expected(pixels: float) -> float:
+        """Seconds for a canvas of so many pixels, like these."""
+        times = pixels / larger.pixels
+        again = _PASSES if pixels > translator.limits.tile_pixels else 0.0
+        rest = _prolonged(small.pixels, small.seconds, larger.pixels, larger.seconds, pixels)
+        decoding = _prolonged(small.pixels, small.decoding, larger.pixels, larger.decoding, pixels)
+        return count * (rest + again * decoding + larger.pairs * pair * times**2)
+
+    return Forecast(width, height, expected(width * height), expected(width * height / 4))
+
+
+def _prolonged(x: float, y: float, further: float, there: float, end: float) -> float:
+    """The value at `end` of a line that rises through two points, or from nothing through one."""
+    if x == further:
+        return y * end / x
+    return there + max(there - y, 0.0) / (further - x) * (end - further)
+
+
+def _measured(
+    translator: Translator,
+    chain: Chain,
+    image: Tensor | None,
+    pictures: Mapping[str, Tensor],
+    scale: float,
+    pair: float,
+) -> _Cost | None:
+    """The cost of a chain on a copy whose sides are scaled; None if it cannot be done there."""
+    steps = tuple(_scaled(step, scale, translator) for step in chain.steps)
     reduced = None if image is None else _reduced(image, scale)
     examples = {name: _reduced(picture, scale) for name, picture in pictures.items()}
+    copy = Chain(steps, chain.source)
     try:
-        translator.compose(reduced, small, pictures=examples)  # the first time, memory and threads are made as well
-        begun = time.monotonic()
-        with _measuring(translator) as costs:
-            translator.compose(reduced, small, pictures=examples).cpu()
-        seconds = time.monotonic() - begun
+        with _Meter(translator) as meter:
+            translator.compose(reduced, copy, pictures=examples).cpu()
     except UserError:  # told when the picture itself meets it, or true of the small copy alone
         return None
-    pair = _seconds_of_a_pair(translator.device)
-    tiled = width * height > translator.limits.tile_pixels
-    expected, half = (count * costs.at(seconds, pair, times, tiled=tiled) for times in (scale**-2, scale**-2 / 4))
-    return Forecast(width, height, expected, half)
+    width, height = _canvas(translator, copy, reduced)
+    attention = meter.pairs * pair
+    return _Cost(width * height, max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs)
 
 
-class _Costs:
-    """What was met on the way through a small copy."""
+class _Meter:
+    """What a model does meanwhile."""
 
-    def __init__(self) -> None:
-        self.pairs = 0.0  # of positions that attend to each other, times channels
-        self.decoding = 0.0  # seconds
+    def __init__(self, translator: Translator):
+        self.seconds = self.decoding = self.pairs = 0.0
+        self._begun = self._decoder_begun = 0.0
+        self._hooks: list[Any] = []
+        self._modules = list(translator.autoencoder.modules())
 
-    def at(self, seconds: float, pair: float, times: float, *, tiled: bool) -> float:
-        """Seconds for so many times the pixels, if the copy took `seconds`."""
-        attention = self.pairs * pair
-        rest = max(seconds - attention, 0.0)
-        again = min(self.decoding, rest) * (_PASSES if tiled else 0.0)
-        return (rest + again) * times + attention * times**2
+    def __enter__(self) -> Self:
+        for module in self._modules:
+            if isinstance(module, Attention):
+                self._hooks.append(module.register_forward_hook(self._attended))
+            elif isinstance(module, Decoder):
+                self._hooks.append(module.register_forward_pre_hook(self._decodes))
+                self._hooks.append(module.register_forward_hook(self._decoded))
+        self._begun = time.monotonic()
+        return self
 
-
-@contextmanager
-def _measuring(translator: Translator) -> Iterator[_Costs]:
-    costs = _Costs()
-    begun = 0.0
-
-    def attended(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        rows, channels, height, width = output.shape
-        costs.pairs += rows * channels * float(height * width) ** 2
-
-    def begin(module: nn.Module, inputs: Any) -> None:
-        nonlocal begun
-        begun = time.monotonic()
-
-    def decoded(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        costs.decoding += time.monotonic() - begun
-
-    hooks = []
-    for module in translator.autoencoder.modules():
-        if isinstance(module, Attention):
-            hooks.append(module.register_forward_hook(attended))
-        elif isinstance(module, Decoder):
-            hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(decoded)]
-    try:
-        yield costs
-    finally:
-        for hook in hooks:
+    def __exit__(self, *exception: object) -> None:
+        self.seconds = time.monotonic() - self._begun
+        for hook in self._hooks:
             hook.remove()
 
+    def _attended(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        rows, channels, height, width = output.shape
+        self.pairs += rows * channels * float(height * width) ** 2
 
-def _seconds_of_a_pair(device: torch.device, channels: int = 64) -> float:
+    def _decodes(self, module: nn.Module, inputs: Any) -> None:
+        self._decoder_begun = time.monotonic()
+
+    def _decoded(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.decoding += time.monotonic() - self._decoder_begun
+
+
+def _seconds_of_a_pair(device: torch.device) -> float:
     """Seconds of attention for two positions, per channel."""
-    query = torch.zeros(1, 1, _QUERIES, channels, device=device)
-    key = torch.zeros(1, 1, _KEYS, channels, device=device)
-    begun = time.monotonic()
-    F.scaled_dot_product_attention(query, key, key).cpu()
-    return (time.monotonic() - begun) / (_QUERIES * _KEYS * channels)
+    query = torch.zeros(1, 1, _QUERIES, _CHANNELS, device=device)
+    key = torch.zeros(1, 1, _KEYS, _CHANNELS, device=device)
+    times = []
+    for _ in range(3):  # the first one makes threads and takes memory
+        begun = time.monotonic()
+        F.scaled_dot_product_attention(query, key, key).cpu()
+        times.append(time.monotonic() - begun)
+    return min(times) / (_QUERIES * _KEYS * _CHANNELS)
 
 
 def _canvas(translator: Translator, chain: Chain, image: Tensor | None) -> tuple[int, int]:
