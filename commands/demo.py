@@ -79,7 +79,7 @@ def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: 
 
 def _publish(bundle: Path, model: Path) -> str:
     from training.checkpoint import take_bundle
-    from training.tracking import publish
+    from training.publication import publish
 
     take_bundle(bundle, model)
     return publish(model, name=MODEL, alias="champion")

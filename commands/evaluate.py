@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from evaluation.protocol import PairEvaluation, Verdict
     from vqi2i.translator import Translator
 
+_WORDS = {
+    True: "was trained on these painted seasons",
+    False: "was trained on other images",
+    None: "does not say what it was trained on",
+}
+
 
 def evaluate(
     model: ModelArgument,
@@ -28,13 +34,30 @@ def evaluate(
     """
     from evaluation.protocol import Tally
 
+    translator = load(model)
+    known = trained_on(translator, data)
     with replacing([out / "report.html", out / "evaluation.json"]):
-        result, verdicts = report(load(model), data, out)
+        result, verdicts = report(translator, data, out, facts={"the model": _WORDS[known]})
     tally = Tally.of(verdicts)
     sentence = f"{tally.met} of {tally.asked} criteria met; open {out / 'report.html'}"
-    conclude(
-        {"criteria": [v.model_dump() for v in verdicts], **result.model_dump()}, as_json=as_json, sentence=sentence
-    )
+    if not known:
+        sentence += f"; the criteria are meant for models of these painted seasons, this one {_WORDS[known]}"
+    judged = {"criteria": [v.model_dump() for v in verdicts], "trained_on_this_data": known}
+    conclude(judged | result.model_dump(), as_json=as_json, sentence=sentence)
+
+
+def trained_on(translator: "Translator", data: Path) -> bool | None:
+    """Whether a model was trained on the painted seasons in `data`; None if its bundle does not say.
+
+    Raises:
+        UserError: it has other domains.
+    """
+    from pipelines.origin import comes_from
+    from pipelines.synthetic import DOMAINS
+
+    if set(translator.domains) != set(DOMAINS):
+        raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
+    return comes_from(translator.provenance, {domain: data / "train" / domain for domain in translator.domains})
 
 
 def report(
@@ -49,8 +72,6 @@ def report(
     from pipelines.synthetic import DOMAINS, read_training, read_triples
 
     out.mkdir(parents=True, exist_ok=True)
-    if set(translator.domains) != set(DOMAINS):
-        raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
     real = {domain: read_training(data, domain) for domain in DOMAINS}
     with stages("measuring directions", "making figures") as (measuring, making):

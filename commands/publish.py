@@ -17,12 +17,12 @@ def publish(
 
     Example: vqi2i publish runs/stage2-laptop64/bundle --name seasons --alias champion
     """
+    from platforms.model_names import check_alias, check_model_name
     from serving.registry import resolve
-    from training.tracking import publish as register
+    from training.publication import publish as register
     from training.tracking_store import tracking_uri
-    from vqi2i.bundle import read_config
 
-    path = resolve(bundle)
-    read_config(path)
-    uri = register(path, name=name, alias=alias)
+    check_model_name(name)  # before a model is fetched from afar
+    check_alias(alias)
+    uri = register(resolve(bundle), name=name, alias=alias)
     conclude({"uri": uri, "tracking_uri": tracking_uri()}, as_json=as_json, sentence=uri)

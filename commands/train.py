@@ -65,7 +65,7 @@ ProfileOption = Annotated[
     int, typer.Option(min=0, help="Steps of which a Chrome trace is written into the run's folder profile.")
 ]
 RegisterOption = Annotated[
-    str, typer.Option(help="Model of MLflow's registry whose next version the best bundle becomes.")
+    str | None, typer.Option(help="Model of MLflow's registry whose next version the best bundle becomes.")
 ]
 LocalOption = Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")]
 
@@ -87,7 +87,7 @@ def stage1(
     cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
     profile: ProfileOption = 0,
-    register: RegisterOption = "",
+    register: RegisterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train encoders, codebook, generators and discriminators.
@@ -124,7 +124,7 @@ def stage2(
     cache_gb: CacheSizeOption = CACHE_GB,
     accept_other_data: OtherDataOption = False,
     profile: ProfileOption = 0,
-    register: RegisterOption = "",
+    register: RegisterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the prior over stage 1's tokens; token shards are made first, by as many workers.

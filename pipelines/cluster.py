@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from errors import UserError, first_line
+from platforms.ray_cluster import connect
 from vqi2i.modules import HOME, MODULES, finding_ours
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
@@ -25,15 +26,9 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
-        address = address or os.environ.get("RAY_ADDRESS")
-        elsewhere = address not in (None, "local")
-        own: dict[str, Any] = {"runtime_env": _our_code()} if elsewhere else _lean()
-        try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
-        except (ConnectionError, RuntimeError) as error:
-            if not elsewhere:
-                raise
-            raise UserError(f"no Ray cluster answers at {address}: give --address HOST:PORT of one") from error
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        own: dict[str, Any] = _lean() if address == "local" else {"runtime_env": _our_code()}
+        connect(address, log_to_driver=False, logging_level=logging.WARNING, **own)
     return ray.cluster_resources()
 
 

@@ -67,7 +67,7 @@ def run(
             if address == "local":  # nothing can be served there yet
                 _check_port(host or HOST, port or PORT)
             workers = {"worker_process_setup_hook": finding_ours()}
-            ray.init(address=address, runtime_env=workers)
+            connect(address, runtime_env=workers)
             started.callback(ray.shutdown)
         prefix = f"/{name}"
         if serve.status().proxies:

@@ -1,32 +1,58 @@
-"""Where a served model comes from: a bundle directory, or MLflow."""
+"""Where a model comes from: a bundle directory, or MLflow.
 
-import hashlib
+Downloads are kept by what they hold, so that a name never leads to what it meant once.
+"""
+
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from vqi2i.bundle import BundleError, read_config
+from platforms.mlflow_store import open_store, reason_of, store_error, tracking_uri
+from vqi2i.bundle import CHECKSUM_TAG, BundleError, checksum, read_config
 
-_URI = re.compile(r"(models|runs):/+\S+")
-_ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_URI = re.compile(r"(?P<uri>(models|runs):/+.+?)(#(?P<checksum>[0-9a-f]{64}))?", re.DOTALL)
+_RUN = re.compile(r"runs:/+(?P<id>[^/]+)/.+", re.DOTALL)
+_MODEL = re.compile(r"models:/+(?P<name>[^/]+)(/(?P<version>[^/]+)|@(?P<alias>[^/@]+))", re.DOTALL)
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # so MLflow says that it has no such thing
+
+
+class _Source(NamedTuple):
+    """What a name in MLflow stands for now."""
+
+    uri: str  # the same without an alias
+    location: str  # of the files
+    checksum: str | None  # of the bundle, where it is known before it is downloaded
+
+
+class _Fetched(NamedTuple):
+    """A bundle in the cache."""
+
+    uri: str  # without an alias
+    checksum: str
+    path: Path
 
 
 def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
     """Directory of the bundle that `model` names, downloaded if MLflow has it.
 
     Args:
-        model: a bundle directory, `models:/name@alias`, `models:/name/3` or `runs:/ID/bundle`; MLflow is asked at its
-            configured tracking URI.
+        model: a bundle directory, `models:/name@alias`, `models:/name/3`, `models:/name/latest` or `runs:/ID/bundle`,
+            or one of these with what `pin` has added; MLflow is asked at its configured tracking URI.
         cache: where downloads are kept; `$VQI2I_CACHE`, or `~/.cache/vqi2i`, if None.
 
     Raises:
-        BundleError: there is no such model, or what is there is no bundle.
+        BundleError: there is no such model, or what is there is no bundle, or not the one that was published.
+        StoreError: MLflow does not answer.
     """
-    if _is_uri(model):
-        return _downloaded(pin(str(model)), cache or _default_cache())
+    if (named := _named(model)) is not None:
+        return _fetch(*named, cache or _default_cache()).path
     path = Path(model)
     if not path.is_dir():
         raise BundleError(
@@ -36,33 +62,32 @@ def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
     return path
 
 
-def pin(model: str | Path) -> str:
-    """`model` with an alias replaced by the version it points at now, and a path made absolute.
+def pin(model: str | Path, *, cache: Path | None = None) -> str:
+    """What stands for the same bytes as `model` does now, wherever and whenever it is resolved; a path made absolute.
 
-    Replicas that start at different times then serve the same weights, whatever happens to the alias.
+    Replicas that start at different times and places then serve the same weights, whatever happens to names.
+
+    Raises:
+        BundleError, StoreError: as `resolve`.
     """
-    if not _is_uri(model):
+    if (named := _named(model)) is None:
         return str(Path(model).absolute())
-    alias = _ALIAS.fullmatch(str(model))
-    if alias is None:
-        return str(model)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = MlflowClient().get_model_version_by_alias(alias["name"], alias["alias"])
-    except MlflowException as error:
-        raise _not_found(str(model), error) from error
-    return f"models:/{alias['name']}/{version.version}"
+    fetched = _fetch(*named, cache or _default_cache())
+    return f"{fetched.uri}#{fetched.checksum}"
 
 
 def environment(model: str | Path) -> dict[str, str]:
     """Environment variables that another process needs to `resolve` the same model."""
-    return {"MLFLOW_TRACKING_URI": _tracking_uri()} if _is_uri(model) else {}
+    if _named(model) is None:
+        return {}
+    registry = os.environ.get("MLFLOW_REGISTRY_URI")
+    return {"MLFLOW_TRACKING_URI": tracking_uri()} | ({"MLFLOW_REGISTRY_URI": registry} if registry else {})
 
 
-def _is_uri(model: str | Path) -> bool:
-    return isinstance(model, str) and _URI.fullmatch(model) is not None
+def _named(model: str | Path) -> tuple[str, str | None] | None:
+    """An MLflow URI and the checksum that it was pinned to; None for a path."""
+    match = _URI.fullmatch(model) if isinstance(model, str) else None
+    return (match["uri"], match["checksum"]) if match is not None else None
 
 
 def _default_cache() -> Path:
@@ -70,45 +95,105 @@ def _default_cache() -> Path:
     return Path(configured) if configured else Path.home() / ".cache" / "vqi2i"
 
 
-def _tracking_uri() -> str:
-    import mlflow
+def _fetch(uri: str, wanted: str | None, cache: Path) -> _Fetched:
+    """Have a bundle in the cache; MLflow is not asked for what is known and there."""
+    if wanted is not None and (kept := _kept(uri, wanted, cache)) is not None:
+        return kept
+    source = _look_up(uri)
+    wanted = wanted or source.checksum
+    if wanted is not None and (kept := _kept(source.uri, wanted, cache)) is not None:
+        return kept
+    return _download(source, wanted, cache)
 
-    return mlflow.get_tracking_uri()
+
+def _kept(uri: str, wanted: str, cache: Path) -> _Fetched | None:
+    path = cache / _name(wanted)
+    try:
+        return _Fetched(uri, wanted, path) if checksum(path) == wanted else None
+    except (OSError, ValueError):  # it is not there, or was damaged since
+        return None
 
 
-def _downloaded(uri: str, cache: Path) -> Path:
-    """The bundle at a pinned URI. Registered versions never change, so what is in the cache is right."""
-    key = hashlib.sha256(f"{_tracking_uri()} {uri}".encode()).hexdigest()[:16]
-    target = cache / f"{re.sub(r'[^A-Za-z0-9]+', '-', uri)}-{key}"
-    if target.is_dir() and uri.startswith("models:"):
-        return target
-    from mlflow import artifacts
+def _look_up(uri: str) -> _Source:
     from mlflow.exceptions import MlflowException
 
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as staging:
-        try:
-            found = Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=staging))
-        except (MlflowException, OSError) as error:
-            raise _not_found(uri, error) from error
-        try:
-            read_config(found)
-        except BundleError as error:
-            raise BundleError(f"{uri} is not a bundle: publish one with `vqi2i publish BUNDLE --name NAME`") from error
-        return _moved(found, target)
-
-
-def _moved(found: Path, target: Path) -> Path:
-    if target.is_dir() and target.name.startswith("runs-"):
-        shutil.rmtree(target)  # a run may have logged its bundle again
+    store = tracking_uri()
+    client = open_store(store, write=False)
     try:
-        found.replace(target)
+        if (run := _RUN.fullmatch(uri)) is not None:
+            client.get_run(run["id"])
+        if (model := _MODEL.fullmatch(uri)) is None:
+            return _Source(uri, uri, None)  # a run may log its bundle again
+        version = _version(client, model["name"], model["version"], model["alias"])
+        location = client.get_model_version_download_uri(version.name, str(version.version))
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise store_error(store, error) from error
+        raise BundleError(
+            f"MLflow at {store} has no {uri} ({reason_of(error)}): check the name and MLFLOW_TRACKING_URI"
+        ) from error
+    return _Source(f"models:/{version.name}/{version.version}", location, version.tags.get(CHECKSUM_TAG))
+
+
+def _version(client: "MlflowClient", name: str, version: str | None, alias: str | None) -> "ModelVersion":
+    """A version by its number or alias, or the newest one, of all or of those in a stage."""
+    if alias is not None:
+        return client.get_model_version_by_alias(name, alias)
+    assert version is not None
+    if version.isdigit():
+        return client.get_model_version(name, version)
+    newest = client.get_registered_model(name).latest_versions or ()  # of each stage
+    there = [int(each.version) for each in newest if version.lower() in ("latest", each.current_stage.lower())]
+    return client.get_model_version(name, str(max(there, default=0)))  # MLflow has no version 0, and says so
+
+
+def _download(source: _Source, wanted: str | None, cache: Path) -> _Fetched:
+    """Bring a bundle into the cache, if it is the one that is wanted."""
+    with _staging(cache) as folder:
+        found = _downloaded(source, folder)
+        try:
+            actual = checksum(found)
+        except BundleError as error:
+            remedy = "publish one with `vqi2i publish BUNDLE --name NAME`"
+            raise BundleError(f"{source.uri} is not a bundle: {remedy}") from error
+        if wanted is not None and actual != wanted:
+            raise BundleError(
+                f"the files of {source.uri} are no longer those that were published or first used: publish them again"
+            )
+        return _kept(source.uri, actual, cache) or _moved(found, _Fetched(source.uri, actual, cache / _name(actual)))
+
+
+def _staging(cache: Path) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".download-", dir=cache)
+    except OSError as error:
+        remedy = "name another folder in VQI2I_CACHE"
+        raise BundleError(f"{cache} cannot keep downloaded models ({error.strerror}): {remedy}") from error
+
+
+def _downloaded(source: _Source, folder: str) -> Path:
+    from mlflow import artifacts
+
+    store = tracking_uri()
+    try:
+        return Path(artifacts.download_artifacts(source.location, dst_path=folder, tracking_uri=store))
+    except Exception as error:  # each kind of place for artifacts has a library of its own, with errors of its own
+        raise BundleError(
+            f"{source.uri} cannot be fetched from MLflow at {store} ({reason_of(error)}): check that its files are"
+            " still there, and that this machine may read them and has room"
+        ) from error
+
+
+def _moved(found: Path, fetched: _Fetched) -> _Fetched:
+    shutil.rmtree(fetched.path, ignore_errors=True)  # what is there is damaged
+    try:
+        found.replace(fetched.path)
     except OSError:
-        if not target.is_dir():  # otherwise another process was faster, with the same bytes
+        if not fetched.path.is_dir():  # otherwise another process was faster, with the same bytes
             raise
-    return target
+    return fetched
 
 
-def _not_found(uri: str, error: Any) -> BundleError:
-    reason = " ".join(str(error).split())[:200].rstrip(".")
-    return BundleError(f"MLflow at {_tracking_uri()} has no {uri} ({reason}): check the name and MLFLOW_TRACKING_URI")
+def _name(checksum: str) -> str:
+    return f"bundle-{checksum}"

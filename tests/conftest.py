@@ -1,6 +1,7 @@
 """What tests of several packages share."""
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -96,6 +97,15 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
     connect(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture
+def new_store(mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an MLflow store of the test's own, which is the one in use."""
+    shutil.copy(mlflow_tables, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
 
 
 @pytest.fixture(scope="session")

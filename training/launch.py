@@ -12,6 +12,7 @@ from rich.console import Console
 from errors import UserError
 from pipelines.cluster import join_ray
 from pipelines.store import Store, join
+from platforms.model_names import check_model_name
 from training.attempt import Run, attempt
 from training.bundles import fetch_bundle
 from training.checkpoint import BUNDLE
@@ -45,7 +46,7 @@ class Result(NamedTuple):
 
 def train(
     job: Job, run_dir: Path, plan: "RayPlan | None" = None, *, storage: str | None = None,
-    console: Console | None = None, profile: int = 0, register: str = "",
+    console: Console | None = None, profile: int = 0, register: str | None = None,
 ) -> Result:  # fmt: skip
     """Train to the end; the same call after an interruption continues from the last checkpoint.
 
@@ -59,13 +60,16 @@ def train(
         register: model of MLflow's registry whose next version the best bundle is to be, the last one if none is best.
 
     Raises:
-        UserError: the place holds a run of another configuration, another process trains it, the job's parts do not
-            fit each other, or a TrainingTrouble; nothing that was saved is lost.
+        UserError: no model can be registered by that name, the place holds a run of another configuration, another
+            process trains it, the job's parts do not fit each other, or a TrainingTrouble; nothing that was saved is
+            lost.
         Interrupted: somebody asked for an end; the same call goes on.
     """
+    if register is not None:
+        check_model_name(register)  # now, not when it has trained
     folder = run_dir.absolute()
     run = Run(job, folder, join(storage, folder.name) if storage is not None else str(folder))
-    with _alone(folder), explaining(run.checkpoints):
+    with explaining(run.checkpoints), _alone(folder):
         record = claim(job, Store(run.place), begun=_has_begun(run))
         forget_others(folder, record.mark)
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
@@ -76,7 +80,7 @@ def train(
             if record.outcome is None:
                 tracker.end("FINISHED", bundle)
                 write_record(Store(run.place), record.model_copy(update={"outcome": outcome}))
-            if register:
+            if register is not None:
                 best = folder / BEST
                 tracker.register(register, best if best.exists() else bundle)
         finally:

@@ -33,6 +33,14 @@ class NotYet(Exception):  # noqa: N818
     """The store answers, but waits for somebody else."""
 
 
+class Blocked(Exception):  # noqa: N818
+    """The store answers, but takes nothing before somebody has mended something there; the message says what."""
+
+
+class Forgotten(Exception):  # noqa: N818
+    """The store knows nothing of what it was told before."""
+
+
 class Courier(Protocol):
     """Carries calls to one store."""
 
@@ -48,6 +56,8 @@ class Courier(Protocol):
         Raises:
             Refused: the store will never do it.
             NotYet: the same call comes again, and nobody is told.
+            Blocked: the same call comes again.
+            Forgotten: all calls come again from the beginning.
             Exception: the store is away; the same call comes again.
         """
         ...
@@ -74,6 +84,7 @@ class Outbox:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._courier = courier
+        self._address = courier.address
         self._what = what
         self._calls = read_calls(folder)
         self._delivered = read_delivered(folder, courier.address)
@@ -128,7 +139,7 @@ class Outbox:
                 continue
             try:
                 with self._changed:
-                    self._delivered = read_delivered(self._folder, self._courier.address)
+                    self._delivered = read_delivered(self._folder, self._address)
                     self._changed.notify_all()  # another outbox may have delivered what somebody waits for
                 self._deliver()
             finally:
@@ -141,8 +152,12 @@ class Outbox:
             notes = dict(self._delivered.notes)
             try:
                 self._carry(call, notes)
-                self._advance(notes)
+                self._note(Delivered(address=self._address, count=self._delivered.count + 1, notes=notes))
             except NotYet:
+                self._rest(_FIRST_PAUSE)
+            except Forgotten:
+                _log.warning("%s at %s has forgotten what it was told: it is told again", self._what, self._address)
+                self._note(Delivered(address=self._address))
                 self._rest(_FIRST_PAUSE)
             except Exception as error:
                 self._fail(error)
@@ -163,22 +178,23 @@ class Outbox:
             self._changed.wait_for(lambda: self.pending or self._closing)
             return None if self._closing else self._calls[self._delivered.count]
 
-    def _advance(self, notes: dict[str, str]) -> None:
+    def _note(self, delivered: Delivered) -> None:
+        """Write down how far the store is."""
         with self._changed:
-            delivered = Delivered(address=self._courier.address, count=self._delivered.count + 1, notes=notes)
             with atomic(self._folder / _STATE) as stream:
                 stream.write(delivered.model_dump_json().encode())
             self._delivered = delivered
             self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
-        """Count that the store is away; say so once."""
+        """Count that the store takes nothing now; say so once."""
         if not self._warned:
             self._warned = True
             reason = " ".join(str(error).split())[:200]
+            trouble = "takes nothing" if isinstance(error, Blocked) else "does not answer"
             _log.warning(
-                "%s at %s does not answer (%s): training goes on, reports wait in %s and are sent later",
-                self._what, self._courier.address, reason, self._folder,
+                "%s at %s %s (%s): training goes on, reports wait in %s and are sent later",
+                self._what, self._address, trouble, reason, self._folder,
             )  # fmt: skip
         with self._changed:
             self._failures += 1

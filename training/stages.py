@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from errors import UserError
+from pipelines.origin import origin
 from pipelines.reader import ShardReader
 from pipelines.shard_files import read_manifest
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
@@ -35,7 +36,7 @@ def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
         provenance: dict[str, Any] = {
             "recipe": config.recipe,
             "seed": config.seed,
-            "data": reader.manifest.fingerprint[:12],
+            **origin(reader.manifest),
             "perceptual": _described(config.perceptual),
         }
         return Stage1(config, worker, ImageFeed(reader, config, worker), provenance)

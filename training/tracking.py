@@ -9,8 +9,8 @@ from typing import Any
 
 from training.config import RunConfig, flat
 from training.outbox import Call, Outbox, read_calls, read_delivered
-from training.tracking_store import RUN, MlflowCourier, connect, experiment, register, tracking_uri
-from vqi2i.bundle import CARD
+from training.tracking_store import RUN, MlflowCourier, tracking_uri
+from vqi2i.bundle import checksum, read_card
 
 _OUTBOX = "tracking"  # folder in a run's folder
 _PATIENCE = 120.0  # seconds given to the last uploads
@@ -78,7 +78,7 @@ class Tracker:
         """Record a bundle of the training's folder, and make it the next version of model `name`; each only once."""
         path = str(bundle.relative_to(self._run_dir))
         self._put_once("folder", path=path)
-        self._put_once("register", name=name, path=path, card=(bundle / CARD).read_text())
+        self._put_once("register", name=name, path=path, card=read_card(bundle), checksum=checksum(bundle))
 
     def end(self, status: str, bundle: Path | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the bundle if there is one."""
@@ -115,18 +115,6 @@ def forget_others(run_dir: Path, mark: str | None = None) -> None:
     calls = read_calls(run_dir / _OUTBOX)
     if calls and calls[0].content["mark"] != mark:
         shutil.rmtree(run_dir / _OUTBOX)
-
-
-def publish(bundle: Path, *, name: str, alias: str) -> str:
-    """Register a bundle as the next version of model `name`, point `alias` at it, return its `models:/` URI."""
-    uri = tracking_uri()
-    client = connect(uri)
-    run = client.create_run(experiment(client, uri), run_name=f"publish-{name}", tags={"kind": "publish"})
-    client.log_artifacts(run.info.run_id, str(bundle), "bundle")
-    version = register(client, name, run.info.run_id, "bundle", (bundle / CARD).read_text())
-    client.set_registered_model_alias(name, alias, version)
-    client.set_terminated(run.info.run_id)
-    return f"models:/{name}@{alias}"
 
 
 def _now() -> int:

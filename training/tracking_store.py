@@ -1,71 +1,75 @@
-"""The MLflow server or database, as the outbox of a run and `publish` see it."""
+"""MLflow, as the outbox of a run and `publish` see it: where runs go, what becomes a model's version."""
 
-import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from training.outbox import Call, NotYet, Refused
+from platforms.mlflow_store import StoreError, database_of, open_store, store_error
+from platforms.mlflow_store import tracking_uri as tracking_uri  # the store of a run is the one that is set
+from training.outbox import Blocked, Call, Forgotten, NotYet, Refused
+from vqi2i.bundle import CHECKSUM_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-EXPERIMENT = "vqi2i"
+EXPERIMENT = "vqi2i"  # unless MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID names another one
 MARK = "vqi2i.training"  # tag of a run: what it is known by before MLflow has given it an id
 RUN = "run"  # the note of that id
-_SQLITE = "sqlite:///"
 _DESCRIPTION = 5000  # characters that the registry takes
 _FINAL = {
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "BAD_REQUEST",
 }  # fmt: skip
-# A call that fails comes again later: nothing is gained by insisting.
-_SHORT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-
-
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a database in the working directory; absolute, since workers run elsewhere."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path('mlflow.db').absolute()}"
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`, whose tables are there."""
-    from mlflow import MlflowClient
+    """A client of the store at `uri`, which answers and can be written to; a database is made if absent.
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    if not uri.startswith(_SQLITE):
-        return MlflowClient(uri)
-    database = Path(uri.removeprefix(_SQLITE))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_name(f".{database.name}.lock")):  # two processes that make tables at once break them
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-        client.search_registered_models(max_results=1)
-    return client
+    Raises:
+        StoreError: it does not, or cannot.
+    """
+    return open_store(uri, write=True)
 
 
-def experiment(client: "MlflowClient", uri: str) -> str:
-    """The id of the experiment of all runs, made if absent."""
+def place_of(client: "MlflowClient", uri: str) -> str:
+    """The id of the experiment of all runs, made if absent: as MLflow's own variables say, or `vqi2i`.
+
+    Raises:
+        StoreError: it was deleted, or what answers is not MLflow.
+        MlflowException: MLflow refuses it.
+    """
+    name, identity = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if identity and not name:
+        found = client.get_experiment(identity)
+    else:
+        name = name or EXPERIMENT
+        found = client.get_experiment_by_name(name) or _make_experiment(client, uri, name)
+    if not found.experiment_id:
+        raise store_error(uri, "it answers, but not as MLflow does")
+    if found.lifecycle_stage == "deleted":
+        remedy = f"restore it (mlflow experiments restore -x {found.experiment_id}), or set MLFLOW_EXPERIMENT_NAME"
+        raise store_error(uri, f"its experiment {found.name} was deleted", remedy)
+    return found.experiment_id
+
+
+def _make_experiment(client: "MlflowClient", uri: str, name: str) -> Any:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return found.experiment_id
     # Without a location an embedded store puts artifacts into whatever directory a process runs in.
-    beside = Path(uri.removeprefix(_SQLITE)).parent / "mlruns" if uri.startswith(_SQLITE) else None
+    database = database_of(uri)
+    beside = (database.parent / "mlruns").absolute().as_uri() if database is not None else None
     try:
-        return client.create_experiment(EXPERIMENT, beside.absolute().as_uri() if beside else None)
+        return client.get_experiment(client.create_experiment(name, beside))
     except MlflowException:
-        found = client.get_experiment_by_name(EXPERIMENT)  # another process was faster
+        found = client.get_experiment_by_name(name)  # another process was faster
         if found is None:
             raise
-        return found.experiment_id
+        return found
 
 
-def register(client: "MlflowClient", name: str, run_id: str, folder: str, card: str) -> str:
-    """The version of model `name` that is the run's artifact `folder`, made with its card unless there is one."""
+def make_model(client: "MlflowClient", name: str) -> bool:
+    """Have a registered model of this name; whether it is new."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -73,12 +77,37 @@ def register(client: "MlflowClient", name: str, run_id: str, folder: str, card: 
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
+    else:
+        return False
+    try:
         client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+        return False
+    return True
+
+
+def make_version(
+    client: "MlflowClient", name: str, run_id: str, folder: str, *, card: str, checksum: str | None
+) -> str:
+    """The version of model `name` that is the run's artifact `folder`, made unless there is one.
+
+    Args:
+        client: of the store.
+        name: of a registered model.
+        run_id: of the run.
+        folder: the bundle among the run's artifacts.
+        card: the bundle's.
+        checksum: the bundle's: whoever downloads it sees whether it is that.
+    """
     source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
-    for version in client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        if version.source == source:
+    for version in client.search_model_versions(f"run_id = '{run_id}'"):
+        if (version.name, version.source) == (name, source):
             return str(version.version)
-    return str(client.create_model_version(name, source, run_id, description=card[:_DESCRIPTION]).version)
+    tags = {CHECKSUM_TAG: checksum} if checksum is not None else {}
+    made = client.create_model_version(name, source, run_id, tags=tags, description=card[:_DESCRIPTION])
+    return str(made.version)
 
 
 class MlflowCourier:
@@ -88,6 +117,7 @@ class MlflowCourier:
         self.address = uri
         self._run_dir = run_dir
         self._connected: MlflowClient | None = None
+        self._made: str | None = None  # the run, if this process has made it
         self._kinds: dict[str, Callable[[str, Mapping[str, Any]], None]] = {
             "status": self._status, "params": self._params, "tags": self._tags, "metrics": self._metrics,
             "text": self._text, "file": self._file, "folder": self._folder, "register": self._register,
@@ -98,40 +128,83 @@ class MlflowCourier:
         from mlflow.exceptions import MlflowException
 
         try:
-            if call.kind == "create":
-                notes[RUN] = self._create(call.content)
-            elif RUN not in notes:
-                raise Refused("the run could not be created")
-            else:
-                self._kinds[call.kind](notes[RUN], call.content)
+            self._do(call, notes)
+        except MlflowException as error:
+            if error.error_code not in _FINAL:
+                raise
+            if call.kind == "create":  # everything else hangs on it
+                raise Blocked(str(error)) from error
+            self._see_after(notes[RUN])
+            self._insist(call, notes)
+
+    def _do(self, call: Call, notes: dict[str, str]) -> None:
+        if call.kind == "create":
+            notes[RUN] = self._create(call.content)
+        elif RUN not in notes:
+            raise Forgotten
+        else:
+            self._kinds[call.kind](notes[RUN], call.content)
+
+    def _insist(self, call: Call, notes: dict[str, str]) -> None:
+        """Ask again, as the run may have been restored in between."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._do(call, notes)
         except MlflowException as error:
             if error.error_code in _FINAL:
                 raise Refused(str(error)) from error
             raise
 
+    def _see_after(self, run_id: str) -> None:
+        """Raise if the run itself is the reason why MLflow refuses something."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            stage = self._client.get_run(run_id).info.lifecycle_stage
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST" and run_id != self._made:
+                raise Forgotten from error
+            raise
+        if stage == "deleted":
+            raise Blocked(f"its run {run_id} was deleted: restore it (mlflow runs restore --run-id {run_id})")
+
     @property
     def _client(self) -> "MlflowClient":
         if self._connected is None:
-            for name, value in _SHORT.items():
-                os.environ.setdefault(name, value)
-            self._connected = connect(self.address)
+            try:
+                self._connected = connect(self.address)
+            except StoreError as error:
+                raise ConnectionError(error.reason) from error
         return self._connected
 
     def _create(self, content: Mapping[str, Any]) -> str:
-        place = experiment(self._client, self.address)
-        if (run_id := self._marked(place, content["mark"])) is not None:
-            return run_id
         tags = {**content["tags"], MARK: content["mark"]}
-        if content["parent"] is not None:
-            parent = self._marked(place, content["parent"])
+        if content["parent"] is None:
+            place = self._place()
+        else:
+            parent = self._marked(self._experiments(), content["parent"])
             if parent is None:
                 raise NotYet
-            tags["mlflow.parentRunId"] = parent
-        return self._client.create_run(place, content["time"], tags, content["name"]).info.run_id
+            place = parent.info.experiment_id
+            tags["mlflow.parentRunId"] = parent.info.run_id
+        if (there := self._marked([place], content["mark"])) is not None:
+            return there.info.run_id
+        self._made = self._client.create_run(place, content["time"], tags, content["name"]).info.run_id
+        return self._made
 
-    def _marked(self, place: str, mark: str) -> str | None:
-        runs = self._client.search_runs([place], f"tags.`{MARK}` = '{mark}'", max_results=1)
-        return runs[0].info.run_id if runs else None
+    def _place(self) -> str:
+        try:
+            return place_of(self._client, self.address)
+        except StoreError as error:
+            raise Blocked(f"{error.reason}: {error.remedy}") from error
+
+    def _experiments(self) -> list[str]:
+        return [experiment.experiment_id for experiment in self._client.search_experiments()]
+
+    def _marked(self, places: Sequence[str], mark: str) -> "Run | None":
+        runs = self._client.search_runs(list(places), f"tags.`{MARK}` = '{mark}'", max_results=1)
+        return runs[0] if runs else None
 
     def _status(self, run_id: str, content: Mapping[str, Any]) -> None:
         if content["status"] == "RUNNING":
@@ -166,7 +239,9 @@ class MlflowCourier:
         self._client.log_artifacts(run_id, str(self._existing(content["path"])), content["path"])
 
     def _register(self, run_id: str, content: Mapping[str, Any]) -> None:
-        register(self._client, content["name"], run_id, content["path"], content["card"])
+        make_model(self._client, content["name"])
+        card, checksum = content["card"], content.get("checksum")
+        make_version(self._client, content["name"], run_id, content["path"], card=card, checksum=checksum)
 
     def _existing(self, path: str) -> Path:
         if not (self._run_dir / path).exists():

@@ -19,6 +19,7 @@ from vqi2i.validation import fault
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
+CHECKSUM_TAG = "vqi2i.checksum"  # where a registry keeps what `checksum` says of a bundle
 
 
 class BundleError(UserError):
@@ -86,6 +87,18 @@ def read_config(path: Path) -> BundleConfig:
         raise BundleError(f"{file} is not valid: {fault(error)}; export or download the bundle again") from error
 
 
+def read_card(path: Path) -> str:
+    """Read a bundle's model card.
+
+    Raises:
+        BundleError: it is missing.
+    """
+    try:
+        return (Path(path) / CARD).read_text()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is incomplete: {CARD} is missing; export or download it again") from error
+
+
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
     """Read the tensors of one part of a bundle.
 
@@ -122,4 +135,19 @@ def fingerprint(path: Path) -> str:
     for file in sorted(Path(path).glob("[!.]*.safetensors")):  # not what a file manager has left there
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """sha256 over every file of a bundle by its name: where `fingerprint` says what it computes, this says all of it.
+
+    Raises:
+        BundleError: there is no bundle at `path`.
+    """
+    read_config(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\n{file.stat().st_size}\n".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

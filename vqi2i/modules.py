@@ -10,7 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 HOME = Path(__file__).parents[1]
-MODULES = ("commands", "errors", "evaluation", "imaging", "pipelines", "run", "serving", "training", "tuning", "vqi2i")
+MODULES = (
+    "commands",
+    "errors",
+    "evaluation",
+    "imaging",
+    "pipelines",
+    "platforms",
+    "run",
+    "serving",
+    "training",
+    "tuning",
+    "vqi2i",
+)
 
 
 @functools.cache

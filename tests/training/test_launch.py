@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from errors import UserError
 from pipelines.reader import ShardReader
 from training.config import override
 from training.feed import ImageFeed
@@ -85,6 +86,15 @@ def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, m
         ValueError, match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run"
     ):
         train(other, tmp_path / "run", console=QUIET)
+
+
+@pytest.mark.parametrize("name", ["team/seasons", "a:b", "", "x" * 300])
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
+    name: str, stage1_job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
+    with pytest.raises(UserError, match="cannot be the name of a registered model"):
+        train(stage1_job, tmp_path / "run", console=QUIET, register=name)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.ray

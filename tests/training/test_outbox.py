@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.outbox import Call, NotYet, Outbox, Refused
+from training.outbox import Blocked, Call, Forgotten, NotYet, Outbox, Refused
 
 
 class Store:
@@ -16,6 +16,7 @@ class Store:
         self.away = False
         self.waits = 0  # attempts until it can
         self.refuses: set[str] = set()
+        self.blocked = self.forgets = False
         self.took: list[int] = []
         self.attempts = 0
 
@@ -25,6 +26,12 @@ class Store:
             raise ConnectionError("nobody at home")
         if self.attempts <= self.waits:
             raise NotYet
+        if self.blocked:
+            raise Blocked("mend me")
+        if self.forgets:
+            self.forgets = False
+            self.took.clear()
+            raise Forgotten
         if call.kind in self.refuses:
             raise Refused("never")
         notes["last"] = str(call.content["number"])
@@ -129,6 +136,37 @@ def test_what_is_refused_does_not_hold_up_the_rest(
     assert outbox.close(10) == 0
     assert store.took == [1]
     assert "the store refuses nonsense: never" in caplog.text
+
+
+def test_a_store_that_must_be_mended_first_is_not_told_less(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.blocked = True
+    outbox = _outbox(tmp_path, store)
+    _fill(outbox, 0, 1)
+    _wait(lambda: store.attempts >= 3)
+    assert outbox.close(10) == 2
+    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "the store at here takes nothing (mend me): training goes on, reports wait" in warnings[0]
+    store.blocked = False
+    assert _outbox(tmp_path, store).close(10) == 0
+    assert store.took == [0, 1]
+
+
+def test_a_store_that_has_forgotten_everything_is_told_again(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = _outbox(tmp_path, store)
+    _fill(first, 0, 1, 2)
+    assert first.close(10) == 0
+    store.forgets = True
+    second = _outbox(tmp_path, store)
+    _fill(second, 3)
+    _wait(lambda: store.took == [0, 1, 2, 3])
+    assert second.close(10) == 0
+    assert caplog.text.count("the store at here has forgotten what it was told") == 1
+    assert json.loads((tmp_path / "delivered.json").read_text())["count"] == 4
 
 
 def test_a_line_that_a_kill_cut_short_is_forgotten(tmp_path: Path, store: Store) -> None:

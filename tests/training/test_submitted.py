@@ -13,7 +13,7 @@ from vqi2i import Translator
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("run.py", "errors.py")
-PACKAGES = ("commands", "evaluation", "imaging", "pipelines", "serving", "training", "tuning", "vqi2i")
+PACKAGES = ("commands", "evaluation", "imaging", "pipelines", "platforms", "serving", "training", "tuning", "vqi2i")
 
 
 @pytest.mark.ray

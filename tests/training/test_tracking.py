@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipelines.shard_files import read_manifest
 from tests.processes import begin
+from tests.servers import http_answer, strange_server
 from training.config import override
 from training.job import Job
 from training.journal import read_metrics
@@ -25,6 +26,7 @@ from training.outbox import Call
 from training.stage1 import Stage1
 from training.tracking import Tracker, tracked_run
 from training.tracking_store import RUN, MlflowCourier, tracking_uri
+from vqi2i.bundle import CHECKSUM_TAG, checksum
 
 QUIET = Console(quiet=True)
 
@@ -171,6 +173,98 @@ def _train_slowly(job: Job, run_dir: Path) -> None:
 
     Stage1.train_step = rested  # type: ignore[method-assign]
     train(job, run_dir)
+
+
+def _told(run_dir: Path, *positions: int) -> str:
+    """What a training says: its figures at these positions, and its end; what MLflow did not take."""
+    tracker = Tracker(run_dir, {})
+    for position in positions:
+        tracker.log(position, {"pixel": position / 4})
+    tracker.end("FINISHED")
+    return tracker.close()
+
+
+def test_what_a_deleted_experiment_does_not_take_reaches_it_once_it_is_restored(
+    run_dir: Path, new_store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = MlflowClient(new_store)
+    experiment = client.create_experiment("vqi2i")
+    client.delete_experiment(experiment)
+    assert "has yet to take 4 reports of first" in _told(run_dir, 4, 8)
+    assert caplog.text.count("takes nothing (its experiment vqi2i was deleted: restore it") == 1
+    client.restore_experiment(experiment)
+    assert Tracker(run_dir, {}).close() == ""
+    run_id = tracked_run(run_dir)
+    assert run_id is not None
+    assert _history(run_id, "pixel") == [(4, 1), (8, 2)]
+
+
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_what_a_run_does_not_take_that_was_deleted_meanwhile_reaches_it_once_it_is_restored(
+    what: str, run_dir: Path, new_store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _told(run_dir, 4) == ""
+    run_id, client = tracked_run(run_dir), MlflowClient(new_store)
+    assert run_id is not None
+    name = run_id if what == "run" else client.get_run(run_id).info.experiment_id
+    getattr(client, f"delete_{what}")(name)
+    assert "has yet to take" in _told(run_dir, 8)
+    assert f"its run {run_id} was deleted: restore it" in caplog.text
+    getattr(client, f"restore_{what}")(name)
+    assert Tracker(run_dir, {}).close() == ""
+    assert _history(run_id, "pixel") == [(4, 1), (8, 2)]
+
+
+def test_a_store_that_was_begun_again_at_the_same_place_gets_everything(
+    run_dir: Path, new_store: str, mlflow_tables: Path
+) -> None:
+    assert _told(run_dir, 4) == ""
+    before = tracked_run(run_dir)
+    shutil.copy(mlflow_tables, new_store.removeprefix("sqlite:///"))
+    assert _told(run_dir, 8) == ""
+    run_id = tracked_run(run_dir)
+    assert run_id is not None
+    assert run_id != before
+    assert _history(run_id, "pixel") == [(4, 1), (8, 2)]
+
+
+def test_runs_go_where_mlflows_own_variables_say(
+    run_dir: Path, new_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(new_store)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert _told(run_dir, 4) == ""
+    parent = Tracker(run_dir, {})
+    assert parent.close() == ""
+    (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    assert run.info.run_id == tracked_run(run_dir)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    child = Tracker(run_dir / "trial", {}, parent=parent.mark)  # of a search that goes on
+    assert child.close() == ""
+    (trial,) = client.search_runs([run.info.experiment_id], "tags.mlflow.parentRunId != ''")
+    assert trial.data.tags["mlflow.parentRunId"] == run.info.run_id
+
+
+def test_a_registered_bundle_says_what_its_files_are(run_dir: Path, new_store: str, tiny_bundle: Path) -> None:
+    shutil.copytree(tiny_bundle, run_dir / "bundle")
+    tracker = Tracker(run_dir, {})
+    tracker.register("it's mine", run_dir / "bundle")
+    assert tracker.close() == ""
+    (version,) = MlflowClient(new_store).search_model_versions()
+    assert (version.name, version.tags[CHECKSUM_TAG]) == ("it's mine", checksum(tiny_bundle))
+
+
+@pytest.mark.parametrize("answer", [None, http_answer("500 Oops", "text/html", b"oops")])
+def test_a_training_goes_on_beside_a_server_that_answers_badly(
+    answer: bytes | None, run_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with strange_server(answer) as port:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        begin = time.monotonic()
+        assert "has yet to take" in _told(run_dir, 4)
+        assert time.monotonic() - begin < 10
+    assert caplog.text.count("does not answer") == 1
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vqi2i import BundleError, Translator
-from vqi2i.bundle import fingerprint, read_config
+from vqi2i.bundle import checksum, fingerprint, read_card, read_config
 
 
 @pytest.fixture
@@ -81,3 +81,26 @@ def test_the_fingerprint_follows_the_weights_and_not_the_story(copy: Path, tiny_
     translator.autoencoder.codebook.vectors[0, 0] += 1
     translator.save(copy)
     assert fingerprint(copy) != fingerprint(tiny_bundle)
+
+
+def test_a_checksum_stands_for_every_file_and_a_fingerprint_for_what_they_compute(
+    tiny_bundle: Path, copy: Path
+) -> None:
+    assert checksum(copy) == checksum(tiny_bundle)
+    (copy / "MODEL_CARD.md").write_text("another card")
+    assert checksum(copy) != checksum(tiny_bundle)
+    assert fingerprint(copy) == fingerprint(tiny_bundle)
+    seen = {checksum(copy)}
+    (copy / "MODEL_CARD.md").rename(copy / "card.md")
+    seen.add(checksum(copy))
+    (copy / "more").mkdir()
+    (copy / "more" / "picture.png").write_bytes(b"")
+    seen.add(checksum(copy))
+    assert len(seen) == 3
+
+
+def test_a_bundle_without_its_card_is_incomplete(copy: Path) -> None:
+    assert read_card(copy).startswith("#")
+    (copy / "MODEL_CARD.md").unlink()
+    with pytest.raises(BundleError, match=r"copy is incomplete: MODEL_CARD\.md is missing"):
+        read_card(copy)
