@@ -123,6 +123,8 @@ class ReleasedStep:
         reconstruction, translation = (
             model.decode(codes, style, domain) for codes, style in zip((own.codes, partner.codes), styles, strict=True)
         )
+        assert own.commitment is not None
+        assert own.codebook is not None
         return reconstruction, translation, own.commitment + 0.25 * own.codebook
 
     def watch(self, made: dict[str, tuple[Tensor, Tensor, Tensor]]) -> None:

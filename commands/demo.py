@@ -92,7 +92,7 @@ def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Res
     from training.journal import read_metrics
 
     curves = {
-        f"{stage}: {name}": [(row["position"], row[name]) for row in read_metrics(out / "runs" / stage)]
+        f"{stage}: {name}": [(row["position"], row[name]) for row in read_metrics(out / "runs" / stage) if name in row]
         for stage, name in (
             ("stage1", "pixel"), ("stage1", "held_out_psnr"), ("stage1", "codes_used"), ("stage1", "discriminator"),
             ("stage2", "nll"), ("stage2", "held_out_nll"),

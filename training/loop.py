@@ -1,6 +1,7 @@
 """The outer loop of both stages: restore, step, report, show, save, stop. It knows nothing about networks."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +32,7 @@ class Stage(Protocol):
         ...
 
     def train_step(self, batch: Any, /) -> dict[str, Tensor]:
-        """Learn from one batch, advance `position`, return named scalars."""
+        """Learn from one batch, advance `position`, return the named scalars that were computed."""
         ...
 
     def measure(self) -> dict[str, float]:
@@ -228,20 +229,23 @@ class Meter:
 
     def _reset(self, position: int) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._steps = self._learned_from = 0
+        self._counts: Counter[str] = Counter()  # of the steps that have given each
+        self._steps = 0
         self._position = position
         self._start = time.monotonic()
 
     def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in one step, empty if nothing was learned from it; nothing is copied from the device yet."""
+        """Take in what one step has computed; nothing is copied from the device yet."""
         for name, value in metrics.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts.update(metrics.keys())
         self._steps += 1
-        self._learned_from += bool(metrics)
 
     def read(self, position: int, images_per_position: int) -> dict[str, float]:
-        """Means since the last reading, with `images_per_second` and `time/PHASE` in ms per step."""
-        means = {name: float(total) / self._learned_from for name, total in self._sums.items()}
+        """Means since the last reading, each over the steps that have given it, with `images_per_second` and
+        `time/PHASE` in ms per step.
+        """
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         means |= self._stopwatch.read(self._steps)
         rate = (position - self._position) * images_per_position / max(time.monotonic() - self._start, 1e-9)
         self._reset(position)

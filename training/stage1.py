@@ -76,8 +76,8 @@ class Stage1:
             images: (n, 3, h, w) in [-1, 1], rows ordered domain by domain, equally many of each.
 
         Returns:
-            Every term of the objective under its own name, the discriminators' loss, restarted codes; nothing if one
-            of them was not finite and nothing was learned.
+            Every term of the objective that was computed under its own name, the discriminators' loss, restarted codes;
+            nothing if one of them was not finite and nothing was learned.
 
         Raises:
             DivergenceError: that happened too often in a row; the networks are as before.
@@ -112,9 +112,9 @@ class Stage1:
                 rate = config.schedule.learning_rate_factor(self.position, self.time_gone)
                 for learner in learners.values():
                     learner.descend(rate)
-                restarted = self._move_codebook(assigned)
+                if assigned is not None:
+                    means["restarted_codes"] = images.new_tensor(self._move_codebook(assigned))
                 self.averaged.update_parameters(self.autoencoder)
-                means["restarted_codes"] = images.new_tensor(restarted)
         self.position += config.batch_size
         return means if taken else {}
 
@@ -145,7 +145,7 @@ class Stage1:
         """Add to the discriminators' gradients."""
         game = self.config.game
         if self._gone < game.discriminator_from:
-            return {name: images.new_zeros(()) for name in ("discriminator", "gradient_penalty")}
+            return {}
         with self._autocast():
             shown = [images, *(made.detach() for made in _made(views, game.reconstructed))]
             real, *judged = self._judge(shown, draws[: len(shown)])
@@ -153,12 +153,14 @@ class Stage1:
                 real, Judged(*judged), game=game.loss, translated=game.translated,
                 reconstructed=game.reconstructed,
             )  # fmt: skip
-        penalty = images.new_zeros(())
+        terms = {"discriminator": loss.detach().float()}
         if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
             penalty = gradient_penalty(self.discriminator, images)
+            loss = loss + 0.5 * game.r1 * game.r1_every * penalty
+            terms["gradient_penalty"] = penalty.detach()
         with self._phase("backward"):
-            ((loss + 0.5 * game.r1 * game.r1_every * penalty) / self.config.accumulate).backward()
-        return {"discriminator": loss.detach().float(), "gradient_penalty": penalty.detach()}
+            (loss / self.config.accumulate).backward()
+        return terms
 
     def _teach_generator(self, images: Tensor, views: Views, shift: int, draws: Tensor) -> dict[str, Tensor]:
         """Add to the gradients of encoders, codebook and generators."""
@@ -175,7 +177,7 @@ class Stage1:
         self.discriminator.requires_grad_(True)
         with self._phase("backward"):
             (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
-        return {name: term.detach().float() for name, term in terms.items()}
+        return {name: term.detach().float() for name, term in terms.items() if term is not None}
 
     def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
         """Logits of equally large groups of images in one pass, each image augmented by its own draws."""
@@ -210,9 +212,7 @@ class Stage1:
     def _assigned(self, content: Tensor, tokens: Tensor) -> Assigned | None:
         return self.codebook.assigned(content, tokens) if self._quantizes else None
 
-    def _move_codebook(self, assigned: Assigned | None) -> int:
-        if assigned is None:
-            return 0
+    def _move_codebook(self, assigned: Assigned) -> int:
         return self.codebook.follow(assigned, self.position, self._draws().generator("codebook"))
 
     def _parts(self, rows: int) -> list[Tensor]:

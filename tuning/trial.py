@@ -93,6 +93,7 @@ class TuneJournal(RunJournal):
         super().__init__(run_dir, None, Console(quiet=True))
         self.metric = metric
         self._newest: dict[str, float] = {}
+        self._heard = False
         for row in read_metrics(run_dir):  # a scheduler that was started anew has forgotten them
             self._report(row)
 
@@ -102,6 +103,9 @@ class TuneJournal(RunJournal):
         Raises:
             UserError: trials cannot be ranked by what is no number.
         """
+        self._heard = True
+        if self.metric not in metrics:  # a term that is not computed yet ranks nothing
+            return
         if not math.isfinite(metrics[self.metric]):
             figure = f"{self.metric} is {metrics[self.metric]} after {position} images"
             raise UserError(f"{figure}: these settings do not train")
@@ -115,8 +119,10 @@ class TuneJournal(RunJournal):
         """Report the end.
 
         Raises:
-            UserError: the wall clock ended the trial before its first report.
+            UserError: the wall clock ended the trial before its first report, or none has what trials are ranked by.
         """
+        if not self._newest and self._heard:
+            raise UserError(f"a trial never computes {self.metric}: choose another --metric, or settings that need it")
         if not self._newest:
             raise UserError("schedule.minutes ended a trial before its first report: lower schedule.log_every")
         self._report(self._newest, complete=True)

@@ -23,8 +23,8 @@ class Views(NamedTuple):
     quantized: Quantized
     reconstructions: Tensor  # (n, 3, H, W) each image from its own content and style
     translations: Tensor  # (n, 3, H, W) row i: another domain's content in the domain and style of image i
-    style_error: Tensor  # scalar, equation (5); 0 if not asked for
-    content_error: Tensor  # scalar, equation (6); 0 if not asked for
+    style_error: Tensor | None  # scalar, equation (5); None if not asked for
+    content_error: Tensor | None  # scalar, equation (6); None if not asked for
     translated_features: list[Tensor]  # as `features`, of the translations; empty if their content was not asked for
 
 
@@ -115,8 +115,7 @@ class Autoencoder(nn.Module):
         content, features = self.content_encoder.with_features(images if recolored is None else recolored)
         quantized = self.codebook(content)
         if not quantize:
-            zero = torch.zeros_like(quantized.commitment)
-            quantized = Quantized(content, quantized.tokens, zero, zero)
+            quantized = Quantized(content, quantized.tokens, None, None)
         codes = quantized.codes
         styles = self._styles(images)
 
@@ -124,7 +123,7 @@ class Autoencoder(nn.Module):
         both = self._decode_all(merge([codes, partner], num_domains), merge([styles, styles], num_domains))
         reconstructions, translations = part(both, num_domains, 2)
 
-        style_error = content_error = torch.zeros_like(quantized.commitment)
+        style_error = content_error = None
         translated_features: list[Tensor] = []
         if style_back and self.config.style_dim:
             style_error = (self._styles(translations) - styles.detach()).abs().mean()

@@ -130,9 +130,8 @@ class FiniteScalar(Quantizer):
         # What is not finite has some level: its code stays as it is, for the guard of a training to see.
         digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
         codes = straight_through(bounded, self._scaled(digits))
-        zero = content.new_zeros((), dtype=torch.float32)
         tokens = (digits * self.strides).sum(-1)
-        return Quantized(rearrange(codes, "b h w d -> b d h w"), tokens, zero, zero)
+        return Quantized(rearrange(codes, "b h w d -> b d h w"), tokens, None, None)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Codes of tokens (b, h, w) as a map (b, d, h, w)."""

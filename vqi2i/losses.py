@@ -23,8 +23,9 @@ class Judged(NamedTuple):
 def generator_terms(
     views: Views, images: Tensor, *, judged: Judged | None = None, game: Game = "hinge",
     perceptual: nn.Module | None = None, contrast: Tensor | None = None, truth: Tensor | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
-    """Every term of the generators' objective, unweighted; each a mean over all images and elements.
+) -> dict[str, Tensor | None]:  # fmt: skip
+    """Every term of the generators' objective, unweighted; each a mean over all images and elements, or None if it is
+    not computed.
 
     The release sums its objective over the domains: for two of them, twice the weighted sum of these.
 
@@ -33,25 +34,24 @@ def generator_terms(
         images: the real images (n, 3, h, w), rows ordered domain by domain.
         judged: the discriminators' opinion, their parameters frozen; None while they are not heard.
         game: which loss they play by.
-        perceptual: distance of reconstructions to images; None leaves the term at zero.
-        contrast: the PatchNCE loss; None leaves the term at zero.
+        perceptual: distance of reconstructions to images; None leaves the term out.
+        contrast: the PatchNCE loss; None leaves the term out.
         truth: for paired images, the continuous content (n, d, h, w) of each image's partner.
     """
-    zero = images.new_zeros(())
     return {
         "pixel": F.l1_loss(views.reconstructions, images),  # (7)
-        "perceptual": perceptual(views.reconstructions, images) if perceptual is not None else zero,
+        "perceptual": perceptual(views.reconstructions, images) if perceptual is not None else None,
         "commitment": views.quantized.commitment,  # (2)
         "codebook": views.quantized.codebook,  # (2)
-        "adversarial": fooling(judged.translated, game) if judged else zero,
+        "adversarial": fooling(judged.translated, game) if judged else None,
         "adversarial_reconstruction": (
-            fooling(judged.reconstructed, game) if judged and judged.reconstructed is not None else zero
+            fooling(judged.reconstructed, game) if judged and judged.reconstructed is not None else None
         ),
         "style": views.style_error,  # (5)
         # (6); between the two images of a pair, the same content must be read from both.
         "content": views.content_error if truth is None else F.l1_loss(views.content, truth),
-        "cross_pixel": zero if truth is None else F.l1_loss(views.translations, images),
-        "patch_nce": contrast if contrast is not None else zero,
+        "cross_pixel": None if truth is None else F.l1_loss(views.translations, images),
+        "patch_nce": contrast,
         "total_variation": total_variation(views.translations),
     }
 
@@ -64,8 +64,8 @@ def total_variation(images: Tensor) -> Tensor:
     return images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()
 
 
-def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The objective; no term can be computed and forgotten, and no weight can be set in vain.
+def weighted_sum(terms: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> Tensor:
+    """The objective of what is computed; no term can be computed and forgotten, and no weight can be set in vain.
 
     Raises:
         ValueError: terms and weights do not have the same names.
@@ -75,7 +75,7 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
             f"loss terms and weights differ: without weight {sorted(terms.keys() - weights.keys())}, "
             f"without term {sorted(weights.keys() - terms.keys())}"
         )
-    return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum()
+    return torch.stack([weights[name] * term.float() for name, term in terms.items() if term is not None]).sum()
 
 
 def fooling(logits: Tensor, game: Game) -> Tensor:

@@ -15,8 +15,8 @@ class Quantized(NamedTuple):
 
     codes: Tensor  # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
     tokens: Tensor  # (b, h, w) int64, the chosen indices
-    commitment: Tensor  # scalar, pulls the content to its codes: the second term of equation (2)
-    codebook: Tensor  # scalar, pulls the codes to the content: the first term of equation (2)
+    commitment: Tensor | None  # scalar, pulls the content to its codes: the second term of equation (2)
+    codebook: Tensor | None  # scalar, pulls codes that learn by gradients to the content: the first term of it
 
 
 class Quantizer(nn.Module, ABC):
@@ -82,7 +82,7 @@ class VectorQuantizer(Quantizer):
         tokens = self.nearest(content)
         codes = self.lookup(tokens)
         commitment = F.mse_loss(content, codes.detach())
-        codebook = F.mse_loss(codes, content.detach()) if codes.requires_grad else torch.zeros_like(commitment)
+        codebook = F.mse_loss(codes, content.detach()) if codes.requires_grad else None
         return Quantized(straight_through(content, codes), tokens, commitment, codebook)
 
 

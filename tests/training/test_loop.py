@@ -93,6 +93,20 @@ def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tm
     assert (first["seen"], "seen" in second, third["seen"]) == (0, False, 18)
 
 
+def test_what_is_computed_now_and_then_is_the_mean_over_those_steps(worker: LocalWorker, tmp_path: Path) -> None:
+    class Occasional(Counting):
+        def train_step(self, batch: Any) -> dict[str, Tensor]:
+            penalty = {"penalty": torch.tensor(float(batch))} if batch % 12 == 0 and batch < 24 else {}
+            return super().train_step(batch) | penalty
+
+    fit(Occasional(), worker, ScheduleConfig(images=48, log_every=16), images_per_position=1)
+    first, second, third = read_metrics(tmp_path)
+    assert (first["seen"], second["seen"], third["seen"]) == (6, 22, 38)
+    assert first["penalty"] == 6  # of 0 and 12, in four steps
+    assert "penalty" not in second
+    assert "penalty" not in third
+
+
 def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker, tmp_path: Path) -> None:
     schedule = ScheduleConfig(images=40, log_every=8, save_every=16)
     interrupted = Counting()

@@ -55,8 +55,23 @@ def test_reconstructions_come_closer_to_the_images(stage1_job: Job, worker: Loca
 def test_each_term_of_the_objective_is_reported_under_the_name_of_its_weight(stage: Stage1) -> None:
     (batch,) = _batches(stage, 1)
     metrics = stage.train_step(batch)
-    assert metrics.keys() == {*LossWeights.model_fields, "discriminator", "gradient_penalty", "restarted_codes"}
+    not_computed = {"codebook", "cross_pixel"}  # there is nothing to learn by gradients, and no truth
+    assert metrics.keys() == {*LossWeights.model_fields, "discriminator", "restarted_codes"} - not_computed
     assert float(metrics["adversarial"]) != 0
+
+
+def test_what_a_step_does_not_compute_it_does_not_report(stage1_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(
+        stage1_job, worker, "codebook.start_at=4", "game.discriminator_from=8", "game.generator_from=12", "game.r1=1",
+        "game.r1_every=2", "weights.patch_nce=0", "weights.style=0", "perceptual.kind=none", "weights.perceptual=0",
+    )  # fmt: skip
+    steps = [set(stage.train_step(batch)) for batch in _batches(stage, 4)]
+    always = {"pixel", "content", "total_variation"}
+    codes, judges = {"commitment", "restarted_codes"}, {"adversarial", "adversarial_reconstruction"}
+    assert steps[0] == always
+    assert steps[1] == always | codes
+    assert steps[2] == always | codes | {"discriminator", "gradient_penalty"}
+    assert steps[3] == always | codes | {"discriminator"} | judges
 
 
 def test_every_parameter_learns(stage: Stage1) -> None:

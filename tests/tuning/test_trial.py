@@ -43,5 +43,16 @@ def test_a_trial_without_figures_fails(tmp_path: Path, told: list[tuple[int, boo
     assert told == []
 
 
+def test_reports_before_a_term_is_computed_rank_nothing(tmp_path: Path, told: list[tuple[int, bool]]) -> None:
+    journal = TuneJournal(tmp_path, "adversarial")
+    journal.log(4, 12, {"pixel": 0.5}, 1.0)
+    with pytest.raises(ValueError, match="never computes adversarial: choose another --metric"):
+        journal.conclude()
+    journal.log(8, 12, {"pixel": 0.5, "adversarial": 0.1}, 2.0)
+    journal.log(12, 12, {"pixel": 0.5, "adversarial": 0.2}, 3.0)
+    journal.conclude()
+    assert told == [(8, False), (12, True)]
+
+
 def test_sampled_values_become_settings() -> None:
     assert as_settings({"a.b": 1e-05, "c": 64}) == ["a.b=1e-05", "c=64"]

@@ -32,6 +32,7 @@ def softplus(value: float) -> float:
 def test_a_term_without_weight_or_a_weight_without_term_raises() -> None:
     terms = {"pixel": torch.ones(()), "style": torch.ones(())}
     assert weighted_sum(terms, {"pixel": 2.0, "style": 0.5}) == 2.5
+    assert weighted_sum({**terms, "style": None}, {"pixel": 2.0, "style": 0.5}) == 2
     with pytest.raises(ValueError, match=r"without weight \['style'\]"):
         weighted_sum(terms, {"pixel": 1.0})
     with pytest.raises(ValueError, match=r"without term \['content'\]"):
@@ -53,7 +54,7 @@ def test_terms_are_measured_on_the_right_pictures() -> None:
     views = Autoencoder(TINY)(images)
     terms = generator_terms(views, images)
     torch.testing.assert_close(terms["pixel"], (views.reconstructions - images).abs().mean())
-    assert terms["adversarial"] == terms["perceptual"] == 0
+    assert terms["adversarial"] is terms["perceptual"] is terms["cross_pixel"] is terms["patch_nce"] is None
     judged = generator_terms(views, images, judged=Judged(torch.full((4, 1, 3, 3), 2.0), torch.zeros(4, 1, 3, 3)))
     assert judged["adversarial"] == -2
     assert judged["adversarial_reconstruction"] == 0
