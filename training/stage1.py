@@ -94,14 +94,18 @@ class Stage1:
         metrics: list[dict[str, Tensor]] = []
         content, tokens = [], []
         parts = self._parts(len(images))
-        for rows in parts:
+        shares = [len(rows) / len(images) for rows in parts]  # terms are means over rows, and so are those of the batch
+        for rows, share in zip(parts, shares, strict=True):
             some = images[rows].contiguous(memory_format=torch.channels_last)
             views = self._look(some, shift, None if recolored is None else recolored[rows])
-            metrics.append(self._teach_discriminator(some, views, augmentation[:, rows]))
-            metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows])
+            metrics.append(self._teach_discriminator(some, views, augmentation[:, rows], share))
+            metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows], share)
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
-        means = {name: torch.stack([terms[name] for terms in metrics]).mean() for name in metrics[0]}
+        means = {
+            name: torch.stack([share * terms[name] for share, terms in zip(shares, metrics, strict=True)]).sum()
+            for name in metrics[0]
+        }
         with self._phase("optimiser"):
             learners = self._learners()
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
@@ -141,8 +145,8 @@ class Stage1:
                 content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
             )  # fmt: skip
 
-    def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor) -> dict[str, Tensor]:
-        """Add to the discriminators' gradients."""
+    def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor, share: float) -> dict[str, Tensor]:
+        """Add to the discriminators' gradients what a part of the batch contributes, a share of it."""
         game = self.config.game
         if self._gone < game.discriminator_from:
             return {}
@@ -159,11 +163,13 @@ class Stage1:
             loss = loss + 0.5 * game.r1 * game.r1_every * penalty
             terms["gradient_penalty"] = penalty.detach()
         with self._phase("backward"):
-            (loss / self.config.accumulate).backward()
+            (share * loss).backward()
         return terms
 
-    def _teach_generator(self, images: Tensor, views: Views, shift: int, draws: Tensor) -> dict[str, Tensor]:
-        """Add to the gradients of encoders, codebook and generators."""
+    def _teach_generator(
+        self, images: Tensor, views: Views, shift: int, draws: Tensor, share: float
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Add to the gradients of encoders, codebook and generators; see `_teach_discriminator`."""
         config = self.config
         self.discriminator.requires_grad_(False)
         with self._autocast():
@@ -176,7 +182,7 @@ class Stage1:
             )  # fmt: skip
         self.discriminator.requires_grad_(True)
         with self._phase("backward"):
-            (weighted_sum(terms, config.weights.model_dump()) / config.accumulate).backward()
+            (share * weighted_sum(terms, config.weights.model_dump())).backward()
         return {name: term.detach().float() for name, term in terms.items() if term is not None}
 
     def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:

@@ -85,7 +85,7 @@ def test_every_parameter_learns(stage: Stage1) -> None:
 
 
 def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_teach_discriminator", lambda images, views, draws: {})
+    monkeypatch.setattr(stage, "_teach_discriminator", lambda images, views, draws, share: {})
     before = _copy(stage.discriminator)
     (batch,) = _batches(stage, 1)
     stage.train_step(batch)
