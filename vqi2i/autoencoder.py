@@ -115,7 +115,7 @@ class Autoencoder(nn.Module):
         content, features = self.content_encoder.with_features(images if recolored is None else recolored)
         quantized = self.codebook(content)
         if not quantize:
-            quantized = Quantized(content, quantized.tokens, None, None)
+            quantized = Quantized(self.codebook.bounded(content), quantized.tokens, None, None)
         codes = quantized.codes
         styles = self._styles(images)
 
@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
             style_error = (self._styles(translations) - styles.detach()).abs().mean()
         if content_back:
             translated_content, translated_features = self.content_encoder.with_features(translations)
-            content_error = (translated_content - partner.detach()).abs().mean()
+            content_error = (self.codebook.bounded(translated_content) - partner.detach()).abs().mean()
         return Views(
             content, features, quantized, reconstructions, translations, style_error, content_error, translated_features
         )

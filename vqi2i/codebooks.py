@@ -124,9 +124,13 @@ class FiniteScalar(Quantizer):
         self.strides: Tensor
         self.register_buffer("strides", strides, persistent=False)
 
+    def bounded(self, content: Tensor) -> Tensor:
+        """Content (b, d, h, w) between the lowest and the highest level."""
+        return content.float().tanh()
+
     def forward(self, content: Tensor) -> Quantized:
         """Quantise content (b, d, h, w), d = number of levels, to codes in [-1, 1]."""
-        bounded = rearrange(content.float(), "b d h w -> b h w d").tanh()
+        bounded = rearrange(self.bounded(content), "b d h w -> b h w d")
         # What is not finite has some level: its code stays as it is, for the guard of a training to see.
         digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
         codes = straight_through(bounded, self._scaled(digits))

@@ -35,6 +35,10 @@ class Quantizer(nn.Module, ABC):
     def lookup(self, tokens: Tensor) -> Tensor:
         """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
 
+    def bounded(self, content: Tensor) -> Tensor:
+        """Content (b, d, h, w) where codes lie, so that the two can be compared; for most quantizers as it is."""
+        return content
+
     @torch.no_grad()
     def codes(self) -> Tensor:
         """Vectors of all tokens (size, d)."""

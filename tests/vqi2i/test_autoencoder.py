@@ -47,6 +47,18 @@ def test_translations_join_the_partners_content_with_the_own_style(changes: dict
             torch.testing.assert_close(shown[own], model.decode(codes, style, domain), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+@pytest.mark.parametrize("quantize", [True, False])
+def test_contents_of_translations_are_compared_where_codes_lie(changes: dict[str, Any], quantize: bool) -> None:
+    model = Autoencoder(network(**changes))
+    views = model(torch.rand(2 * len(model.config.domains), 3, 32, 32) * 2 - 1, quantize=quantize)
+    read = model.codebook.bounded(model.content_encoder(views.translations))
+    error = (read - views.quantized.codes.roll(-2, dims=0)).abs().mean()
+    torch.testing.assert_close(views.content_error, error, atol=1e-5, rtol=1e-4)
+    if "fsq_levels" in changes:
+        assert views.quantized.codes.abs().max() <= 1  # before the codebook starts, too
+
+
 def test_what_is_not_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = Autoencoder(TINY), torch.rand(4, 3, 32, 32)
     calls: list[int] = []

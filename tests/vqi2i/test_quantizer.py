@@ -1,5 +1,7 @@
 """Quantizers: what they share, and what keeps each of them alive."""
 
+import math
+
 import pytest
 import torch
 
@@ -33,6 +35,28 @@ def test_a_code_is_its_own_token(kind: str) -> None:
     if kind == "fsq":
         codes = (0.999 * codes).atanh()  # content is squashed on its way
     assert torch.equal(quantize(codes).tokens, tokens)
+
+
+@pytest.mark.parametrize("levels", [(7, 7), (4, 3), (2, 5, 8)], ids=str)
+def test_content_that_is_drawn_to_a_code_reads_back_as_it(levels: tuple[int, ...]) -> None:
+    """The pull is that of equation (6): every code of a bounded quantizer, those on its bounds among them."""
+    size = math.prod(levels)
+    quantize = build_quantizer(network(quantizer="fsq", fsq_levels=levels, codebook_size=size, embed_dim=len(levels)))
+    tokens = torch.arange(size).view(1, 1, -1)
+    content = torch.zeros(1, len(levels), 1, size, requires_grad=True)
+    adam = torch.optim.Adam([content], 0.1)
+    for _ in range(60):
+        adam.zero_grad()
+        (quantize.bounded(content) - quantize.lookup(tokens)).abs().mean().backward()
+        adam.step()
+    assert torch.equal(quantize(content).tokens, tokens)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fsq"])
+def test_vectors_have_no_bounds(kind: str) -> None:
+    quantize = quantizer(kind)
+    content = 5 * torch.randn(1, quantize.dim, 2, 2)
+    assert quantize.bounded(content) is content
 
 
 @pytest.mark.parametrize("kind", KINDS)
