@@ -1,17 +1,20 @@
-"""What a step of stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden of it.
+"""What stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden of it.
 
-Every grid has random numbers of its own, named by its domain and place in the data: any number of workers sees the
-same.
+In a step, every grid has random numbers of its own, named by its domain and place in the data: any number of workers
+sees the same. What is measured are always the same windows, spread over whole grids.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from training.draws import seed_of
 from vqi2i.masks import training_mask
+from vqi2i.windows import lattice
 
 
 class Glimpse(NamedTuple):
@@ -45,3 +48,18 @@ def glimpse(
         part = grid[top : top + window[0], left : left + window[1]]
         rows.append((part, training_mask(window, generator), torch.tensor(told)))
     return Glimpse(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
+
+
+def measured_windows(tokens: np.ndarray, window: tuple[int, int], most: int) -> Tensor:
+    """Windows (n, h, w) that cover grids (b, H, W) evenly: one of each grid, another part of every next one; then, as
+    long as there are fewer than `most`, another of each, until all of every grid is seen.
+
+    Args:
+        tokens: grids, no smaller than the window.
+        window: rows and columns; where a grid is no larger, it is the window.
+        most: windows that are taken.
+    """
+    tiles = list(lattice(tokens.shape[1:], window, context=0.0))
+    places = ((row, tiles[(row + turn) % len(tiles)]) for turn in range(len(tiles)) for row in range(len(tokens)))
+    windows = [torch.from_numpy(tokens[row][tile].astype(np.int64)) for row, tile in islice(places, most)]
+    return torch.stack(windows) if windows else torch.empty(0, *window, dtype=torch.int64)

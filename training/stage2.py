@@ -20,7 +20,7 @@ from pipelines.tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
 from training.data_state import DataState
 from training.draws import seed_of
-from training.glimpses import glimpse
+from training.glimpses import glimpse, measured_windows
 from training.guard import Guard
 from training.learner import Learner
 from training.precision import autocast
@@ -33,7 +33,7 @@ from vqi2i.masked import MaskedPrior
 from vqi2i.priors import Prior, build_prior, embed_codes
 from vqi2i.translator import Translator
 
-MEASURED = 256  # grids of each domain and split that are measured during training
+MEASURED = 256  # windows of each domain and split that are measured during training
 
 
 class Windows(NamedTuple):
@@ -172,11 +172,13 @@ class Stage2:
 
     def _mean_nats(self, split: Split) -> float:
         """Of the centre crops of a split, by the averaged weights without dropout."""
-        rows, columns = self.config.prior.window
         prior = self._average().eval()
-        grids = [self.tokens.tokens(split, domain)[:MEASURED, 0, :rows, :columns] for domain in self.tokens.domains]
-        domains = torch.cat([torch.full((len(part),), number) for number, part in enumerate(grids)])
-        tokens = torch.from_numpy(np.concatenate(grids).astype(np.int64))
+        seen = [
+            measured_windows(self.tokens.tokens(split, domain)[:, 0], self.config.prior.window, MEASURED)
+            for domain in self.tokens.domains
+        ]
+        domains = torch.cat([torch.full((len(windows),), number) for number, windows in enumerate(seen)])
+        tokens = torch.cat(seen)
         with self._autocast():
             return float(nats_per_token(prior, tokens.to(self.worker.device), domains.to(self.worker.device)).mean())
 

@@ -1,11 +1,13 @@
 import copy
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
+from pipelines.schema import SPLITS
 from training.config import override
-from training.glimpses import glimpse
+from training.glimpses import glimpse, measured_windows
 from training.guard import DivergenceError
 from training.job import Job
 from training.stage2 import Stage2
@@ -142,6 +144,43 @@ def test_a_smaller_window_sees_different_parts_of_a_grid(stage2_job: Job, worker
         int(glimpse(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0]) for place in range(60)
     }  # fmt: skip
     assert lefts == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(("grid", "most"), [((8, 8), 9), ((12, 8), 9), ((13, 17), 40)], ids=str)
+def test_measured_windows_see_all_of_the_grids(grid: tuple[int, int], most: int) -> None:
+    grids = np.arange(4 * grid[0] * grid[1], dtype=np.uint16).reshape(4, *grid)
+    windows = measured_windows(grids, (8, 8), most)
+    assert set(windows.flatten().tolist()) == set(range(grids.size))
+    assert len(windows) == len({tuple(window.flatten().tolist()) for window in windows}) <= most
+    assert {int(window[0, 0]) // (grid[0] * grid[1]) for window in windows[:4]} == {0, 1, 2, 3}  # one of each, at first
+    if grid == (8, 8):
+        assert np.array_equal(windows.numpy(), grids)
+
+
+def test_few_windows_of_many_grids_lie_everywhere() -> None:
+    grids = np.tile(np.arange(16 * 16).reshape(1, 16, 16), (50, 1, 1))
+    windows = measured_windows(grids, (8, 8), 20)
+    assert len(windows) == 20
+    assert set(windows.flatten().tolist()) == set(range(16 * 16))
+
+
+@kinds
+def test_held_out_figures_are_those_of_whole_crops(
+    stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
+) -> None:
+    """What a model does not know on the right and below counts like anything else."""
+    stage = _stage(stage2_job, worker, *settings, "prior.window=[4,4]", "crop=32")
+    for split in SPLITS:
+        for domain in stage.tokens.domains:
+            stage.tokens.tokens(split, domain)[:] = 3
+    with torch.no_grad():  # it expects this token, and nothing else
+        stage._average().head.weight.zero_()
+        stage._average().head.weight[3] = 10
+        stage._average().norm.bias.fill_(1)
+    assert stage.measure()["held_out_nll"] < 0.1
+    for domain in stage.tokens.domains:
+        stage.tokens.tokens("test", domain)[:, :, 4:, 4:] = 5
+    assert stage.measure()["held_out_nll"] > 1
 
 
 def test_what_is_hidden_depends_on_the_place_in_the_data_alone() -> None:
