@@ -14,6 +14,7 @@ from errors import UserError
 if TYPE_CHECKING:
     from imaging.codec import Pixels
 
+VALIDATION = 0.1  # share of the images where nobody says otherwise
 app = Verbs(no_args_is_help=True, help="Make, shard, look at, verify and copy image data.")
 
 
@@ -49,7 +50,11 @@ def shard(
     size: Annotated[
         int, typer.Option(help="Short side of the stored images in pixels; recipes of 256 px need 256.")
     ] = 64,
-    test: Annotated[float, typer.Option(help="Share of images held out for testing.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of images held out to report on.")] = 0.1,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share held out to choose weights and settings by (default 0.1; a data set keeps its own)."),
+    ] = None,
     paired: Annotated[bool, typer.Option("--paired", help="Images of the same name show the same thing.")] = False,
     labels: Annotated[list[str] | None, typer.Option(help="A domain whose images are label maps; repeat it.")] = None,
     background: Annotated[
@@ -73,20 +78,23 @@ def shard(
 
     Example: vqi2i data shard --split-halves photo,label=facades --labels label --out shards
     """
+    from pipelines.claim import held_options
     from pipelines.images_to_shards import build_shards
 
     if (split_halves is None) == (not domain):
         raise UserError("give either --domain NAME=FOLDER for each domain, or --split-halves LEFT,RIGHT=FOLDER")
     folders = parse_halves(split_halves) if split_halves else parse_domains(domain or [])
+    if validation is None:  # what was built before there was validation is as it was
+        validation = held.validation_fraction if (held := held_options(out)) is not None else VALIDATION
     with stages("reading files", "building shards") as (reading, tell):
         report = build_shards(
             folders, out=out, workers=workers, reading=reading, progress=tell, max_reject_fraction=max_reject_fraction,
-            size=size, test_fraction=test, shard_samples=shard_samples, paired=paired,
+            size=size, test_fraction=test, validation_fraction=validation, shard_samples=shard_samples, paired=paired,
             split_halves=split_halves is not None, labels=labels or [], background=background,
             min_side=min_side, max_aspect=max_aspect,
         )  # fmt: skip
     manifest = report.manifest
-    counts = {f"{split}/{d}": manifest.count(split, d) for split in ("train", "test") for d in manifest.domains}
+    counts = {f"{split}/{d}": manifest.count(split, d) for split in manifest.options.splits for d in manifest.domains}
     result = {"out": out, "fingerprint": manifest.fingerprint, "images": counts, "rejects": manifest.rejects}
     held = ", ".join(f"{count} {name}" for name, count in counts.items()) + f" of {manifest.size} px"
     rejected = f"; not used: {_counts(manifest.rejects)}, see rejects.parquet" if manifest.rejects else ""

@@ -11,7 +11,7 @@ from errors import UserError
 from pipelines.files import atomic, entries, is_litter, sha256_of
 from pipelines.mark import build_sha256, read_mark
 from pipelines.plan import Plan
-from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
+from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, BuildOptions, Manifest, Shard
 
 _PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
 _REFUSED_NAME = "refused.json"  # what becomes of that where too little could be used: other images may follow
@@ -41,6 +41,14 @@ def check_folders(domains: Mapping[str, Path], out: Path) -> None:
     for domain, folder in domains.items():
         if out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
+
+
+def held_options(out: Path) -> BuildOptions | None:
+    """What the finished data set in `out` was built with; None if there is none that can be used."""
+    try:
+        return Manifest.load(out).options
+    except UserError:
+        return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import imaging
 from imaging.codec import Pixels
 from pipelines.reader import ShardReader
-from pipelines.schema import SPLITS, Manifest, Split
+from pipelines.schema import Manifest, Split
 
 
 class Row(NamedTuple):
@@ -25,7 +25,7 @@ def describe(manifest: Manifest) -> list[Row]:
     """One row per split and domain: images, shards and bytes."""
     return [
         Row(split, domain, manifest.count(split, domain), len(shards), sum(shard.bytes for shard in shards))
-        for split in SPLITS
+        for split in manifest.options.splits
         for domain, shards in manifest.splits[split].items()
     ]
 

@@ -25,7 +25,6 @@ from pipelines.schema import (
     MANIFEST_NAME,
     REJECTS_NAME,
     REJECTS_SCHEMA,
-    SPLITS,
     BuildOptions,
     BuildSettings,
     Manifest,
@@ -174,7 +173,7 @@ def _finalize(
         domains=domains,
         options=options,
         plan=plan.sha256,
-        splits=_splits(domains, plan, results, rejects, tested=options.test_fraction > 0),
+        splits=_splits(domains, options, plan, results, rejects),
         rejects=dict(sorted(Counter(reject.reason for reject in rejects).items())),
         rejects_sha256=sha256_of(out / REJECTS_NAME),
         statistics={domain: tally.statistics() for domain, tally in tallies.items()},
@@ -196,13 +195,15 @@ def _check_rejects(out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_
 
 
 def _splits(
-    domains: tuple[str, ...], plan: Plan, results: Sequence[ShardResult], rejects: Sequence[Reject], *, tested: bool
-) -> dict[Split, dict[str, tuple[Shard, ...]]]:
+    domains: tuple[str, ...], options: BuildOptions, plan: Plan, results: Sequence[ShardResult],
+    rejects: Sequence[Reject],
+) -> dict[Split, dict[str, tuple[Shard, ...]]]:  # fmt: skip
     made = [(job, result.shard) for job, result in zip(plan.jobs, results, strict=True) if result.shard]
     splits: dict[Split, dict[str, tuple[Shard, ...]]] = {
         split: {d: tuple(shard for job, shard in made if (job.split, job.domain) == (split, d)) for d in domains}
-        for split in SPLITS
+        for split in options.splits
     }
+    tested = options.test_fraction > 0
     for domain in domains:
         _check_enough(domain, {split: shards[domain] for split, shards in splits.items()}, tested, rejects)
     return splits

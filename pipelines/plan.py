@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from errors import UserError
 from pipelines.inputs import IGNORED, HashCache, InputFile, list_files, read_files
 from pipelines.progress import Progress, counter
-from pipelines.schema import SPLITS, BuildOptions, Split, canonical_sha256, index_name
+from pipelines.schema import BuildOptions, Split, canonical_sha256, index_name
 
 Half = Literal["left", "right"]
 
@@ -68,9 +68,9 @@ def make_plan(
 ) -> Plan:
     """List and hash the files of every domain and deal the images to splits and shards.
 
-    The split follows from the content's hash, so equal images never lie in both; the order inside is that of the hash.
+    The split follows from the content's hash, so equal images never lie in two; the order inside is that of the hash.
     Small folders could leave a domain without a test image, or with nothing else, by chance: its last image by hash
-    is one then, its first is none.
+    is one then, its first is none; likewise for validation, as long as images to train on are left.
 
     Args:
         domains: existing folders by name; with `split_halves` the same one for both.
@@ -88,11 +88,12 @@ def make_plan(
         Reject(f.source, domain, f.reason, f.detail) for domain, files in found.items() for f in files if f.reason
     ]
     tested = _tested(streams, options.test_fraction)
+    validated = _validated(streams, tested, options)
     jobs: list[ShardJob] = []
     planned = 0
     for subjects in streams:
-        for split in SPLITS:
-            part = [subject for subject in subjects if (subject.sha256 in tested) == (split == "test")]
+        for split in options.splits:
+            part = [subject for subject in subjects if _split(subject, tested, validated) == split]
             keys = [f"{planned + number:010d}" for number in range(len(part))]
             planned += len(part)
             for domain in subjects[0].files if subjects else ():
@@ -197,13 +198,36 @@ def _unique(subjects: Iterable[_Subject], first: dict[str, _Subject], rejects: l
     return [new[digest] for digest in sorted(new)]
 
 
+def _split(subject: _Subject, tested: set[str], validated: set[str]) -> Split:
+    if subject.sha256 in tested:
+        return "test"
+    return "validation" if subject.sha256 in validated else "train"
+
+
 def _tested(streams: Iterable[list[_Subject]], test_fraction: float) -> set[str]:
-    """Hashes of the subjects that are held out, of all streams together."""
-    # The last digits decide, because the first ones already decide the order.
+    """Hashes of the subjects that are for testing, of all streams together."""
     hashes = [[subject.sha256 for subject in subjects] for subjects in streams]
-    chosen = {h for stream in hashes for h in stream if int(h[-8:], 16) < test_fraction * 16**8}
+    chosen = {h for stream in hashes for h in stream if _share(h) < test_fraction}
     if test_fraction > 0:
         several = [stream for stream in hashes if len(stream) > 1]
         chosen |= {stream[-1] for stream in several if chosen.isdisjoint(stream)}
         chosen -= {stream[0] for stream in several if chosen.issuperset(stream)}
     return chosen
+
+
+def _validated(streams: Iterable[list[_Subject]], tested: set[str], options: BuildOptions) -> set[str]:
+    """Hashes of the subjects that are for validation, of all streams together; each keeps one to learn from."""
+    chosen: set[str] = set()
+    if not options.validation_fraction:
+        return chosen
+    bound = options.test_fraction + options.validation_fraction
+    for subjects in streams:
+        left = [subject.sha256 for subject in subjects if subject.sha256 not in tested]
+        by_hash = [h for h in left if _share(h) < bound]
+        chosen.update((by_hash or left[-1:])[: len(left) - 1])
+    return chosen
+
+
+def _share(sha256: str) -> float:
+    """Where in [0, 1) a hash lies: the last digits decide, because the first ones already decide the order."""
+    return int(sha256[-8:], 16) / 16**8

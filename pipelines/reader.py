@@ -111,7 +111,7 @@ class ShardReader:
         self.manifest = self.files.manifest()
         self.files.check(self.manifest.shards())
         self._samples = {
-            (split, domain): self._open(self.manifest.splits[split][domain])
+            (split, domain): self._open(self.manifest.of(split, domain))
             for split in SPLITS
             for domain in self.manifest.domains
         }

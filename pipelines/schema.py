@@ -9,7 +9,7 @@ OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEM
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Required, Self, TypedDict
 
@@ -19,9 +19,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -29,8 +31,8 @@ from errors import UserError
 from imaging.colors import color, color_code
 from vqi2i.typed import domain_name
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
+Split = Literal["train", "validation", "test"]  # to learn from, to choose by, to report on
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 DomainName = Annotated[str, AfterValidator(domain_name)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -81,6 +83,7 @@ class BuildOptions(Frozen):
 
     size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
     test_fraction: float = Field(default=0.1, ge=0, lt=1)  # of the images, held out by the hash of their content
+    validation_fraction: float = Field(default=0, ge=0, lt=1)  # likewise; the test images are the same whatever it is
     shard_samples: int = Field(default=2048, ge=1)
     paired: bool = False  # images of the same name in all domains show the same thing, and share a key
     split_halves: bool = False  # the two domains are the left and the right halves of the same files
@@ -88,6 +91,25 @@ class BuildOptions(Frozen):
     background: Annotated[str, AfterValidator(color_code)] = "#ffffff"  # under transparent pixels
     min_side: int = Field(default=16, ge=1)  # of a source, unless it has `size` already
     max_aspect: float = Field(default=8, ge=1)  # a longer image would give crops of almost nothing
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Names of the splits that there are."""
+        return tuple(split for split in SPLITS if split != "validation" or self.validation_fraction)
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.test_fraction + self.validation_fraction >= 1:
+            raise UserError("the test and validation fractions leave nothing to train on: let them be less than 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Data sets without validation images are named as they were before there were any."""
+        fields = handler(self)
+        if not self.validation_fraction:
+            fields.pop("validation_fraction", None)
+        return fields
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:
@@ -100,6 +122,7 @@ class BuildSettings(TypedDict, total=False):
 
     size: Required[int]
     test_fraction: float
+    validation_fraction: float
     shard_samples: int
     paired: bool
     split_halves: bool
@@ -110,7 +133,7 @@ class BuildSettings(TypedDict, total=False):
 
 
 class Statistics(Frozen):
-    """What the images of a domain are like, training and test images together."""
+    """What the images of a domain are like, those of all splits together."""
 
     mean: tuple[float, float, float]  # of red, green and blue, 0 to 255, over all stored pixels
     std: tuple[float, float, float]
@@ -135,8 +158,9 @@ class Manifest(Frozen):
     def _complete(self) -> Self:
         if len(set(self.domains)) != len(self.domains):
             raise UserError("the domains are not distinct")
-        if set(self.splits) != set(SPLITS) or any(set(part) != set(self.domains) for part in self.splits.values()):
-            raise UserError("the splits must be train and test, each with every domain")
+        names, domains = self.options.splits, set(self.domains)
+        if set(self.splits) != set(names) or any(set(part) != domains for part in self.splits.values()):
+            raise UserError(f"the splits must be {', '.join(names)}, each with every domain")
         return self
 
     @property
@@ -149,15 +173,19 @@ class Manifest(Frozen):
         """sha256 that names this data set: equal fingerprints mean equal bytes in every shard."""
         return canonical_sha256(self.model_dump(mode="json"))
 
+    def of(self, split: Split, domain: str) -> tuple[Shard, ...]:
+        """The shards of one domain in one split; none where there is no such split."""
+        return self.splits[split][domain] if split in self.splits else ()
+
     def count(self, split: Split, domain: str) -> int:
         """Number of images of one domain in one split."""
-        return sum(shard.samples for shard in self.splits[split][domain])
+        return sum(shard.samples for shard in self.of(split, domain))
 
     def shards(self) -> Iterator[Shard]:
         """Every shard of every split and domain."""
         for split in SPLITS:
             for domain in self.domains:
-                yield from self.splits[split][domain]
+                yield from self.of(split, domain)
 
     def to_json(self) -> str:
         """The text of manifest.json: every field, and the fingerprint by which `parse` notices a changed byte."""
@@ -196,6 +224,15 @@ class Manifest(Frozen):
         if checksum != manifest.fingerprint:
             raise UserError(f"{name} is not as it was written (its checksum differs): {_REMEDY}")
         return manifest
+
+
+def measured_split(validation: Iterable[int]) -> Split:
+    """Which images tell during training how good a model is, and which of its weights and settings are the best.
+
+    Args:
+        validation: how many validation images each domain has; where one has none, test images have to do.
+    """
+    return "validation" if all(validation) else "test"
 
 
 def index_name(shard: str) -> str:

@@ -218,18 +218,18 @@ class Batches:
                             source.want(int(stream.rows[domain][number]))
 
 
-def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int) -> np.ndarray:
-    """Centre crops of the first `limit` test images of a domain, in stored order: uint8 (n, crop, crop, 3).
+def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int, split: Split = "test") -> np.ndarray:
+    """Centre crops of the first `limit` images of a split and domain, in stored order: uint8 (n, crop, crop, 3).
 
     Raises:
-        UserError: the domain has no test images, or they are smaller than `crop`.
+        UserError: there are none, or they are smaller than `crop`.
     """
     _check_crop(reader, crop)
-    count = min(limit, reader.count("test", domain))
+    count = min(limit, reader.count(split, domain))
     if count < 1:
-        raise UserError(f"{reader.root} has no test images of {domain}: build it with a larger test fraction")
+        raise UserError(f"{reader.root} has no {split} images of {domain}: build it with a larger {split} fraction")
     return np.stack(
-        [imaging.center_crop(pixels, crop, crop) for pixels in reader.read_some("test", domain, range(count))]
+        [imaging.center_crop(pixels, crop, crop) for pixels in reader.read_some(split, domain, range(count))]
     )
 
 

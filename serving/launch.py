@@ -14,6 +14,7 @@ from ray.serve.config import ProxyLocation
 from ray.serve.context import _get_global_client
 
 from errors import UserError
+from platforms.ray_cluster import connect
 from serving import names, registry
 from serving.app import Settings, build
 from vqi2i import Translator

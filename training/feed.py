@@ -9,13 +9,14 @@ from torch import Tensor
 import imaging
 from errors import UserError
 from pipelines.reader import ShardReader
+from pipelines.schema import Split, measured_split
 from pipelines.shards_to_batches import Batch, Batches, held_out
 from training.config import Stage1Config
 from training.prefetch import prefetched
 from training.transfer import Sent, Transfer
 from training.worker import Worker
 
-HELD_OUT = 64  # test images of each domain that are measured during training
+HELD_OUT = 64  # images of each domain that are measured during training
 STYLED = 256  # training images of each domain whose styles make the style prior
 
 
@@ -32,6 +33,12 @@ class ImageFeed:
         self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps
         self.crop = config.crop
         self.device = worker.device
+        self.measured: Split = measured_split(reader.count("validation", domain) for domain in domains)
+        if unmeasured := [domain for domain in domains if not reader.count(self.measured, domain)]:
+            raise UserError(
+                f"{reader.root} has neither validation nor test images of {', '.join(unmeasured)} to measure models "
+                "on: build it with `vqi2i data shard --validation 0.1`"
+            )
         self.epoch = max(reader.count("train", domain) for domain in domains)  # images of each domain
         self._batches = Batches(
             reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
@@ -57,8 +64,9 @@ class ImageFeed:
         return self._batches.names(position, rank)
 
     def held_out(self) -> dict[str, Tensor]:
-        """The first test images of each domain, centre-cropped; what lies on the disk is read anew."""
-        return {d: imaging.to_tensor(held_out(self.reader, d, crop=self.crop, limit=HELD_OUT)) for d in self.domains}
+        """The first images of each domain in the split `measured`, centre-cropped; they are read anew."""
+        given = {"crop": self.crop, "limit": HELD_OUT}
+        return {d: imaging.to_tensor(held_out(self.reader, d, split=self.measured, **given)) for d in self.domains}
 
     def styled(self, domain: str) -> Tensor:
         """Centre crops of training images of a domain, evenly spread over it."""

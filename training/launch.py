@@ -22,7 +22,7 @@ from training.journal import RunJournal, read_metrics
 from training.loop import Outcome
 from training.provenance import code_version
 from training.record import RunRecord, claim, write_record
-from training.stages import prepare
+from training.stages import caution, prepare
 from training.tracking import Tracker, forget_others
 from training.trouble import explaining
 from training.worker import LocalWorker
@@ -101,6 +101,7 @@ def _fit(
     try:
         if plan is not None:
             join_ray(plan.address)  # tokens are made there, too
+        say(caution(job), console)
         prepare(job, workers=plan.workers if plan is not None else 0, console=console)
         with RunJournal(run.folder, tracker, console) as journal, listening(console) as interrupt:
             if plan is not None:

@@ -273,7 +273,7 @@ class Stage1:
 
     def translator(self) -> Translator:
         """The averaged weights and a style prior fitted on training images."""
-        provenance = {**self.provenance, "images_seen": self.position}
+        provenance = {**self.provenance, "images_seen": self.position, "measured_on": self.feed.measured}
         translator = Translator(self.model, StylePrior({}), provenance=provenance)
         translator.fit_styles({domain: self.feed.styled(domain) for domain in self.config.network.domains})
         return translator

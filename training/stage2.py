@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from errors import UserError
 from imaging.codec import Pixels
-from pipelines.schema import Split
+from pipelines.schema import Split, measured_split
 from pipelines.tokens import TokenBatch, TokenReader
 from training.config import Stage2Config
 from training.data_state import DataState
@@ -68,6 +68,12 @@ class Stage2:
         self.prior = build_prior(config.prior, stage1.network).to(worker.device)
         if config.embeddings == "codebook":
             embed_codes(self.prior, stage1.autoencoder.codebook.codes())
+        self.measured: Split = measured_split(len(tokens.tokens("validation", domain)) for domain in tokens.domains)
+        if not all(len(tokens.tokens(self.measured, domain)) for domain in tokens.domains):
+            raise UserError(
+                "there are neither validation nor test images to measure a prior on: build the shards with `vqi2i data "
+                "shard --validation 0.1`"
+            )
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.guard = Guard(worker, config.max_nonfinite, self._names)
         self.learner = Learner(self.prior, config.optim, AdamW)
@@ -161,7 +167,7 @@ class Stage2:
         """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
         as many training grids (`gap_bits`); see `vqi2i.likelihood` for what is comparable.
         """
-        held_out, trained = self._mean_nats("test"), self._mean_nats("train")
+        held_out, trained = self._mean_nats(self.measured), self._mean_nats("train")
         return {
             "held_out_nll": held_out,
             "held_out_bits_per_token": held_out / math.log(2),
@@ -193,7 +199,8 @@ class Stage2:
 
     def translator(self) -> Translator:
         """Stage 1 with the prior as it is now."""
-        provenance = {**self.stage1.provenance, **self.provenance, "prior_images_seen": self.position}
+        own = {"prior_images_seen": self.position, "prior_measured_on": self.measured}
+        provenance = {**self.stage1.provenance, **self.provenance, **own}
         prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self._average().state_dict())
         return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance)

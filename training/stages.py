@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from errors import UserError
 from pipelines.origin import origin
 from pipelines.reader import ShardReader
+from pipelines.schema import measured_split
 from pipelines.shard_files import read_manifest
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
 from pipelines.tokens import TokenIdentity, TokenReader
@@ -53,6 +54,19 @@ def _described(perceptual: PerceptualConfig) -> str | dict[str, str]:
     if perceptual.kind != "lpips":
         return perceptual.kind
     return {"lpips_vgg": sha256_of(perceptual.vgg), "lpips_heads": sha256_of(perceptual.heads)}
+
+
+def caution(job: Job) -> str:
+    """A sentence that a person should read before a training, or nothing."""
+    manifest = read_manifest(job.data)
+    validation = {domain: manifest.count("validation", domain) for domain in manifest.domains}
+    if measured_split(validation.values()) == "validation":
+        return ""
+    without = ", ".join(domain for domain, count in validation.items() if not count)
+    return (
+        f"{job.data} has no validation images of {without}: weights are chosen by its test images, whose figures are "
+        "better then than those of new images; build it anew with `vqi2i data shard --validation 0.1`"
+    )
 
 
 def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> None:

@@ -21,8 +21,9 @@ from pipelines.files import atomic, entries
 from training.attempt import export_newest
 from training.checkpoint import BUNDLE
 from training.journal import read_metrics
+from training.launch import say
 from training.record import refuse_other_settings
-from training.stages import prepare
+from training.stages import caution, prepare
 from training.tracking import Tracker, forget_others
 from tuning.failure import TrialFault, failure
 from tuning.spaces import search_space
@@ -92,6 +93,7 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
         _write(run_dir / _RECORD, record.model_dump_json(indent=2))
     tracker.begin()
     try:
+        say(caution(study.job), console)
         prepare(study.job, console=console)
         watch = TrialWatch(run_dir, study.metric, tracker.mark, console)
         rows = ranked(_fit(study, run_dir, cpus_per_trial, watch), study.mode)

@@ -44,6 +44,20 @@ def test_shard_inspect_and_verify_tell_the_same_story(photos: Path) -> None:
     assert run(SHARD) == made
 
 
+def test_some_images_are_held_out_to_choose_by_unless_the_data_set_is_older(photos: Path) -> None:
+    made = run(SHARD)
+    splits = [f"{split}/{domain}" for split in ("train", "validation", "test") for domain in ("summer", "winter")]
+    assert list(made["images"]) == splits  # type: ignore[call-overload]
+    assert sum(made["images"].values()) == 22  # type: ignore[attr-defined]
+    assert min(made["images"].values()) > 0  # type: ignore[attr-defined]
+    without = run(f"{SHARD.replace('--out shards', '--out older')} --validation 0")
+    assert list(without["images"]) == [name for name in splits if "validation" not in name]  # type: ignore[call-overload]
+    assert run(SHARD.replace("--out shards", "--out older")) == without
+    with pytest.raises(ValueError, match="holds a data set of other images or options"):
+        run(f"{SHARD} --validation 0.2")
+    assert "validation" in CliRunner().invoke(app, ["data", "inspect", "shards"]).output
+
+
 def test_inspect_prints_counts_rejects_and_statistics(photos: Path) -> None:
     run(SHARD)
     result = CliRunner().invoke(app, ["data", "inspect", "shards"], env={"COLUMNS": "200"})

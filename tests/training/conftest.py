@@ -8,6 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from pipelines.images_to_shards import build_shards
+from pipelines.synthetic import DOMAINS
 from training.checkpoint import Checkpoints
 from training.job import Job, make_job
 from training.journal import RunJournal
@@ -44,6 +46,14 @@ def one_thread() -> Iterator[None]:
 def stage1_job(shards: Path) -> Job:
     """Every part of stage 1 from the first step on."""
     return make_job("stage1", data=shards, model=None, recipe="laptop64", settings=STAGE1)
+
+
+@pytest.fixture(scope="session")
+def validated(shards: Path) -> Path:
+    """The landscapes of `shards` with some to choose by."""
+    folders = {domain: shards.parent / "images/train" / domain for domain in DOMAINS}
+    build_shards(folders, out=shards.parent / "validated", size=32, validation_fraction=0.2)
+    return shards.parent / "validated"
 
 
 @pytest.fixture(scope="session")

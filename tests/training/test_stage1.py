@@ -1,13 +1,18 @@
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import imaging
+from pipelines.images_to_shards import build_shards
+from pipelines.reader import ShardReader
+from pipelines.synthetic import DOMAINS
 from tests.training.conftest import FSQ
 from training.config import LossWeights, override
 from training.guard import DivergenceError
@@ -203,6 +208,41 @@ def test_held_out_figures_are_those_of_the_averaged_weights(stage: Stage1) -> No
     nn.init.zeros_(next(stage.autoencoder.parameters()))
     assert stage.measure()["held_out_psnr"] == figures["held_out_psnr"]
     assert stage.measure()["codes_used"] == figures["codes_used"]  # however often somebody looks
+
+
+def test_weights_are_chosen_by_validation_images(
+    stage1_job: Job, validated: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(ShardReader, "read_some", _noting(ShardReader.read_some, read))
+    chosen = _stage(stage1_job.model_copy(update={"data": str(validated)}), worker)
+    assert chosen.translator().provenance["measured_on"] == "validation"
+    reader = ShardReader(validated)
+    for domain, images in chosen.feed.held_out().items():
+        wanted = reader.read_some("validation", domain, range(reader.count("validation", domain)))
+        assert torch.equal(images, imaging.to_tensor(wanted))
+    chosen.measure()
+    chosen.samples()
+    assert set(read) == {"train", "validation"}  # train: to fit the style prior on
+    older = _stage(stage1_job, worker)
+    assert older.translator().provenance["measured_on"] == "test"
+
+
+def _noting(read_some: Callable[..., Any], splits: list[str]) -> Callable[..., Any]:
+    def noted(reader: ShardReader, split: str, *rest: Any) -> Any:
+        splits.append(split)
+        return read_some(reader, split, *rest)
+
+    return noted
+
+
+def test_data_to_measure_nothing_on_is_refused_before_the_first_step(
+    stage1_job: Job, shards: Path, worker: LocalWorker, tmp_path: Path
+) -> None:
+    folders = {domain: shards.parent / "images/train" / domain for domain in DOMAINS}
+    build_shards(folders, out=tmp_path / "shards", size=32, test_fraction=0)
+    with pytest.raises(ValueError, match="neither validation nor test images of summer, winter to measure models on"):
+        _stage(stage1_job.model_copy(update={"data": str(tmp_path / "shards")}), worker)
 
 
 def test_a_resumed_stage_takes_the_same_steps(stage1_job: Job, worker: LocalWorker) -> None:

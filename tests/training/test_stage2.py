@@ -1,5 +1,6 @@
 import copy
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +182,19 @@ def test_held_out_figures_are_those_of_whole_crops(
     for domain in stage.tokens.domains:
         stage.tokens.tokens("test", domain)[:, :, 4:, 4:] = 5
     assert stage.measure()["held_out_nll"] > 1
+
+
+def test_priors_are_chosen_by_validation_images(
+    stage2_job: Job, validated: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = _stage(stage2_job.model_copy(update={"data": str(validated)}), worker)
+    seen: list[str] = []
+    tokens = stage.tokens.tokens
+    monkeypatch.setattr(stage.tokens, "tokens", lambda split, domain: seen.append(split) or tokens(split, domain))
+    stage.measure()
+    assert set(seen) == {"train", "validation"}
+    assert stage.translator().provenance["prior_measured_on"] == "validation"
+    assert _stage(stage2_job, worker).translator().provenance["prior_measured_on"] == "test"
 
 
 def test_what_is_hidden_depends_on_the_place_in_the_data_alone() -> None:

@@ -1,15 +1,18 @@
-"""A stage is made from its job, and says of what."""
+"""A stage is made from its job, and says of what; what is said before it begins."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipelines.reader import ShardReader
 from training.config import override
 from training.job import Job
+from training.launch import train
 from training.stage2 import Stage2
-from training.stages import make_stage, prepare
+from training.stages import caution, make_stage, prepare
 from training.worker import LocalWorker
 from vqi2i import Translator
 
@@ -55,3 +58,18 @@ def test_stage_2_reads_the_tokens_of_its_model_which_are_made_once(
     assert stage.provenance == {"prior_recipe": "laptop64"}
     assert job.model is not None
     assert stage.stage1.provenance == Translator.load(job.model).provenance
+
+
+@pytest.mark.parametrize(("built", "times"), [("shards", 1), ("validated", 0)])
+def test_choosing_by_test_images_is_said_once_with_the_remedy(
+    built: str, times: int, stage1_job: Job, shards: Path, validated: Path, tmp_path: Path, mlflow_store: str
+) -> None:
+    data = {"shards": shards, "validated": validated}[built]
+    job = stage1_job.model_copy(
+        update={"data": str(data), "config": override(stage1_job.config, ["schedule.images=4"])}
+    )
+    printed = io.StringIO()
+    train(job, tmp_path / "run", console=Console(file=printed, width=1000))
+    sentence = "has no validation images of summer, winter: weights are chosen by its test images"
+    assert printed.getvalue().count(f"{data} {sentence}") == times
+    assert (caution(job) == "") == (times == 0)
