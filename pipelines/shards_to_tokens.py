@@ -70,7 +70,9 @@ class TokenJob(NamedTuple):
         return f"{self.split}/{self.domain}/{self.number:06d}.tar"
 
 
-def token_identity(model: Path, data: str, network: NetworkConfig, *, crop: int, variants: int) -> TokenIdentity:
+def token_identity(
+    model: Path, data: str, network: NetworkConfig, *, crop: int, variants: int, upside_down: bool = False
+) -> TokenIdentity:  # fmt: skip
     """What the tokens of a data set are made of.
 
     Args:
@@ -79,11 +81,12 @@ def token_identity(model: Path, data: str, network: NetworkConfig, *, crop: int,
         network: of the bundle.
         crop: side of the crops in pixels.
         variants: the centre crop, its mirror image, then random crops, every second one mirrored.
+        upside_down: half as many more of these are turned upside down.
     """
     side = crop // network.stride
     return TokenIdentity(
         bundle=fingerprint(model), data=data, domains=network.domains, crop=crop, variants=variants,
-        grid=(side, side),
+        upside_down=-(-variants // 2) if upside_down else 0, grid=(side, side),
     )  # fmt: skip
 
 
@@ -176,10 +179,9 @@ class TokenEncoder:
                 damaged.append(str(error))
         if not pixels:
             return
-        crop, variants = self._identity.crop, self._identity.variants
-        views = [_view(image, crop, variant, index) for index, image in pixels.items() for variant in range(variants)]
+        views = [view for index, image in pixels.items() for view in _views(image, self._identity, index)]
         encoded = self._translator.encode(imaging.to_tensor(views), job.domain)
-        shape = (len(pixels), variants)
+        shape = (len(pixels), self._identity.views)
         kind = token_type(self._translator.network.codebook_size)
         tokens = encoded.tokens.unflatten(0, shape).cpu().numpy().astype(kind)
         styles = encoded.style.unflatten(0, shape)[:, 0].cpu().numpy().astype(np.float32)
@@ -255,6 +257,14 @@ def _check_damaged(shards: Any, max_corrupt: int) -> None:
     damaged = [sentence for shard in shards for sentence in shard.damaged]
     if len(damaged) > max_corrupt:
         raise UserError(f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}")
+
+
+def _views(image: Pixels, identity: TokenIdentity, index: int) -> Iterator[Pixels]:
+    """What is encoded of an image: its variants, then some of them upside down, mirrored in every second image."""
+    for variant in range(identity.variants):
+        yield _view(image, identity.crop, variant, index)
+    for number in range(identity.upside_down):
+        yield _view(image, identity.crop, 2 * number + index % 2, index)[::-1]
 
 
 def _view(image: Pixels, crop: int, variant: int, index: int) -> Pixels:

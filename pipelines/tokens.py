@@ -2,7 +2,7 @@
 
 OUT/identity.json           what the tokens are made of: this module's `TokenIdentity`; written first
 OUT/tokens.json             this module's `TokenManifest`; written last
-OUT/train/summer/000000.tar WebDataset shard; per sample KEY.tokens.npy (variants, rows, columns) uint16, or uint32
+OUT/train/summer/000000.tar WebDataset shard; per sample KEY.tokens.npy (views, rows, columns) uint16, or uint32
                             where the codebook has more than 65,536 codes, KEY.style.npy (style_dim,) float32 and
                             KEY.json with the image it was made from
 OUT/train/summer/000000.json  its `TokenShard`; written when the shard is whole
@@ -12,10 +12,10 @@ import hashlib
 import io
 import tarfile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from errors import UserError
 from pipelines.order import Order, sample_key
@@ -24,6 +24,7 @@ from vqi2i.config import Frozen
 
 MANIFEST_NAME = "tokens.json"
 IDENTITY_NAME = "identity.json"
+_UPSIDE_DOWN = 4  # of so many grids that are learned from one is turned, where a prior is to continue upwards
 
 
 class TokenIdentity(Frozen):
@@ -35,7 +36,21 @@ class TokenIdentity(Frozen):
     domains: tuple[str, ...]
     crop: int
     variants: int
+    upside_down: int = 0  # more variants, of pictures turned upside down
     grid: tuple[int, int]  # rows, columns
+
+    @property
+    def views(self) -> int:
+        """Grids of each image."""
+        return self.variants + self.upside_down
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Tokens of upright pictures alone are named as they were before there were others."""
+        fields = handler(self)
+        if not self.upside_down:
+            fields.pop("upside_down", None)
+        return fields
 
     @property
     def sha256(self) -> str:
@@ -82,7 +97,7 @@ class TokenBatch(NamedTuple):
     """Token grids of a batch, rows ordered domain by domain."""
 
     tokens: np.ndarray  # (domains * b, rows, columns) int64
-    domains: np.ndarray  # (domains * b,) int64 indices
+    domains: np.ndarray  # (domains * b,) int64 indices; those of pictures turned upside down come after all others
 
 
 class TokenReader:
@@ -108,7 +123,7 @@ class TokenReader:
         self._names = {domain: loaded["train", domain][1] for domain in self.domains}
 
     def tokens(self, split: Split, domain: str) -> np.ndarray:
-        """All tokens of one split and domain: (images, variants, rows, columns) in `token_type`."""
+        """All tokens of one split and domain: (images, views, rows, columns) in `token_type`."""
         return self._tokens[split, domain]
 
     def batch(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> TokenBatch:
@@ -119,10 +134,17 @@ class TokenReader:
         for number, domain in enumerate(self.domains):
             images, order = self.tokens("train", domain), self._order(seed, domain)
             for place in range(first, first + local):
-                variant = sample_key(seed, domain, place) % self.identity.variants
-                rows.append(images[order.at(place), variant])
-                domains.append(number)
+                view = self._view(sample_key(seed, domain, place))
+                rows.append(images[order.at(place), view])
+                domains.append(number + len(self.domains) * (view >= self.identity.variants))
         return TokenBatch(np.stack(rows).astype(np.int64), np.asarray(domains, np.int64))
+
+    def _view(self, key: int) -> int:
+        """Which grid of an image is taken by a random number: one of `_UPSIDE_DOWN` is turned, if there are any."""
+        key, variant = divmod(key, self.identity.variants)
+        if not self.identity.upside_down or key % _UPSIDE_DOWN:
+            return variant
+        return self.identity.variants + key // _UPSIDE_DOWN % self.identity.upside_down
 
     def names(self, position: int, *, global_batch: int, seed: int, rank: int, world_size: int) -> list[str]:
         """The images behind a worker's part of a batch, each by the path of its token shard and its key."""
@@ -138,8 +160,8 @@ class TokenReader:
 
 
 def _load(root: Path, shards: list[TokenShard], identity: TokenIdentity) -> tuple[np.ndarray, list[str]]:
-    """Tokens of some shards, (images, variants, rows, columns), and where each image's lie."""
-    shape = sum(shard.samples for shard in shards), identity.variants, *identity.grid
+    """Tokens of some shards, (images, views, rows, columns), and where each image's lie."""
+    shape = sum(shard.samples for shard in shards), identity.views, *identity.grid
     tokens = np.empty(shape, np.uint16)
     names: list[str] = []
     for shard in shards:

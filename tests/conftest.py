@@ -42,22 +42,24 @@ RAY_SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # at 15, workers would get what the rest of the suite leaves
 }
-TINY_PRIOR = PriorConfig(num_layers=1, num_heads=2, width=16, window=(8, 8))
+TINY_PRIOR = PriorConfig(num_layers=1, num_heads=2, width=16, window=(8, 8), upwards=True)
 
 
-def untrained(*, prior: bool = True) -> Translator:
+def untrained(*, prior: bool = True, upwards: bool = True) -> Translator:
     """A very small model with random weights, the same at every call."""
+    config = TINY_PRIOR.model_copy(update={"upwards": upwards})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         styles = StylePrior({domain: torch.randn(5, TINY.style_dim) for domain in TINY.domains})
         model = Autoencoder(TINY)
-        return Translator(model, styles, build_prior(TINY_PRIOR, TINY) if prior else None, {"recipe": "untrained"})
+        return Translator(model, styles, build_prior(config, TINY) if prior else None, {"recipe": "untrained"})
 
 
 def untrained_masked(**changes: object) -> Translator:
     """The same with a prior that sees all sides."""
     translator = untrained(prior=False)
-    config = PriorConfig.model_validate(TINY_PRIOR.model_dump() | {"kind": "masked", "positions": "rotary"} | changes)
+    masked = {"kind": "masked", "positions": "rotary", "upwards": False}
+    config = PriorConfig.model_validate(TINY_PRIOR.model_dump() | masked | changes)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         translator.prior = build_prior(config, TINY).eval().requires_grad_(False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.schema import Manifest
 from tests.processes import command
 from tests.test_readme import SHORT, vqi2i
 
@@ -37,6 +38,13 @@ def test_the_demo_judges_itself_by_every_criterion(demo: tuple[Path, dict[str, o
 def test_a_demo_that_misses_criteria_says_why_and_what_to_do(demo: tuple[Path, dict[str, object]]) -> None:
     _, result = demo
     assert "40 images" in str(result["reason"])
+
+
+def test_weights_are_chosen_by_images_that_nothing_is_reported_on(demo: tuple[Path, dict[str, object]]) -> None:
+    manifest = Manifest.load(demo[0] / "demo" / "shards")
+    for season in manifest.domains:
+        assert manifest.count("validation", season) > 0
+        assert manifest.count("train", season) + manifest.count("validation", season) == 40
 
 
 def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]) -> None:

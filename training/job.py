@@ -38,8 +38,11 @@ class Job(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """What must not change between a run's first start and its resume."""
+        config = self.config.model_dump(mode="json", exclude=_INCIDENTAL)
+        if isinstance(self.config, Stage2Config) and not self.config.prior.upwards:
+            del config["prior"]["upwards"]  # runs that began before it could be set go on
         return {
-            "config": self.config.model_dump(mode="json", exclude=_INCIDENTAL),
+            "config": config,
             "data": read_manifest(self.data).fingerprint,
             "model": fingerprint(self.model) if self.model is not None else None,
         }

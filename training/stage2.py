@@ -28,6 +28,7 @@ from training.prefetch import prefetched
 from training.snapshots import generation_grid
 from training.transfer import Transfer
 from training.worker import Worker
+from vqi2i.causal import CausalPrior
 from vqi2i.likelihood import nats_per_token
 from vqi2i.masked import MaskedPrior
 from vqi2i.priors import Prior, build_prior, embed_codes
@@ -40,7 +41,7 @@ class Windows(NamedTuple):
     """A batch on the device, rows ordered domain by domain."""
 
     tokens: Tensor  # (n, rows, columns) int64, the size of the prior's window
-    domains: Tensor  # (n,) int64 indices
+    domains: Tensor  # (n,) int64 indices, of what the prior is told
     hidden: Tensor  # (n, rows, columns) bool: what a masked prior has to say
 
 
@@ -165,25 +166,36 @@ class Stage2:
 
     def measure(self) -> dict[str, float]:
         """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
-        as many training grids (`gap_bits`); see `vqi2i.likelihood` for what is comparable.
+        as many training grids (`gap_bits`); see `vqi2i.likelihood` for what is comparable. For a prior that continues
+        pictures upwards, also the bits of held-out pictures turned upside down.
         """
         held_out, trained = self._mean_nats(self.measured), self._mean_nats("train")
+        upwards = (
+            {"held_out_bits_upside_down": self._mean_nats(self.measured, upside_down=True) / math.log(2)}
+            if self.config.prior.upwards
+            else {}
+        )
         return {
             "held_out_nll": held_out,
             "held_out_bits_per_token": held_out / math.log(2),
+            **upwards,
             "gap_bits": (held_out - trained) / math.log(2),
             "left_out_steps": float(self.guard.left_out),
             "learning_rate": self.learner.learning_rate,
         }
 
-    def _mean_nats(self, split: Split) -> float:
+    def _mean_nats(self, split: Split, *, upside_down: bool = False) -> float:
         """Of the centre crops of a split, by the averaged weights without dropout."""
         prior = self._average().eval()
+        view = self.tokens.identity.variants if upside_down else 0
         seen = [
-            measured_windows(self.tokens.tokens(split, domain)[:, 0], self.config.prior.window, MEASURED)
+            measured_windows(self.tokens.tokens(split, domain)[:, view], self.config.prior.window, MEASURED)
             for domain in self.tokens.domains
         ]
         domains = torch.cat([torch.full((len(windows),), number) for number, windows in enumerate(seen)])
+        if upside_down:
+            assert isinstance(prior, CausalPrior)
+            domains = prior.upside_down(domains)
         tokens = torch.cat(seen)
         with self._autocast():
             return float(nats_per_token(prior, tokens.to(self.worker.device), domains.to(self.worker.device)).mean())

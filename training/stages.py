@@ -97,5 +97,5 @@ def _tokens_of(job: Job, config: Stage2Config, network: NetworkConfig) -> TokenI
     assert job.model is not None
     return token_identity(
         job.model, read_manifest(job.data).fingerprint, network,
-        crop=config.crop_for(network.stride), variants=config.variants,
+        crop=config.crop_for(network.stride), variants=config.variants, upside_down=config.prior.upwards,
     )  # fmt: skip

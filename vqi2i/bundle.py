@@ -131,7 +131,10 @@ def fingerprint(path: Path) -> str:
     """sha256 over the bundle's configuration and weights: the identity of what it computes."""
     digest = hashlib.sha256()
     config = read_config(path)
-    digest.update(json.dumps(config.model_dump(mode="json", exclude={"provenance"}), sort_keys=True).encode())
+    fields = config.model_dump(mode="json", exclude={"provenance"})
+    if config.prior is not None and not config.prior.upwards:
+        del fields["prior"]["upwards"]  # bundles that were made before there was such a prior keep their identity
+    digest.update(json.dumps(fields, sort_keys=True).encode())
     for file in sorted(Path(path).glob("[!.]*.safetensors")):  # not what a file manager has left there
         digest.update(file.name.encode())
         digest.update(file.read_bytes())

@@ -6,7 +6,9 @@ from vqi2i.bundle import BundleConfig
 def model_card(config: BundleConfig) -> str:
     """Markdown that describes a bundle by its own configuration and provenance."""
     network = config.network
-    can = "translate, restyle, blend styles" + (", generate, extend, complete" if config.prior else "")
+    can = "translate, restyle, blend styles"
+    if config.prior is not None:
+        can += ", generate, extend, complete" + ("" if config.prior.all_sides else " (not upwards)")
     lines = [
         f"# VQ-I2I: {', '.join(network.domains)}",
         "",

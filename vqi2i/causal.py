@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from errors import UserError
 from vqi2i.config import PriorConfig
 from vqi2i.transformer import Block, Rotation, initialise, rotation
 
@@ -52,8 +53,10 @@ class CausalPrior(nn.Module):
         self.config = config
         self.codebook_size = codebook_size
         rows, columns = config.window
+        self.num_domains = num_domains
         # The prefix shares the table with the tokens: domains have rows of their own, coordinates are read as tokens.
-        entries = codebook_size + (num_domains if config.condition == "domain" else 0)
+        conditions = num_domains * (2 if config.upwards else 1) if config.condition == "domain" else 0
+        entries = codebook_size + conditions
         self.embedding = nn.Embedding(entries, config.width)
         self.coordinates: Tensor
         self.register_buffer("coordinates", coordinate_tokens(config.window, stride, codebook_size), persistent=False)
@@ -72,6 +75,20 @@ class CausalPrior(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, codebook_size, bias=False)
         initialise(self)
+
+    def upside_down(self, domains: Tensor) -> Tensor:
+        """Indices (b,) that stand for the same domains (b,) where pictures are turned upside down.
+
+        Raises:
+            UserError: the prior has not learned such pictures.
+        """
+        if not self.config.upwards:
+            raise UserError(
+                "this model's prior reads pictures from above and cannot continue them upwards: train stage 2 with "
+                "prior.upwards=true or prior.kind=masked (recipes plus64, masked64 and plus256), or ask for the other "
+                "sides alone"
+            )
+        return domains + self.num_domains
 
     def sequence(self, tokens: Tensor, domains: Tensor) -> Tensor:
         """The prefix and tokens (b, n) of domains (b,)."""

@@ -134,6 +134,15 @@ class PriorConfig(Frozen):
         description="a vector per place, or distances in both directions (rotary) with a vector per row and column",
     )
     local: bool = Field(default=False, description="every block first mixes each token with its neighbours")
+    upwards: bool = Field(
+        default=False,
+        description="causal prior: it learns pictures turned upside down, too, and continues pictures upwards by that",
+    )
+
+    @property
+    def all_sides(self) -> bool:
+        """Whether it continues pictures upwards, too."""
+        return self.upwards or self.kind == "masked"
 
     @property
     def prefix_length(self) -> int:
@@ -153,6 +162,11 @@ class PriorConfig(Frozen):
             raise UserError(f"prior.positions=rotary needs heads of 4, 8, 12... channels: {self.num_heads} do not fit")
         if self.kind == "masked" and (self.positions, self.condition) != ("rotary", "domain"):
             raise UserError("prior.kind=masked needs prior.positions=rotary and prior.condition=domain")
+        if self.upwards and (self.kind, self.condition) != ("causal", "domain"):
+            raise UserError(
+                "prior.upwards is for prior.kind=causal (masked ones see all sides) and prior.condition=domain: set it "
+                "to false"
+            )
         if self.condition == "coordinates" and (self.positions == "rotary" or self.local):
             raise UserError("prior.condition=coordinates goes with prior.positions=learned and prior.local=false")
         return self

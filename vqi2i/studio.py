@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqi2i import style_field
+from vqi2i.causal import CausalPrior
 from vqi2i.draft import Draft, Given, guessed, known_cells
 from vqi2i.errors import UserError
 from vqi2i.feather import paste
@@ -49,10 +50,11 @@ class Studio:
             own=styles, shown_in=domain, style=styles,
         )  # fmt: skip
 
-    def imagined(self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator]) -> Iterator[Draft]:
-        """Fill the cells that are not known."""
-        index = self._model.domains.index(draft.domain)
-        domains = torch.full((len(draft.tokens),), index, device=draft.tokens.device)
+    def imagined(
+        self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator], *, upside_down: bool = False
+    ) -> Iterator[Draft]:  # fmt: skip
+        """Fill the cells that are not known, of pictures that may be turned upside down."""
+        domains = self._told(draft, upside_down=upside_down)
         for canvas in imagine(self._prior, draft.tokens, draft.known, domains, sampling, generators):
             yield draft.imagined(canvas.tokens, canvas.known)
 
@@ -64,13 +66,16 @@ class Studio:
 
         A prior that sees all sides fills the whole ring around a picture at once. One that reads in raster order knows
         nothing of what lies to the right or below: for it the pictures are mirrored (their pixels, since mirrored
-        tokens would decode to patches of the wrong orientation), continued, mirrored back and read again.
+        tokens would decode to patches of the wrong orientation), continued, mirrored back and read again; upwards only
+        if it has learned pictures that are turned upside down.
 
         Raises:
-            UserError: nothing to add, or the model has no prior.
+            UserError: nothing to add, the model has no prior, or its prior cannot continue pictures upwards.
         """
         if min(left, right, top, bottom) < 0 or left + right + top + bottom == 0:
             raise UserError("say how many pixels to add: left, right, top or bottom above 0, none below")
+        if top > draft.offset[0]:
+            self._told(draft, upside_down=True)
         if draft.is_as_given:
             draft = self._read_on(draft, left=left, right=right, top=top, bottom=bottom)
         sees_all_sides = isinstance(self._prior, MaskedPrior)
@@ -92,7 +97,8 @@ class Studio:
         """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay as they are.
 
         Raises:
-            UserError: the mask has another size, or keeps nothing or everything; the model has no prior.
+            UserError: the mask has another size, or keeps nothing or everything; the model has no prior, or one that
+                cannot continue what is kept upwards.
         """
         if mask.shape != draft.size:
             (height, width), (rows, columns) = draft.size, mask.shape
@@ -103,6 +109,8 @@ class Studio:
         known = draft.known & known_cells(mask, draft, self._stride)
         if not known.any():
             raise UserError(f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more")
+        if bounding_box(known)[0].start > 0:
+            self._told(draft, upside_down=True)
         lost = draft.losing(mask, known)
         draft = self._read_without_lost(lost) if draft.is_as_given else lost
         if not isinstance(self._prior, MaskedPrior):
@@ -159,6 +167,16 @@ class Studio:
             raise UserError("this model has no prior and can only translate: train stage 2 and use its bundle")
         return self._model.prior
 
+    def _told(self, draft: Draft, *, upside_down: bool) -> Tensor:
+        """What the prior is told about pictures (b,), which may be turned upside down.
+
+        Raises:
+            UserError: one that reads in raster order has not learned such pictures.
+        """
+        prior, index = self._prior, self._model.domains.index(draft.domain)
+        domains = torch.full((len(draft.tokens),), index, device=draft.tokens.device)
+        return prior.upside_down(domains) if upside_down and isinstance(prior, CausalPrior) else domains
+
     def _mirrored(
         self, draft: Draft, sampling: Sampling, generators: Sequence[torch.Generator], pixels: int, *, axis: int
     ) -> Draft:
@@ -172,7 +190,7 @@ class Studio:
         tokens = self._read_mirrored(canvas, draft.domain, axis)
         after = (0, new) if axis == 3 else (0, 0, 0, new)
         mirror = draft.imagined(F.pad(tokens, after), F.pad(torch.ones_like(draft.known), after))
-        mirror = last(self.imagined(mirror, sampling, generators))
+        mirror = last(self.imagined(mirror, sampling, generators, upside_down=axis == 2))
         wide = self._model.decode(mirror.tokens, draft.own, draft.domain).flip(axis)
         strip = wide.narrow(axis, 0, new * self._stride)
         read = self._model.encode(torch.cat([strip, canvas], dim=axis), draft.domain).tokens

@@ -81,6 +81,39 @@ def test_every_image_becomes_tokens_and_style_of_its_crops_and_mirror_images(
     assert np.array_equal(loaded[-1], np.load(io.BytesIO(samples[-1]["tokens.npy"])))
 
 
+def test_some_variants_are_turned_upside_down_where_that_is_asked_for(source: TokenSource, tmp_path: Path) -> None:
+    data, network = ShardReader(source.data).manifest.fingerprint, read_config(source.model).network
+    identity = token_identity(source.model, data, network, crop=24, variants=3, upside_down=True)
+    assert (identity.upside_down, identity.views) == (2, 5)
+    shards_to_tokens(source, identity, tmp_path / "t")
+    reader, translator = ShardReader(source.data), Translator.load(source.model)
+    tokens = TokenReader(tmp_path / "t", bundle=identity.bundle)
+    for index in range(4):
+        centre = imaging.center_crop(reader.read("train", "winter", index), 24, 24)
+        shown = centre[:, ::-1] if index % 2 else centre
+        encoded = translator.encode(imaging.to_tensor([shown[::-1]]), "winter").tokens
+        assert np.array_equal(tokens.tokens("train", "winter")[index, 3], encoded[0].numpy())
+    batch = tokens.batch(0, global_batch=400, seed=1, rank=0, world_size=1)
+    turned = batch.domains >= 2
+    assert 0.15 < turned.mean() < 0.35
+    assert np.array_equal(batch.domains % 2, np.repeat([0, 1], 400))
+    parts = {}
+    for upside_down, views in ((False, slice(0, 3)), (True, slice(3, 5))):
+        grids = np.concatenate([tokens.tokens("train", domain)[:, views] for domain in tokens.domains])
+        parts[upside_down] = {grid.tobytes() for grid in grids.astype(np.int64).reshape(-1, 6, 6)}
+    for grid, upside_down in zip(batch.tokens, turned, strict=True):
+        assert grid.tobytes() in parts[bool(upside_down)]
+    seen = {grid.tobytes() for grid in batch.tokens}
+    assert len(seen & parts[True]) > 0.9 * len(parts[True])  # mirrored ones and others
+
+
+def test_names_of_tokens_are_those_of_earlier_versions() -> None:
+    identity = TokenIdentity(bundle="b", data="d", domains=("x", "y"), crop=24, variants=2, grid=(6, 6))
+    assert identity.sha256 == "25421c999edbd91f026db944b5799052d93cec371ab752067304b10effa59cd9"
+    assert identity.sha256 != identity.model_copy(update={"upside_down": 1}).sha256
+    assert TokenIdentity.model_validate_json(identity.model_dump_json()) == identity
+
+
 def make_small_shards(source: TokenSource, identity: TokenIdentity, out: Path) -> None:
     """What a process does until it is killed."""
     torch.set_num_threads(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.claim import held_options
 from pipelines.copying import copy_data
 from pipelines.describe import describe
 from pipelines.images_to_shards import build_shards
@@ -69,7 +70,9 @@ def test_validation_leaves_an_image_to_learn_from(photos: Path, tmp_path: Path) 
 
 
 def test_a_data_set_without_validation_is_what_it_was_before_there_was_any(photos: Path, tmp_path: Path) -> None:
+    assert held_options(tmp_path / "out") is None
     manifest = build(photos, tmp_path / "out", validation_fraction=0)
+    assert held_options(tmp_path / "out") == manifest.options
     fields = json.loads((tmp_path / "out/manifest.json").read_text())
     assert list(fields["splits"]) == ["train", "test"]
     assert "validation_fraction" not in fields["options"]

@@ -1,11 +1,13 @@
 import copy
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from errors import UserError
 from pipelines.schema import SPLITS
 from training.config import override
 from training.glimpses import glimpse, measured_windows
@@ -42,6 +44,31 @@ def test_held_out_tokens_become_likelier(stage2_job: Job, worker: LocalWorker, s
     assert after["held_out_nll"] < before["held_out_nll"] - 0.3
     assert abs(after["gap_bits"]) < 0.5
     assert after["held_out_bits_per_token"] == pytest.approx(after["held_out_nll"] / 0.693147, rel=1e-4)
+
+
+def test_a_prior_that_goes_upwards_learns_pictures_upside_down_too(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker, "schedule.images=1000", "prior.upwards=true")
+    before = stage.measure()
+    (batch,) = islice(stage.batches(0), 1)
+    assert set(batch.domains.tolist()) <= {0, 1, 2, 3}
+    _step(stage, 40)
+    after = stage.measure()
+    for name in ("held_out_bits_per_token", "held_out_bits_upside_down"):
+        assert after[name] < before[name] - 0.3
+    assert "held_out_bits_upside_down" not in _stage(stage2_job, worker).measure()
+
+
+@pytest.mark.parametrize("other", ["prior.condition=coordinates", MASKED])
+def test_upwards_is_refused_where_it_would_do_nothing(stage2_job: Job, worker: LocalWorker, other: Any) -> None:
+    settings = [other] if isinstance(other, str) else other
+    with pytest.raises(UserError, match=r"prior\.upwards is for prior\.kind=causal"):
+        _stage(stage2_job, worker, "prior.upwards=true", *settings)
+
+
+def test_a_run_from_before_upwards_could_be_set_is_the_same_run(stage2_job: Job) -> None:
+    assert "upwards" not in stage2_job.identity()["config"]["prior"]
+    told = stage2_job.model_copy(update={"config": override(stage2_job.config, ["prior.upwards=true"])})
+    assert told.identity()["config"]["prior"]["upwards"] is True
 
 
 @kinds

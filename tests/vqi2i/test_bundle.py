@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from errors import UserError
+from tests.conftest import untrained
 from vqi2i import BundleError, Translator
 from vqi2i.bundle import checksum, fingerprint, read_card, read_config
 
@@ -36,7 +38,22 @@ def test_saving_replaces_an_older_bundle_whole(copy: Path) -> None:
 
 def test_the_card_says_what_the_model_can_do(tiny_bundle: Path, tiny_bundle_without_prior: Path) -> None:
     assert "generate" in (tiny_bundle / "MODEL_CARD.md").read_text()
+    assert "not upwards" not in (tiny_bundle / "MODEL_CARD.md").read_text()
     assert "generate" not in (tiny_bundle_without_prior / "MODEL_CARD.md").read_text()
+
+
+def test_a_bundle_from_before_priors_could_go_upwards_is_what_it_was(tmp_path: Path, tiny_bundle: Path) -> None:
+    untrained(upwards=False).save(tmp_path / "bundle")
+    name = fingerprint(tmp_path / "bundle")
+    assert "extend, complete (not upwards)" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    fields = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    del fields["prior"]["upwards"]
+    (tmp_path / "bundle" / "config.json").write_text(json.dumps(fields))
+    assert fingerprint(tmp_path / "bundle") == name
+    loaded = Translator.load(tmp_path / "bundle")
+    assert loaded.extend(torch.rand(1, 3, 32, 32), domain="summer", left=4).shape == (1, 3, 32, 36)
+    with pytest.raises(UserError, match="cannot continue them upwards"):
+        loaded.extend(torch.rand(1, 3, 32, 32), domain="summer", top=4)
 
 
 def test_a_folder_without_configuration_is_no_bundle(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from errors import UserError
 from tests.conftest import untrained, untrained_masked
 from vqi2i import Sampling, Translator
 from vqi2i.chain import keep_mask
@@ -120,6 +121,46 @@ def test_to_the_left_a_causal_prior_continues_the_mirror_image() -> None:
     shown = studio.painted(replace(right, style=draft.own)).flip(3)[..., :16]
     read = studio.photograph(torch.cat([shown, batch], dim=3), "summer")
     assert torch.equal(left.tokens[..., :4], read.tokens[..., :4])
+
+
+def test_upwards_a_causal_prior_continues_the_picture_upside_down_as_it_has_learned() -> None:
+    model, batch = untrained(), images()
+    with torch.no_grad():  # as if it had learned a lot about winters that are upside down
+        model.prior.embedding.weight[-1] = 10 * torch.randn(16, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr]
+    studio = Studio(model)
+    draft = studio.photograph(batch, "winter")
+    up = last(studio.extended(draft, FEW, generators(2, 1, "tokens"), top=16))
+    turned = studio._read_on(studio.photograph(batch.flip(2), "winter"), left=0, right=0, top=0, bottom=16)
+    grown = turned.grown(left=0, right=0, top=0, bottom=16, stride=4, least=1)
+    down, untold = (
+        last(studio.imagined(grown, FEW, generators(2, 1, "tokens"), upside_down=told)) for told in (True, False)
+    )
+    shown = studio.painted(replace(down, style=draft.own)).flip(2)[:, :, :16]
+    read = studio.photograph(torch.cat([shown, batch], dim=2), "winter")
+    assert torch.equal(up.tokens[:, :4], read.tokens[:, :4])
+    assert not torch.equal(down.tokens, untold.tokens)
+
+
+@pytest.mark.parametrize("keep", ["bottom", "bottom-left", "bottom-right", "center"])
+def test_a_causal_prior_that_has_not_learned_it_says_that_it_cannot_go_upwards(keep: Keep) -> None:
+    model, batch = untrained(upwards=False), images()
+    refusal = "cannot continue them upwards: train stage 2 with prior.upwards=true"
+    for sides in ({"top": 4}, {"left": 4, "top": 4, "right": 4}):
+        with pytest.raises(UserError, match=refusal):
+            model.extend(batch, domain="summer", sampling=FEW, **sides)
+    with pytest.raises(UserError, match=refusal):
+        model.complete(batch, mask=keep_mask(keep, (32, 32)), domain="summer", sampling=FEW)
+
+
+def test_without_going_upwards_a_causal_prior_does_all_else() -> None:
+    model, batch = untrained(upwards=False), images()
+    assert model.extend(batch, domain="summer", left=5, right=4, bottom=4, sampling=FEW).shape == (1, 3, 36, 41)
+    for keep in ("left", "right", "top", "top-left", "top-right"):
+        whole = model.complete(batch, mask=keep_mask(keep, (32, 32)), domain="summer", sampling=FEW)  # type: ignore[arg-type]
+        assert whole.shape == batch.shape
+    hole = torch.ones(32, 32, dtype=torch.bool)
+    hole[8:20, 4:20] = False
+    assert model.complete(batch, mask=hole, domain="summer", sampling=FEW).shape == batch.shape
 
 
 def test_only_a_picture_that_keeps_its_look_takes_its_pixels_back(translator: Translator) -> None:
