@@ -110,7 +110,8 @@ def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Res
         "stage 2": _extent(second),
         **{title: f"{seconds:.0f} s" for title, seconds in clock.seconds.items()},
     }
-    _, judged = report(load(str(out / "model")), out / "seasons", out, facts=facts, curves=curves)
+    begun = {name: points for name, points in curves.items() if points}  # a short run may never hear a discriminator
+    _, judged = report(load(str(out / "model")), out / "seasons", out, facts=facts, curves=begun)
     return {**Tally.of(judged)._asdict(), "criteria": [verdict.model_dump() for verdict in judged]}
 
 
