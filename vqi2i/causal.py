@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
 from vqi2i.config import PriorConfig
+from vqi2i.errors import UserError
 from vqi2i.transformer import Block, Rotation, initialise, rotation
 
 
