@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from ray.exceptions import RayActorError, RayTaskError
@@ -19,56 +17,33 @@ from serving.problems import Problem
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _Journey:
-    """A job between here and its replica."""
-
-    had_company: bool = False
-
-
 class Sender:
-    """Sends the jobs of one model to its replicas; it sees all that are under way.
+    """Sends the jobs of one model to its replicas.
 
-    A job that was the only one when its replica died is what killed it, and is sent nowhere else. Where there were
-    several, any of them may be: each is sent once more, one at a time, so that the one that kills again is known by
-    that and the others are done.
+    A replica may die of itself, or of any of its jobs: each is sent once more, one at a time, so that the one that
+    kills again is known by that and the others are done.
     """
 
     def __init__(self, handle: DeploymentHandle):
         self._handle = handle
-        self._under_way: set[_Journey] = set()
         self._again = asyncio.Lock()
 
     async def send(self, method: Literal["translate", "compose"], job: TranslateJob | ComposeJob) -> Outcome:
         """The outcome of a job.
 
         Raises:
-            Problem: 503 if too many jobs are waiting, 500 if this one has killed a replica.
+            Problem: 503 if too many jobs are waiting, 500 if this one has killed two replicas.
+            UserError: the replica says that whoever asked can mend it.
         """
-        with self._journey() as journey:
-            try:
-                return await self._sent(method, job)
-            except RayActorError as error:
-                if not journey.had_company:
-                    raise _deadly() from error
-        _log.warning("a replica died while it had several requests; each of them is sent to another one")
-        async with self._again:
-            with self._journey():
-                try:
-                    return await self._sent(method, replace(job, alone=True))
-                except RayActorError as error:
-                    raise _deadly() from error
-
-    @contextmanager
-    def _journey(self) -> Iterator[_Journey]:
-        journey = _Journey(had_company=bool(self._under_way))
-        for other in self._under_way:
-            other.had_company = True
-        self._under_way.add(journey)
         try:
-            yield journey
-        finally:
-            self._under_way.remove(journey)
+            return await self._sent(method, job)
+        except RayActorError:
+            _log.warning("a replica died with a request; it is sent to another one")
+        async with self._again:
+            try:
+                return await self._sent(method, replace(job, alone=True))
+            except RayActorError as error:
+                raise _deadly() from error
 
     async def _sent(self, method: str, job: TranslateJob | ComposeJob) -> Outcome:
         response: Any = getattr(self._handle, method).remote(job)
@@ -88,5 +63,5 @@ class Sender:
 
 
 def _deadly() -> Problem:
-    _log.error("a replica died over one request, which is not sent to another one")
+    _log.error("two replicas died over one request, which is not sent to a third")
     return Problem(500, "the model died over this request, which is not tried again: send a smaller or another image")

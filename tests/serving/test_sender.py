@@ -71,13 +71,19 @@ def seeds(jobs: list[TranslateJob]) -> list[int]:
     return [job.seed for job in jobs]
 
 
-def test_a_request_that_kills_its_replica_alone_is_sent_nowhere_else():
+def test_a_request_that_kills_two_replicas_is_not_sent_to_a_third():
     replica = Replica(deadly=lambda job: True)
     (outcome,) = asyncio.run(send_all(replica, JOBS[:1]))
     assert isinstance(outcome, Problem)
     assert outcome.status_code == 500
     assert "not tried again" in outcome.detail
-    assert seeds(replica.sent) == [0]
+    assert seeds(replica.sent) == [0, 0]
+
+
+def test_the_only_request_of_a_replica_that_is_killed_from_outside_succeeds():
+    replica = Replica(deadly=lambda job: not job.alone)
+    (outcome,) = asyncio.run(send_all(replica, JOBS[:1]))
+    assert isinstance(outcome, list)
 
 
 def test_one_of_several_that_kills_is_found_by_a_second_death_and_the_others_succeed():
