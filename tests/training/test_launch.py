@@ -92,9 +92,10 @@ def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, m
 def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
     name: str, stage1_job: Job, tmp_path: Path, mlflow_store: str
 ) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match="cannot be the name of a registered model"):
         train(stage1_job, tmp_path / "run", console=QUIET, register=name)
-    assert list(tmp_path.iterdir()) == []
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.ray
