@@ -19,9 +19,10 @@ from vqi2i import Translator
 
 def test_a_model_of_stage_1_says_from_what_it_was_made(stage1_job: Job, worker: LocalWorker) -> None:
     provenance = make_stage(stage1_job, worker).provenance
+    manifest = ShardReader(stage1_job.data).manifest
     assert provenance == {
-        "recipe": "laptop64", "seed": 0, "data": ShardReader(stage1_job.data).manifest.fingerprint[:12],
-        "perceptual": "multiscale",
+        "recipe": "laptop64", "seed": 0, "data": manifest.fingerprint[:12], "perceptual": "multiscale",
+        "plan": manifest.plan, "options": {"size": 32},
     }  # fmt: skip
 
 

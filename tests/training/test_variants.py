@@ -66,7 +66,7 @@ def objective(stage: Stage1, metrics: dict[str, float]) -> float:
     weights = stage.config.weights.model_dump(
         exclude={"adversarial", "adversarial_reconstruction", "codebook", "commitment"}
     )
-    return sum(weight * metrics[name] for name, weight in weights.items())
+    return sum(weight * metrics[name] for name, weight in weights.items() if weight)  # others are not computed
 
 
 def learn(stage: Stage1, steps: int = 100) -> list[float]:

@@ -82,6 +82,9 @@ def test_a_search_leaves_the_best_trials_bundle_and_settings(study: Study, made:
 
 def test_a_folder_holds_one_search(study: Study, made: Made, tmp_path: Path) -> None:
     search(study, tmp_path)
+    reports = trial_folder(tmp_path, "one") / "metrics.jsonl"
+    reports.parent.mkdir(parents=True)
+    reports.write_text('{"position": 48, "held_out_psnr": 20.0}\n')
     with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
         search(study.model_copy(update={"trials": 3}), tmp_path)
 
