@@ -4,7 +4,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
-from vqi2i.errors import UserError
+from vqi2i.errors import UserError, first_line
 from vqi2i.validation import fault
 
 CONFIG = "config.json"
@@ -53,23 +54,37 @@ def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module
     """Write a bundle beside `path` and move it there in one step, replacing an older one.
 
     Raises:
-        BundleError: something else than a bundle is there.
+        BundleError: something else than a bundle is there, or there is no room for the weights.
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    for name, module in parts.items():
-        tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-        save_file(tensors, staging / f"{name}.safetensors")
-    (staging / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
-    (staging / CARD).write_text(card)
-    if path.exists():
-        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        path.rename(retired / path.name)
-        staging.rename(path)
-        shutil.rmtree(retired)
-    else:
-        staging.rename(path)
+    with _staging(path) as staging:
+        for name, module in parts.items():
+            tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            save_file(tensors, staging / f"{name}.safetensors")
+        (staging / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
+        (staging / CARD).write_text(card)
+        if path.exists():
+            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+            path.rename(retired / path.name)
+            staging.rename(path)
+            shutil.rmtree(retired)
+        else:
+            staging.rename(path)
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A folder beside a bundle's place, gone in the end unless it has been moved there."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield folder
+    except SafetensorError as error:  # what the disk says, in its words
+        raise BundleError(
+            f"{path} cannot be written ({first_line(error)}): make room, or choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_config(path: Path) -> BundleConfig:

@@ -1,6 +1,7 @@
 """Bundles: what goes in comes out, and damage is named."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -121,3 +122,14 @@ def test_a_bundle_without_its_card_is_incomplete(copy: Path) -> None:
     (copy / "MODEL_CARD.md").unlink()
     with pytest.raises(BundleError, match=r"copy is incomplete: MODEL_CARD\.md is missing"):
         read_card(copy)
+
+
+def test_weights_for_which_there_is_no_room_are_told_and_leave_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(BundleError, match=rf"^{tmp_path}/bundle cannot be written \(.*\): make room"):
+            untrained().save(tmp_path / "bundle")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
