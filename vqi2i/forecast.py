@@ -6,7 +6,7 @@ Convolutions and tokens cost as many times more as there are pixels; attention, 
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +118,7 @@ class _Meter:
         self._hooks: list[Any] = []
         self._modules = list(translator.autoencoder.modules())
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Meter":
         for module in self._modules:
             if isinstance(module, Attention):
                 self._hooks.append(module.register_forward_hook(self._attended))

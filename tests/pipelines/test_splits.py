@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import UserError
 from pipelines.claim import held_options
 from pipelines.copying import copy_data
 from pipelines.describe import describe
@@ -50,7 +51,7 @@ def test_validation_images_come_from_the_training_images(photos: Path, tmp_path:
     assert parts(tmp_path / "copy") == after
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (16, (14, 1, 1))])
+@pytest.mark.parametrize(("count", "wanted"), [(2, (1, 0, 1)), (3, (1, 1, 1)), (16, (14, 1, 1))])
 def test_few_images_are_shared_out_too(count: int, wanted: tuple[int, int, int], photos: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
@@ -58,6 +59,14 @@ def test_few_images_are_shared_out_too(count: int, wanted: tuple[int, int, int],
         shutil.copy(path, few)
     manifest = build(few, tmp_path / "out", test_fraction=1e-9, validation_fraction=1e-9)
     assert tuple(manifest.count(split, "d") for split in ("train", "validation", "test")) == wanted
+
+
+def test_one_image_is_too_few(photos: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(next(photos.iterdir()), few)
+    with pytest.raises(UserError, match="domain d has 1 image that can be used and needs one to train on and another"):
+        build(few, tmp_path / "out", test_fraction=0.1, validation_fraction=0.1)
 
 
 def test_validation_leaves_an_image_to_learn_from(photos: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from errors import UserError
 from pipelines.cluster import join_ray
 from platforms import ray_cluster
-from serving import app
+from serving import launch
 from tests.servers import http_answer, nobody, strange_server
 
 
@@ -71,7 +71,7 @@ def test_serving_asks_first_too(tiny_bundle: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("RAY_ADDRESS", address)
     begin = time.monotonic()
     with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
-        app.run({"seasons": tiny_bundle}, port=int(nobody().rpartition(":")[2]))
+        launch.run({"seasons": tiny_bundle}, port=int(nobody().rpartition(":")[2]))
     assert time.monotonic() - begin < 10
 
 
