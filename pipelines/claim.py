@@ -95,7 +95,7 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
         (out / MANIFEST_NAME).unlink()
         for shard in spoiled:
             (out / shard.index_name).unlink(missing_ok=True)
-    elif begun.is_file() and begun.read_text() != plan.sha256:
+    elif begun.is_file() and begun.read_bytes() != plan.sha256.encode():
         raise UserError(
             f"{out} holds an unfinished data set of other images or options: choose another folder or delete it"
         )
@@ -113,7 +113,7 @@ def refuse(out: Path) -> None:
 def _clear_refused(out: Path, plan: Plan) -> None:
     """Remove what is left of a refused data set, unless it was this plan's: then its shards are kept."""
     mark = out / _REFUSED_NAME
-    if mark.is_file() and mark.read_text() != plan.sha256:
+    if mark.is_file() and mark.read_bytes() != plan.sha256.encode():
         for index in _indexes(out):
             index.with_suffix(".tar").unlink(missing_ok=True)
             index.unlink()

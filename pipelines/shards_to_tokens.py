@@ -247,7 +247,7 @@ def _finished(out: Path, job: TokenJob) -> TokenShard | None:
     """The shard of a job if it is there as its mark says."""
     path = out / job.name
     try:
-        shard = TokenShard.model_validate_json(path.with_suffix(".json").read_text())
+        shard = TokenShard.model_validate_json(path.with_suffix(".json").read_bytes())
         return shard if sha256_of(path) == shard.sha256 else None
     except (OSError, ValidationError):
         return None

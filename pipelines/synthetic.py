@@ -152,7 +152,7 @@ def _is_done(out: Path, summary: SyntheticSummary) -> bool:
     marker = DONE if DONE in there else STARTED
     if marker not in there:
         raise UserError(f"{out} holds other files: choose an empty folder")
-    if (out / marker).read_text() != _settings(summary):
+    if (out / marker).read_bytes() != _settings(summary).encode():
         raise UserError(f"{out} was made with other settings: choose another folder, remove it or repeat its settings")
     return marker == DONE
 

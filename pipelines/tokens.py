@@ -88,7 +88,7 @@ def token_type(codebook_size: int) -> type[np.unsignedinteger]:
 def read_manifest(root: Path) -> TokenManifest | None:
     """The manifest of a complete set; None if there is none that this version reads."""
     try:
-        return TokenManifest.model_validate_json((root / MANIFEST_NAME).read_text())
+        return TokenManifest.model_validate_json((root / MANIFEST_NAME).read_bytes())
     except (OSError, ValidationError):
         return None
 

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Protocol
 from filelock import FileLock, Timeout
 from pydantic import Field
 
+from errors import UserError
 from pipelines.files import atomic, whole_lines
 from vqi2i.config import Frozen
+from vqi2i.validation import parsed
 
 _CALLS, _STATE, _LOCK = "calls.jsonl", "delivered.json", ".lock"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts
@@ -208,14 +210,31 @@ class Outbox:
 
 
 def read_calls(folder: Path) -> list[Call]:
-    """All that was ever put into the outbox in a folder."""
-    return [Call(*json.loads(line)) for line in whole_lines(folder / _CALLS)]
+    """All that was ever put into the outbox in a folder.
+
+    Raises:
+        UserError: its file holds something else.
+    """
+    file = folder / _CALLS
+    return [_call(line, file) for line in whole_lines(file)]
+
+
+def _call(line: bytes, file: Path) -> Call:
+    try:
+        kind, content = json.loads(line)
+        return Call(kind, dict(content))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file} holds other lines than what was to be told: move it away") from error
 
 
 def read_delivered(folder: Path, address: str) -> Delivered:
-    """How far the store at `address` is with the calls in `folder`."""
-    try:
-        delivered = Delivered.model_validate_json((folder / _STATE).read_bytes())
-    except FileNotFoundError:
+    """How far the store at `address` is with the calls in `folder`.
+
+    Raises:
+        UserError: the file that says so holds something else.
+    """
+    file = folder / _STATE
+    if not file.exists():
         return Delivered(address=address)
+    delivered = parsed(Delivered, file.read_bytes(), str(file), "delete it, and everything is told anew")
     return delivered if delivered.address == address else Delivered(address=address)

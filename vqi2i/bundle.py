@@ -109,7 +109,7 @@ def read_card(path: Path) -> str:
         BundleError: it is missing.
     """
     try:
-        return (Path(path) / CARD).read_text()
+        return (Path(path) / CARD).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise BundleError(f"{path} is incomplete: {CARD} is missing; export or download it again") from error
 

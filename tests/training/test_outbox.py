@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from errors import UserError
 from training.outbox import Blocked, Call, Forgotten, NotYet, Outbox, Refused
 
 
@@ -202,3 +203,17 @@ def test_two_outboxes_of_one_folder_deliver_each_call_once(tmp_path: Path, store
     assert second.close(10) == 0
     assert time.monotonic() - begin < 5  # it does not wait for what is there
     assert store.took == list(range(20))
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "3", "no JSON", '["count"]', '["count", 3]', '{"position": 4}'])
+def test_calls_of_somebody_else_are_named_by_their_file(tmp_path: Path, store: Store, line: str) -> None:
+    (tmp_path / "calls.jsonl").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=rf"^{tmp_path}/calls\.jsonl holds other lines than what .*: move it away$"):
+        _outbox(tmp_path, store)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[3]", b"\xff\xfe"])
+def test_a_state_of_somebody_else_is_named_by_its_file(tmp_path: Path, store: Store, content: bytes) -> None:
+    (tmp_path / "delivered.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/delivered\.json is .*: delete it, and everything is told anew$"):
+        _outbox(tmp_path, store)
