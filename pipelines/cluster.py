@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from errors import UserError, first_line
-from platforms.ray_cluster import connect
+from platforms.ray_cluster import connect, expect
 from vqi2i.modules import HOME, MODULES, finding_ours
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submit`
@@ -26,10 +26,26 @@ def join_ray(address: str | None = None) -> Mapping[str, float]:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        address = _wanted(address)
         own: dict[str, Any] = _lean() if address == "local" else {"runtime_env": _our_code()}
         connect(address, log_to_driver=False, logging_level=logging.WARNING, **own)
     return ray.cluster_resources()
+
+
+def expect_ray(address: str | None = None) -> None:
+    """Make sure that somebody is there for `join_ray` to join.
+
+    Raises:
+        UserError: nobody is.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        expect(_wanted(address))
+
+
+def _wanted(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def processors() -> list[int]:

@@ -27,13 +27,26 @@ def connect(address: str, **how: Any) -> None:
         ray.init(address=address, **how)
         return
     try:
-        ray.init(address=_answering(address), **how)
+        ray.init(address=expect(address), **how)
     except (ConnectionError, RuntimeError) as error:
         raise _nobody(address, str(error)) from error
 
 
+def expect(address: str) -> str:
+    """The address with what is left to Ray's search filled in, if somebody answers there.
+
+    Raises:
+        UserError: nobody does.
+    """
+    if address == "local":
+        return address
+    try:
+        return _answering(address)
+    except ConnectionError as error:
+        raise _nobody(address, str(error)) from error
+
+
 def _answering(address: str) -> str:
-    """The address with what is left to Ray's search filled in, if somebody answers there."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     if address.startswith(_CLIENT):

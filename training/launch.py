@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from errors import UserError
-from pipelines.cluster import join_ray
+from pipelines.cluster import expect_ray, join_ray
 from pipelines.store import Store, join
 from platforms.model_names import check_model_name
 from training.attempt import Run, attempt
@@ -71,6 +71,8 @@ def train(
     run = Run(job, folder, join(storage, folder.name) if storage is not None else str(folder))
     with explaining(run.checkpoints), _alone(folder):
         record = claim(job, Store(run.place), begun=_has_begun(run))
+        if record.outcome is None and plan is not None:
+            expect_ray(plan.address)
         forget_others(folder, record.mark)
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
         tracker = Tracker(folder, tags, mark=record.mark)

@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
 from errors import UserError
-from pipelines.cluster import join_ray
+from pipelines.cluster import expect_ray, join_ray
 from pipelines.files import atomic, entries
 from training.attempt import export_newest
 from training.checkpoint import BUNDLE
@@ -80,6 +80,8 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     run_dir = run_dir.absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
     record = _claim(study, run_dir)
+    if record is None or not record.finished:
+        expect_ray()
     tags = {"kind": "search", "stage": study.job.config.stage, "space": study.space, "metric": study.metric}
     tracker = Tracker(run_dir, tags)
     if record is not None and record.finished:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from errors import UserError
 from pipelines.reader import ShardReader
+from tests.servers import nobody
 from training.config import override
 from training.feed import ImageFeed
 from training.job import Job
@@ -15,6 +16,8 @@ from training.launch import train
 from training.on_ray import RayPlan, active_workers, shared_out
 from training.trouble import TrainingTrouble
 from training.worker import LocalWorker
+from tuning.search import search
+from tuning.study import make_study
 from vqi2i import Translator
 
 QUIET = Console(quiet=True)
@@ -86,6 +89,21 @@ def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, m
         ValueError, match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run"
     ):
         train(other, tmp_path / "run", console=QUIET)
+
+
+def test_a_cluster_that_is_gone_ends_a_training_before_mlflow_hears_of_it(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    address = nobody()
+    with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
+        train(stage1_job, tmp_path / "run", RayPlan(address=address), console=QUIET)
+    assert not (tmp_path / "run" / "tracking").exists()
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    study = make_study(stage1_job, space="method", trials=1, metric="held_out_psnr")
+    with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
+        search(study, tmp_path / "search", console=QUIET)
+    assert not (tmp_path / "search" / "tracking").exists()
 
 
 @pytest.mark.parametrize("name", ["team/seasons", "a:b", "", "x" * 300])
