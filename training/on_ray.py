@@ -1,6 +1,7 @@
 """A training on the workers of Ray Train: placed, started again when they die, given up when that does not help."""
 
 import logging
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,6 +155,7 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     except Exception as error:
         if (sentence := explained(error, checkpoints_of(job, settings["place"]))) is not None:
             ray.get(settings["mailbox"].give_up.remote(sentence))
+        error.add_note(traceback.format_exc().strip())  # Ray brings the error without where it arose
         raise
 
 
@@ -213,10 +215,13 @@ class GiveUp(UserCallback):
 
 def _last(failures: Iterable[Exception]) -> tuple[str, bool]:
     """What ended an attempt, and whether that is a fault of ours: what others meet when a worker dies is none."""
-    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+    from ray.exceptions import RayError
+    from ray.train.v2._internal.exceptions import RayTrainError
 
-    failures = sorted(failures, key=lambda failure: isinstance(failure, UserExceptionWithTraceback))
-    return str(failures[0]).strip(), isinstance(failures[0], UserExceptionWithTraceback)
+    first, *_ = sorted(failures, key=lambda failure: not isinstance(failure, RayError | RayTrainError))
+    if isinstance(first, RayError | RayTrainError):
+        return str(first).strip(), False
+    return "".join(traceback.format_exception(first)).strip(), True
 
 
 def _reason(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> Exception:

@@ -53,7 +53,7 @@ def test_what_ends_workers_ends_the_command(
     with pytest.raises(SystemExit) as end:
         run.main()
     said = capfd.readouterr().err.strip().splitlines()
-    assert end.value.code == code
+    assert end.value.code == code, said[-3:]
     assert len(list(attempts.iterdir())) == tries
     if what == "fault":
         assert said[-1].startswith("vqi2i: a fault of vqi2i, not yours: please report it")
