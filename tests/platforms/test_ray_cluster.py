@@ -13,8 +13,10 @@ from tests.servers import http_answer, nobody, strange_server
 
 
 @pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No Ray of this process, nor of others on this machine."""
+def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """No Ray of this process, nor of others on this machine, unless a test wants the session's."""
+    if "ray_session" in request.fixturenames:
+        return
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
