@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8  # pictures made from nothing: more would gain no time, and come later
 _LONG, _VERY_LONG = 10.0, 120.0  # seconds; what takes longer is announced, or is told with a remedy
+_TICK = 1.0  # seconds between looks at the clock
 
 
 class Work(NamedTuple):
@@ -135,7 +136,7 @@ def _tell(name: str, begun: float, expected: float | None, done: threading.Event
     from pipelines.progress import Pulse
 
     pulse = Pulse(begun)
-    while not done.wait(1.0):
+    while not done.wait(_TICK):
         now = time.monotonic()
         if not pulse.due(now):
             continue

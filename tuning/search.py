@@ -212,19 +212,24 @@ def _conclude(study: Study, run_dir: Path, rows: Sequence[TrialRow]) -> Path:
 def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
     """The record of the search in `run_dir`, if it is this study's.
 
-    A search none of whose trials came to a report does not keep its name from another.
+    A search none of whose trials has begun does not keep its name from another.
     """
     file = run_dir / _RECORD
     if not file.exists():
         return None
     record = parsed(SearchRecord, file.read_bytes(), str(file), _REMEDY)
-    if record.identity != study.identity() and not any(map(read_metrics, entries(run_dir / TRIALS))):
+    if record.identity != study.identity() and not record.finished and not _has_begun(run_dir):
         for folder in (_RAY, TRIALS):
             shutil.rmtree(run_dir / folder, ignore_errors=True)
         forget_others(run_dir)
         return None
     refuse_other_settings(run_dir, record.identity, study.identity(), held="search")
     return record
+
+
+def _has_begun(run_dir: Path) -> bool:
+    """Whether any trial came to a report or to a checkpoint."""
+    return any(read_metrics(trial) or any(trial.glob("checkpoints/*.ckpt")) for trial in entries(run_dir / TRIALS))
 
 
 def _write(path: Path, text: str) -> None:

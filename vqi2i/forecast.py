@@ -76,7 +76,8 @@ def forecast(
         decoding = _prolonged(small.pixels, small.decoding, larger.pixels, larger.decoding, pixels)
         return count * (rest + again * decoding + larger.pairs * pair * times**2)
 
-    return Forecast(width, height, expected(width * height), expected(width * height / 4))
+    pixels = float(width * height)
+    return Forecast(width, height, expected(pixels), expected(pixels / 4))
 
 
 def _prolonged(x: float, y: float, further: float, there: float, end: float) -> float:
@@ -106,7 +107,7 @@ def _measured(
         return None
     width, height = _canvas(translator, copy, reduced)
     attention = meter.pairs * pair
-    return _Cost(width * height, max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs)
+    return _Cost(float(width * height), max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs)
 
 
 class _Meter:

@@ -1,5 +1,6 @@
 """vqi2i data: the verbs on real folders, as a user would type them."""
 
+import errno
 import json
 import os
 import shlex
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from errors import UserError
+from pipelines.schema import Manifest
 from run import app
 from tests.pipelines.test_interrupted_builds import write
 
@@ -63,6 +66,47 @@ def test_inspect_prints_counts_rejects_and_statistics(photos: Path) -> None:
     result = CliRunner().invoke(app, ["data", "inspect", "shards"], env={"COLUMNS": "200"})
     for word in ("summer", "winter", "1 not_an_image", "32-63 px", "shrunk", "opencv"):
         assert word in result.output
+
+
+def test_data_that_cannot_be_written_to_are_described_all_the_same(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, pixels: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    run(SHARD)
+    monkeypatch.setattr("imaging.write", refuse)
+    shown = CliRunner().invoke(app, ["data", "inspect", "shards"], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert "train" in shown.stderr
+    assert shown.stdout.startswith(
+        "no contact sheet: shards/contact_sheet.png cannot be written (Read-only file system)"
+    )
+    with pytest.raises(UserError, match=r"there\.png cannot be used"):
+        CliRunner().invoke(app, ["data", "inspect", "shards", "--sheet", "there.png"], catch_exceptions=False)
+
+
+def test_a_seed_that_no_generator_takes_is_told_before_anything_is_made(photos: Path) -> None:
+    for verb in ("data synthesize made", "generate model --domain winter --out made", "demo --out made"):
+        with pytest.raises(UserError, match="the seed 18446744073709551616 is out of range: give a whole number"):
+            run(f"{verb} --seed {2**64}")
+    assert not (photos / "made").exists()
+
+
+def test_folders_of_domains_may_begin_with_a_tilde(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photos / "photos"))
+    made = run("data shard --domain 'summer=~/summer' '--domain=winter=~/winter' --out shards --size 32")
+    assert made == run(SHARD)
+    assert (
+        run("data shard --split-halves 'a,b=~/summer' '--out=~/halves' --size 24")["out"] == f"{photos}/photos/halves"
+    )
+
+
+def test_shards_are_of_the_size_that_the_first_recipe_sees(photos: Path) -> None:
+    from training.recipes import STAGE1
+
+    run(SHARD.removesuffix(" --size 32"))
+    assert Manifest.load(photos / "shards").size == STAGE1["laptop64"](["summer", "winter"]).crop
 
 
 def test_damage_ends_with_exit_code_2_and_one_sentence(photos: Path) -> None:

@@ -22,6 +22,12 @@ def bucket(s3: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"s3://copies/set?{s3}"
 
 
+def test_a_target_that_is_a_file_is_told_in_few_words(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/manifest\.json cannot be read \(Not a directory\): check"):
+        copy_data(root, tmp_path / "file")
+
+
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

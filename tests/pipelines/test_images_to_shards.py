@@ -293,6 +293,13 @@ def test_mistakes_are_told_in_one_sentence(seasons: dict[str, Path], tmp_path: P
     out = tmp_path / "out"
     with pytest.raises(ValueError, match=r"domain d, .*missing, does not exist"):
         build_shards({"d": tmp_path / "missing"}, out=out, size=32)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"domain d, .*file, is a file: give a folder"):
+        build_shards({"d": tmp_path / "file"}, out=out, size=32)
+    with pytest.raises(ValueError, match=r"file is a file: choose a folder"):
+        build_shards(seasons, out=tmp_path / "file", size=32)
+    with pytest.raises(ValueError, match=r"labels name no domain: sumer \(did you mean 'summer'\?\); the domains are"):
+        build_shards(seasons, out=out, size=32, labels=["sumer"])
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match=r"domain d, .*bare, holds no image"):
         build_shards({"d": tmp_path / "bare"}, out=out, size=32)

@@ -10,7 +10,7 @@ import torch
 
 from pipelines.storage import StorageError
 from tests.servers import upload
-from training.checkpoint import Checkpoints, Damaged, Snapshot, snapshot_of
+from training.checkpoint import Checkpoints, Damaged, OtherVersion, Snapshot, snapshot_of
 from training.data_state import DataState
 from training.saver import Saver
 
@@ -99,6 +99,19 @@ def test_a_damaged_newest_checkpoint_is_said_and_left_out(
     assert checkpoints.positions() == [1]
     with pytest.raises(Damaged):
         checkpoints.read(2)
+
+
+@pytest.mark.parametrize("version", [0, 2, 17])
+def test_a_checkpoint_of_another_version_is_kept_and_told(version: int, root: Path | str) -> None:
+    checkpoints = Checkpoints(root, keep=3)
+    checkpoints.write(snapshot(1))
+    data = snapshot(2).pack().replace(b"vqi2i checkpoint 1 ", b"vqi2i checkpoint %d " % version, 1)
+    checkpoints.store.write(data, "0000000002.ckpt")
+    with pytest.raises(
+        OtherVersion, match=rf"0000000002\.ckpt cannot be used, but is kept: it has format {version} of"
+    ):
+        checkpoints.newest()
+    assert checkpoints.store.read("0000000002.ckpt") == data
 
 
 def test_what_a_killed_writer_left_is_never_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from errors import UserError
@@ -14,6 +15,7 @@ from training.job import Job
 from training.journal import read_metrics
 from training.launch import train
 from training.on_ray import RayPlan, active_workers, shared_out
+from training.tracking import tracked_run
 from training.trouble import TrainingTrouble
 from training.worker import LocalWorker
 from tuning.search import search
@@ -114,6 +116,42 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
     with pytest.raises(UserError, match="cannot be the name of a registered model"):
         train(stage1_job, tmp_path / "run", console=QUIET, register=name)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_training_refused_before_its_first_step_does_not_keep_its_name(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
+    short = override(stage1_job.config, ["schedule.images=4", "schedule.log_every=4", "schedule.save_every=4"])
+    too_large = stage1_job.model_copy(update={"config": override(short, ["crop=64", "network.resolution=64"])})
+    with pytest.raises(ValueError, match="cannot crop 64 px"):
+        train(too_large, tmp_path / "run", console=QUIET)
+    refused = tracked_run(tmp_path / "run")
+    job = stage1_job.model_copy(update={"config": short})
+    assert train(job, tmp_path / "run", console=QUIET).position == 4
+    trained = tracked_run(tmp_path / "run")
+    assert refused is not None
+    assert trained is not None
+    for run_id, status, crop in ((refused, "FAILED", "64"), (trained, "FINISHED", str(short.crop))):
+        run = MlflowClient(mlflow_store).get_run(run_id)
+        assert (run.info.status, run.data.params["crop"]) == (status, crop)
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        train(too_large, tmp_path / "run", console=QUIET)
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/0000000004.ckpt"])
+def test_a_training_that_has_begun_keeps_its_name(
+    left: str, stage1_job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
+    too_large = stage1_job.model_copy(
+        update={"config": override(stage1_job.config, ["crop=64", "network.resolution=64"])}
+    )
+    with pytest.raises(ValueError, match="cannot crop 64 px"):
+        train(too_large, tmp_path / "run", console=QUIET)
+    file = tmp_path / "run" / left
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"position": 4}\n')
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(config\.crop"):
+        train(stage1_job, tmp_path / "run", console=QUIET)
 
 
 @pytest.mark.ray

@@ -89,6 +89,35 @@ def test_a_folder_holds_one_search(study: Study, made: Made, tmp_path: Path) -> 
         search(study.model_copy(update={"trials": 3}), tmp_path)
 
 
+def test_a_search_that_was_refused_does_not_keep_its_name(study: Study, made: Made, tmp_path: Path) -> None:
+    made.trials = lambda: [FAILED]
+    with pytest.raises(ValueError, match="got to a checkpoint"):
+        search(study, tmp_path)
+    for folder in ("ray", "trials/three", "tracking"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tracking/calls.jsonl").write_text('["create", {"mark": "of the first"}]\n')
+    made.trials = lambda: ROWS
+    mended = study.model_copy(update={"trials": 3})
+    assert search(mended, tmp_path).trials == ROWS
+    assert not any((tmp_path / folder).exists() for folder in ("ray", "trials", "tracking"))
+    with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
+        search(study, tmp_path)
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/0000000004.ckpt"])
+def test_a_search_one_of_whose_trials_has_begun_keeps_its_name(
+    left: str, study: Study, made: Made, tmp_path: Path
+) -> None:
+    made.trials = lambda: [FAILED]
+    with pytest.raises(ValueError, match="got to a checkpoint"):
+        search(study, tmp_path)
+    file = tmp_path / "trials/three" / left
+    file.parent.mkdir(parents=True)
+    file.write_text('{"position": 4}\n')
+    with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
+        search(study.model_copy(update={"trials": 3}), tmp_path)
+
+
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (OSError("gone"), "FAILED")])
 def test_an_interrupted_search_says_so_and_goes_on(
     study: Study, made: Made, tmp_path: Path, error: BaseException, status: str

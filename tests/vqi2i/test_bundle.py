@@ -10,6 +10,7 @@ import torch
 
 from errors import UserError
 from tests.conftest import untrained
+from training.checkpoint import take_bundle
 from vqi2i import BundleError, Translator
 from vqi2i.bundle import checksum, fingerprint, read_card, read_config
 
@@ -35,6 +36,31 @@ def test_saving_replaces_an_older_bundle_whole(copy: Path) -> None:
     Translator.load(copy).save(copy)
     assert not (copy / "leftover").exists()
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_saving_takes_nothing_else_away(tiny_bundle: Path, tmp_path: Path) -> None:
+    model = Translator.load(tiny_bundle)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / ".DS_Store").write_bytes(b"\0")
+    model.save(tmp_path / "photos")  # as good as empty
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "only.jpg").write_text("a picture")
+    for save in (lambda path: model.save(path), lambda path: take_bundle(tiny_bundle, path)):
+        with pytest.raises(
+            BundleError, match=r"album holds other things than a bundle \(only.jpg...\): choose another"
+        ):
+            save(tmp_path / "album")
+        with pytest.raises(BundleError, match="is a file: choose a folder"):
+            save(tmp_path / "album" / "only.jpg")
+    assert (tmp_path / "album" / "only.jpg").read_text() == "a picture"
+
+
+def test_what_a_file_manager_leaves_in_a_bundle_does_not_make_it_another(copy: Path) -> None:
+    before = fingerprint(copy)
+    for name in (".DS_Store", "._autoencoder.safetensors", "Thumbs.db", "._config.json"):
+        (copy / name).write_bytes(b"\0\5\26\7")
+    assert fingerprint(copy) == before
+    assert Translator.load(copy).domains == ("summer", "winter")
 
 
 def test_the_card_says_what_the_model_can_do(tiny_bundle: Path, tiny_bundle_without_prior: Path) -> None:
