@@ -71,9 +71,9 @@ def run(
             connect(address, runtime_env=workers)
             started.callback(ray.shutdown)
         prefix = f"/{name}"
-        if serve.status().proxies:
-            _check_place(host, port)
-            _check_name(name, prefix)
+        if (client := _get_global_client(raise_if_no_controller_running=False)) is not None:
+            _check_place(client, host, port)
+            _check_name(client, name, prefix)
         else:
             _check_port(host or HOST, port or PORT)
             options = {"host": host or HOST, "port": port or PORT, "request_timeout_s": request_timeout_s}
@@ -102,10 +102,10 @@ def _shut_down_if_idle() -> None:
         serve.shutdown()
 
 
-def _check_place(host: str | None, port: int | None) -> None:
+def _check_place(client: ServeControllerClient, host: str | None, port: int | None) -> None:
     """Raise a UserError if Serve of this cluster listens elsewhere than is asked for."""
-    options = _client().http_config
-    if options.location == ProxyLocation.Disabled:
+    options = client.http_config
+    if client.get_serve_details().get("proxy_location") == ProxyLocation.Disabled:
         raise UserError("Ray Serve of this cluster answers no HTTP (its proxies are disabled): use another RAY_ADDRESS")
     if (host or options.host, port or options.port) != (options.host, options.port):
         raise UserError(
@@ -114,9 +114,9 @@ def _check_place(host: str | None, port: int | None) -> None:
         )
 
 
-def _check_name(name: str, prefix: str) -> None:
+def _check_name(client: ServeControllerClient, name: str, prefix: str) -> None:
     """Raise a UserError if an application has this name or path."""
-    applications = _client().get_serve_details()["applications"]
+    applications = client.get_serve_details()["applications"]
     for other, application in applications.items():
         if other == name or application.get("route_prefix") == prefix:
             raise UserError(
@@ -127,18 +127,13 @@ def _check_name(name: str, prefix: str) -> None:
 
 def _url(prefix: str) -> str:
     """Where Serve of this cluster answers, by what it says itself."""
-    options = _client().http_config
-    proxies = _client().get_serve_details()["proxies"]
+    client = _get_global_client()
+    assert client is not None
+    options, proxies = client.http_config, client.get_serve_details()["proxies"]
     host = options.host
     if host in _EVERY_NETWORK and ray.get_runtime_context().get_node_id() not in proxies:
         host = next(proxy["node_ip"] for proxy in proxies.values())
     return f"http://{host}:{options.port}{prefix.rstrip('/')}"
-
-
-def _client() -> ServeControllerClient:
-    client = _get_global_client()
-    assert client is not None
-    return client
 
 
 def _check_port(host: str, port: int) -> None:

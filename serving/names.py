@@ -20,6 +20,7 @@ def named(settings: Sequence[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for setting in settings:
         name, model = _parted(setting)
+        model = str(Path(model).expanduser()) if model.startswith("~") else model  # shells leave NAME=~/MODEL as it is
         if name in models:
             raise UserError(
                 f"two models would be called {name!r}, {models[name]} and {model}: name them, for example "
@@ -43,7 +44,7 @@ def _parted(setting: str) -> tuple[str, str]:
     if not separator or setting.startswith(_URI) or "/" in name or Path(setting).is_dir():
         return _name_of(setting), setting
     check(name)
-    if not model.startswith(_URI) and not Path(model).is_dir():
+    if not model.startswith(_URI) and not Path(model).expanduser().is_dir():
         raise UserError(f"there is no model at {model}, nor at {setting}: give a bundle directory or an MLflow URI")
     return name, model
 

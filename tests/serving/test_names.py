@@ -41,6 +41,13 @@ def test_a_name_that_is_said_is_used_also_for_folders_with_an_equals_sign():
     assert named(models) == {"m": "seasons", "best": "lr=0.1/bundle", "s": "models:/seasons/1"}
 
 
+def test_a_home_folder_behind_a_name_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert named(["m=~/seasons"]) == {"m": str(tmp_path / "seasons")}
+    with pytest.raises(UserError, match="there is no model at ~/elsewhere"):
+        named(["m=~/elsewhere"])
+
+
 @pytest.mark.parametrize("models", [["x/second/bundle", "y/second/bundle"], ["m=seasons", "m=a=b=c"], ["seasons"] * 2])
 def test_two_models_of_one_name_are_refused_with_the_remedy(models):
     with pytest.raises(UserError, match=r"two models would be called .*: name them, for example \w+=.* \w+-2="):
