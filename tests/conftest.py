@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -34,6 +35,7 @@ TINY = NetworkConfig(
     style_channels=4,
     num_style_blocks=1,
 )
+RAY_CPUS = 4
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -131,7 +133,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def started_ray() -> Iterator[None]:
     """One Ray for the whole test run; it belongs to this process and ends with it."""
     import ray
     from ray._private.parameter import RayParams
@@ -142,6 +144,23 @@ def ray_session() -> Iterator[None]:
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # otherwise one is written to the user's home
         for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
-        ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, log_to_driver=False)
+        ray.init(address="local", num_cpus=RAY_CPUS, object_store_memory=100_000_000, log_to_driver=False)
         yield
         ray.shutdown()
+
+
+@pytest.fixture
+def ray_session(started_ray: None) -> Iterator[None]:
+    """The test run's Ray, all of which is free again after the test: otherwise later ones would wait for it."""
+    import ray
+    from ray.util.placement_group import PlacementGroup
+
+    yield
+    deadline = time.monotonic() + 30
+    while (free := ray.available_resources().get("CPU", 0)) < RAY_CPUS and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if free < RAY_CPUS:
+        left = {name: group for name, group in ray.util.placement_group_table().items() if group["state"] != "REMOVED"}
+        for name in left:
+            ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+        pytest.fail(f"{free:g} of {RAY_CPUS} CPUs of Ray are free after the test; placement groups: {left}")

@@ -77,6 +77,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
     if not _has_room(plan, cpus, gpus):
         _log.warning("%s: training waits for machines", _no_room(plan, cpus))
+    held = _held()
     with mailbox(journal, run.folder.name) as letters:
         trainer = TorchTrainer(
             _train_on_worker,
@@ -94,6 +95,8 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
         try:
             answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
+            if _died_at_once(error):
+                _release(_held() - held)  # Ray Train forgets the places of workers that die while they are started
             raise _reason(letters, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
@@ -233,8 +236,33 @@ def _reason(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, er
     verdict: Verdict = ray.get(letters.verdict.remote())
     if verdict.why:
         return (WorkerFault if verdict.fault else TrainingTrouble)(verdict.why)
+    if _died_at_once(error):
+        return TrainingTrouble(f"a worker has died as soon as it was started; {resumption(checkpoints)}")
     if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
         return TrainingTrouble(f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker")
     if isinstance(error, RayActorError):
         return TrainingTrouble(f"the process that controls the workers has died; {resumption(checkpoints)}")
     return error
+
+
+def _died_at_once(error: Exception) -> bool:
+    """Whether a worker has died between its start and the first thing that it was to do."""
+    from ray.exceptions import RayActorError
+    from ray.train import ControllerError
+
+    return isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError)
+
+
+def _held() -> set[str]:
+    """Placement groups that hold resources of the cluster."""
+    from ray.util import placement_group_table
+
+    return {name for name, group in placement_group_table().items() if group["state"] != "REMOVED"}
+
+
+def _release(groups: Iterable[str]) -> None:
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    for name in groups:
+        remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))

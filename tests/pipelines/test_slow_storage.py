@@ -1,4 +1,4 @@
-"""A web server that takes 30 ms for every answer does not hold a consumer back."""
+"""A web server that takes 100 ms for every answer does not hold a consumer back."""
 
 import time
 from itertools import islice
@@ -14,8 +14,8 @@ from pipelines.shard_cache import CacheSettings
 from pipelines.shards_to_batches import Batches
 from tests.servers import web_server
 
-WANTED = 1000  # images per second
-IMAGES = 3000
+WANTED = 300  # images per second: what a consumer can have that shares two cores with other tests
+IMAGES = 1200
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def _rate(root: str, start: int) -> float:
 
 
 @pytest.mark.slow
-def test_a_slow_server_feeds_a_thousand_images_a_second(large: Path) -> None:
-    with web_server(large, delay=0.03) as web:
+def test_a_slow_server_feeds_as_many_images_as_a_folder(large: Path) -> None:
+    with web_server(large, delay=0.1) as web:
         pairs = [(_rate(str(large), start), _rate(web.url, start)) for start in (0, 20 * 75)]
     local, remote = (max(rates) for rates in zip(*pairs, strict=True))
     print(f"{local:.0f} images/s from the folder, {remote:.0f} from the server")

@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_named(tiny_bundle):
 
 
 @pytest.fixture(scope="module")
-def client(ray_session, tiny_bundle: Path) -> Iterator[httpx.Client]:
+def client(started_ray: None, tiny_bundle: Path) -> Iterator[httpx.Client]:
     """A client of a server with one model, one replica."""
     from ray import serve
 

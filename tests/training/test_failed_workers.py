@@ -1,5 +1,6 @@
 """Workers that meet a fault of ours are started again, then it is told as one; deaths and sentences are not."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ def failing(what: str, attempts: Path) -> Callable[[dict[str, Any]], Any]:
 
     def work(settings: dict[str, Any]) -> Any:
         import os
+        import time
         import uuid
 
         from errors import UserError
@@ -29,6 +31,7 @@ def failing(what: str, attempts: Path) -> Callable[[dict[str, Any]], Any]:
         def attempt(*_: object) -> None:
             (attempts / uuid.uuid4().hex).touch()
             if what == "death":
+                time.sleep(3)  # past the start of the workers, which waits for others of this machine
                 os._exit(1)
             raise UserError("the moon is full: wait") if what == "sentence" else KeyError("no such crater")
 
@@ -38,14 +41,25 @@ def failing(what: str, attempts: Path) -> Callable[[dict[str, Any]], Any]:
     return work
 
 
-@pytest.mark.parametrize(("what", "code", "tries"), [("fault", 1, 2), ("death", 2, 2), ("sentence", 2, 1)])
+class Deadly:
+    """What no worker survives that unpacks it."""
+
+    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
+        return os._exit, (1,)
+
+    def __call__(self, settings: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "tries"), [("start", 2, 0), ("fault", 1, 2), ("death", 2, 2), ("sentence", 2, 1)]
+)
 def test_what_ends_workers_ends_the_command(
     what: str, code: int, tries: int, shards: Path, tmp_path: Path, mlflow_store: str, ray_session: None,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     attempts = tmp_path / "attempts"
     attempts.mkdir()
-    monkeypatch.setattr("training.on_ray._train_on_worker", failing(what, attempts))
+    monkeypatch.setattr("training.on_ray._train_on_worker", Deadly() if what == "start" else failing(what, attempts))
     settings = [part for setting in STAGE1 for part in ("--set", setting)]
     monkeypatch.setattr(
         sys, "argv", ["vqi2i", "train", "stage1", "--data", str(shards), "--max-failures", "1", *settings]
@@ -59,6 +73,8 @@ def test_what_ends_workers_ends_the_command(
         assert said[-1].startswith("vqi2i: a fault of vqi2i, not yours: please report it")
         assert said[-2] == "KeyError: 'no such crater'"
         assert any("workers failed 2 times without a new checkpoint (nothing was saved yet" in line for line in said)
+    elif what == "start":
+        assert said[-1].startswith("vqi2i: a worker has died as soon as it was started; nothing was saved yet")
     elif what == "death":
         assert said[-1].startswith("vqi2i: workers failed 2 times without a new checkpoint")
     else:

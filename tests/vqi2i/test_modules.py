@@ -24,7 +24,7 @@ def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
         else:
             (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('not our {name}')")
     for domain in ("a", "b"):
-        write(tmp_path / "photos" / domain, range(ord(domain), ord(domain) + 4))
+        write(tmp_path / "photos" / domain, range(4 * ord(domain), 4 * ord(domain) + 4))
     (tmp_path / "bundle").symlink_to(tiny_bundle)
     return tmp_path
 
@@ -43,16 +43,20 @@ def run(folder: Path, command: str, *, path: str, entrance: tuple[str, ...]) -> 
     (f"{HOME}:.", ("-P", "-c", ENTRANCE)),
 ])  # fmt: skip
 def test_commands_use_our_modules(path: str, entrance: tuple[str, ...], folder: Path) -> None:
-    done = run(folder, "translate bundle photos/a/0097.png --to winter --out r", path=path, entrance=entrance)
-    assert (done.returncode, done.stdout) == (0, "r/0097_winter.png\n"), done.stderr
+    done = run(folder, "translate bundle photos/a/0388.png --to winter --out r", path=path, entrance=entrance)
+    assert (done.returncode, done.stdout) == (0, "r/0388_winter.png\n"), done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_workers_use_our_modules(folder: Path) -> None:
-    shard = "data shard --domain a=photos/a --domain b=photos/b --out shards --size 32 --test 0 --workers 1"
+    shard = (
+        "data shard --domain a=photos/a --domain b=photos/b --out shards --size 32 --test 0 --validation 0 --workers 1"
+    )
     done = run(folder, shard, path=str(HOME), entrance=("-m", "vqi2i"))
-    assert (done.returncode, done.stdout) == (0, "shards: 4 train/a, 4 train/b, 0 test/a, 0 test/b\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "shards: 4 train/a, 4 train/b, 0 test/a, 0 test/b of 32 px\n"), (
+        done.stderr
+    )
 
 
 def hook(shipped: bool) -> bytes:
