@@ -102,7 +102,7 @@ def test_every_ray_that_is_joined_is_told_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr(ray, "init", lambda **how: told.update(how["runtime_env"]))
+    monkeypatch.setattr("pipelines.cluster.connect", lambda _, **how: told.update(how["runtime_env"]))
     for address, submitted, shipped in ((None, False, False), ("auto", False, True), ("auto", True, False)):
         told.clear()
         if submitted:
