@@ -118,10 +118,9 @@ class Store:
 
 def _reason(error: Exception) -> str:
     """Why something failed, in few words: Arrow puts the system's among its own."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    code = re.search(r"\[errno (\d+)\]", str(error))
-    return os.strerror(int(code[1])) if code else str(error)
+    if code := re.search(r"\[errno (\d+)\]", str(error)):
+        return os.strerror(int(code[1]))
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def join(root: str | Path, name: str) -> str:

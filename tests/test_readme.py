@@ -6,7 +6,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import imaging
 from pipelines.synthetic import synthesize
 from tests.conftest import RAY_SETTINGS
 from tests.processes import command
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 SHORT = {
@@ -52,12 +52,6 @@ def vqi2i(arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedPr
     )  # fmt: skip
     assert done.returncode == code, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
     return done
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

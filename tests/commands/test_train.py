@@ -68,7 +68,7 @@ def test_crops_of_a_small_part_of_the_pictures_are_told_with_the_remedy(
 
 def test_stage_2_knows_what_it_sees_by_its_model(shards: Path, tiny_bundle_without_prior: Path) -> None:
     job = make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64",
-                   settings=["prior.window=[8,8]"])  # fmt: skip
-    assert "crops of 16 px" in job.remark()  # 8 tokens of 2 px
+                   settings=["prior.window=[4,4]"])  # fmt: skip
+    assert "crops of 16 px" in job.remark()  # 4 tokens of 4 px
     wide = job.model_copy(update={"config": job.config.model_copy(update={"crop": 32})})
     assert wide.remark() == ""

@@ -16,6 +16,7 @@ import imaging
 from errors import UserError
 from serving import app, launch
 from serving.schema import Limits
+from tests.servers import free_port
 from vqi2i import BundleError
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8) for seed in range(8)]
@@ -54,8 +55,7 @@ def client(started_ray: None, tiny_bundle: Path) -> Iterator[httpx.Client]:
     """A client of a server with one model, one replica."""
     from ray import serve
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     limits = Limits(large_at_once=1)
     settings = app.Settings(max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05, limits=limits)
     served = launch.run({"seasons": tiny_bundle}, port=port, settings=settings)
