@@ -42,7 +42,7 @@ check: $(READY_DEV)
 	$(BIN)/pyright
 
 # Which mistakes, put into the code one at a time, no test sees. SAMPLE=300 tries so many, another SEED=1 others,
-# FILE=vqi2i/rows.py those of a file, AGAIN=1 those that lived the last time.
+# FILE=vqi2i/networks/domain_rows.py those of a file, AGAIN=1 those that lived the last time.
 mutants: $(READY_DEV)
 	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FILE),--file $(FILE)) $(if $(AGAIN),--again)

@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 import torch
 from throughput import EVERYTHING_ON, make_shards
 
-from training.journal import read_metrics
+from training.tracking.journal import read_metrics
 
 ROOT = Path(__file__).parents[1]
 LOG_EVERY = 40  # images of each domain: ten steps

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 import imaging
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from pipelines.shards_to_batches import held_out
 from training.config import override
-from training.feed import ImageFeed
+from training.stages.image_batches import ImageFeed
 from training.recipes import stage1_laptop64
-from training.stage1 import Stage1
-from training.worker import LocalWorker, keep_freed_memory
-from vqi2i.quantizer import Usage
+from training.stages.stage1 import Stage1
+from training.distributed.worker import LocalWorker, keep_freed_memory
+from vqi2i.networks.quantizers import Usage
 
 RULES = {
     "vq": ["network.quantizer=vq", "weights.commitment=1", "weights.codebook=0.25", "codebook.start_at=0"],

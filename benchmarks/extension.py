@@ -23,10 +23,10 @@ from torch import Tensor
 import imaging
 from evaluation.seams import Border, repetition_scores, seam_scores, skyline_jumps
 from imaging.codec import Pixels
-from pipelines.synthetic import DOMAINS, draw_content, draw_style, render
+from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 from vqi2i import Sampling, Translator
-from vqi2i.causal import CausalPrior
-from vqi2i.imagination import complete, imagine
+from vqi2i.priors.causal import CausalPrior
+from vqi2i.priors.infill import complete, imagine
 
 SHOWN = 6
 RELEASED = Sampling(temperature=2.0, top_k=5, top_p=1.0, windows="per_token")

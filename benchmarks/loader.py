@@ -35,9 +35,9 @@ from torch.utils.data import DataLoader, Dataset
 import imaging
 from imaging.codec import Pixels
 from pipelines.images_to_shards import build_shards
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from pipelines.shards_to_batches import Batches
-from training.worker import keep_freed_memory
+from training.distributed.worker import keep_freed_memory
 
 BATCH = 16
 DOMAINS = ("a", "b")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import imaging
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from vqi2i.translator import Translator
 
 

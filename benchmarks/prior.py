@@ -3,7 +3,7 @@
     python benchmarks/prior.py --data shards --model runs/first/bundle --images 6400 paper causal plus masked
 
 Sizes, batches and schedule are those of the recipe laptop64 in all of them. One JSON line per setting. A causal prior's
-figure is exact, a masked one's an upper bound (`vqi2i/likelihood.py`); `gap_bits` is held-out minus training images.
+figure is exact, a masked one's an upper bound (`vqi2i/priors/likelihood.py`); `gap_bits` is held-out minus training images.
 Further settings of the form name=value hold for all that are named. Figures are of test images; `upside_down` are those
 of priors that continue pictures upwards, of test images turned so.
 """
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from training.checkpoint import Checkpoints
+from training.checkpointing.checkpoints import Checkpoints
 from training.job import make_job
-from training.journal import RunJournal
-from training.stage2 import Stage2
-from training.stages import make_stage, prepare
-from training.worker import LocalWorker, keep_freed_memory
+from training.tracking.journal import RunJournal
+from training.stages.stage2 import Stage2
+from training.stages.build import make_stage, prepare
+from training.distributed.worker import LocalWorker, keep_freed_memory
 
 SETTINGS: dict[str, tuple[str, list[str]]] = {  # recipe, and what is set beside it
     "paper": ("laptop64", ["prior.condition=coordinates"]),

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from vqi2i.config import NetworkConfig, PriorConfig
-from vqi2i.imagination import complete, imagine
-from vqi2i.priors import Prior, build_prior
-from vqi2i.sampling import Precision, Sampling
+from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.prior import Prior, build_prior
+from vqi2i.priors.sampling import Precision, Sampling
 
 NETWORK = NetworkConfig(
     domains=("summer", "winter"), resolution=256, patch=1, channel_multipliers=(1, 1, 2, 2, 4), codebook_size=512

@@ -29,13 +29,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.images_to_shards import build_shards
-from pipelines.synthetic import DOMAINS, synthesize
+from pipelines.synthetic.dataset import DOMAINS, synthesize
 from training.config import Stage1Config, override
 from training.footprint import memory_figures
-from training.journal import read_metrics
+from training.tracking.journal import read_metrics
 from training.recipes import recipe
-from training.stage1 import Stage1
-from training.worker import LocalWorker, keep_freed_memory
+from training.stages.stage1 import Stage1
+from training.distributed.worker import LocalWorker, keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 WINDOW = 10  # steps of a report

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from training.config import PerceptualConfig, Stage1Config, WeightFile
 from training.recipes import stage1_paper256
-from training.stage1 import Stage1
-from training.worker import LocalWorker, keep_freed_memory
-from vqi2i.losses import Judged, discriminator_loss, fooling
-from vqi2i.perceptual import VGG_WIDTHS
+from training.stages.stage1 import Stage1
+from training.distributed.worker import LocalWorker, keep_freed_memory
+from vqi2i.objective.losses import Judged, discriminator_loss, fooling
+from vqi2i.objective.perceptual import VGG_WIDTHS
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 DOMAINS: tuple[str, ...] = ("a", "b")

@@ -14,7 +14,7 @@ from commands.works import Work, perform, picture_paths, plan
 from errors import UserError
 
 if TYPE_CHECKING:
-    from vqi2i.chain import Chain
+    from vqi2i.editing.chain import Chain
     from vqi2i.translator import Translator
 
 ModelArgument = Annotated[str, typer.Argument(help="A bundle directory or an MLflow URI (models:/name@alias).")]
@@ -182,7 +182,7 @@ def compose(
     """
     import yaml
 
-    from vqi2i.chain import read_chain
+    from vqi2i.editing.chain import read_chain
 
     try:
         chain = read_chain(yaml.safe_load(steps.read_bytes()))
@@ -197,13 +197,13 @@ def compose(
 
 
 def _chain(source: str | None, *steps: dict[str, Any]) -> "Chain":
-    from vqi2i.chain import read_chain
+    from vqi2i.editing.chain import read_chain
 
     return read_chain({"from": source, "steps": list(steps)})
 
 
 def _finish_steps(domain: str, to: str | None, style: Path | None, paste: int | None) -> list[dict[str, Any]]:
-    from vqi2i.chain import finishing
+    from vqi2i.editing.chain import finishing
 
     return finishing(domain, to or domain, style=_name(style), paste=paste)
 

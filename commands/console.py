@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 def seed_given(seed: int) -> int:
     """A seed as it was typed, if generators can take it; for `typer.Option(callback=...)`."""
-    from vqi2i.typed import seed_number
+    from vqi2i.checking.typed import seed_number
 
     return seed_number(seed)
 

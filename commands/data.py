@@ -32,7 +32,7 @@ def synthesize(
 
     Example: vqi2i data synthesize seasons --pairs 400 --size 64
     """
-    from pipelines.synthetic import synthesize as paint
+    from pipelines.synthetic.dataset import synthesize as paint
 
     with progress("painting") as tell:
         summary = paint(out, pairs=pairs, size=size, tests=tests, wide=wide, seed=seed, progress=tell)
@@ -78,7 +78,7 @@ def shard(
 
     Example: vqi2i data shard --split-halves photo,label=facades --labels label --out shards
     """
-    from pipelines.claim import held_options
+    from pipelines.building.output_folder import held_options
     from pipelines.images_to_shards import build_shards
 
     if (split_halves is None) == (not domain):

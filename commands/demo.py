@@ -40,11 +40,11 @@ def demo(
     clock = _Clock()
     seasons, shards = out / "seasons", out / "shards"
     with clock.step("painting landscapes"), progress("landscapes") as tell:
-        from pipelines.synthetic import synthesize
+        from pipelines.synthetic.dataset import synthesize
 
         synthesize(seasons, pairs=pairs, tests=tests, seed=seed, progress=tell)
     with clock.step("building shards"), progress("shards") as tell:
-        from pipelines.claim import held_options
+        from pipelines.building.output_folder import held_options
         from pipelines.images_to_shards import build_shards
 
         # The painter's own triples are what is reported on; a demo that was made before goes on with what it has.
@@ -84,8 +84,8 @@ def _train(stage: str, data: Path, model: Path | None, run_dir: Path, settings: 
 
 
 def _publish(bundle: Path, model: Path) -> str:
-    from training.checkpoint import take_bundle
-    from training.publication import publish
+    from training.checkpointing.checkpoints import take_bundle
+    from training.tracking.publication import publish
 
     take_bundle(bundle, model)
     return publish(model, name=MODEL, alias="champion")
@@ -95,7 +95,7 @@ def _report(out: Path, seed: int, clock: "_Clock", first: "Result", second: "Res
     from commands.apply import load
     from commands.evaluate import report
     from evaluation.protocol import Tally
-    from training.journal import read_metrics
+    from training.tracking.journal import read_metrics
 
     curves = {
         f"{stage}: {name}": [(row["position"], row[name]) for row in read_metrics(out / "runs" / stage) if name in row]

@@ -52,8 +52,8 @@ def trained_on(translator: "Translator", data: Path) -> bool | None:
     Raises:
         UserError: it has other domains.
     """
-    from pipelines.origin import comes_from
-    from pipelines.synthetic import DOMAINS
+    from pipelines.reading.origin import comes_from
+    from pipelines.synthetic.dataset import DOMAINS
 
     if set(translator.domains) != set(DOMAINS):
         raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
@@ -69,7 +69,7 @@ def report(
     from evaluation.protocol import evaluate_pairs, verdicts
     from evaluation.report import write_report
     from evaluation.showcase import showcase, translation_figures
-    from pipelines.synthetic import DOMAINS, read_training, read_triples
+    from pipelines.synthetic.dataset import DOMAINS, read_training, read_triples
 
     out.mkdir(parents=True, exist_ok=True)
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}

@@ -28,9 +28,9 @@ def import_authors(
     from training.config import override
     from vqi2i import authors
     from vqi2i.bundle import CONFIG, BundleConfig, check_replaceable
-    from vqi2i.style_prior import StylePrior
+    from vqi2i.priors.style_prior import StylePrior
     from vqi2i.translator import Translator
-    from vqi2i.typed import domain_name
+    from vqi2i.checking.typed import domain_name
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:
@@ -52,8 +52,8 @@ def import_authors(
     provenance = {"recipe": "the authors' release", "files": [path.name for path in (stage1, stage2) if path]}
     translator = Translator(autoencoder, StylePrior({}), prior, provenance)
     if data is not None:
-        from pipelines.reader import ShardReader
-        from training.feed import styled
+        from pipelines.reading.reader import ShardReader
+        from training.stages.image_batches import styled
 
         reader = ShardReader(data)
         translator.fit_styles({name: styled(reader, name, config.network.resolution) for name in names})

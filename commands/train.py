@@ -10,9 +10,9 @@ from commands.verbs import Verbs
 from errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.shard_cache import CacheSettings
+    from pipelines.storage.shard_cache import CacheSettings
     from training.job import Job
-    from training.on_ray import RayPlan
+    from training.run.ray_trainer import RayPlan
 
 app = Verbs(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
@@ -149,8 +149,8 @@ def cache_settings(folder: str, gigabytes: float) -> "CacheSettings":
     Raises:
         UserError: the size is no number.
     """
-    from pipelines.shard_cache import CacheSettings
-    from vqi2i.validation import checked
+    from pipelines.storage.shard_cache import CacheSettings
+    from vqi2i.checking.validation import checked
 
     return checked(CacheSettings, {"folder": folder, "gigabytes": gigabytes}, "--cache-gb")
 
@@ -163,13 +163,13 @@ def ray_plan(local: bool, **how: Any) -> "RayPlan | None":
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise UserError(f"--local trains in this process, {options} would do nothing: leave out one or the other")
         return None
-    from training.on_ray import RayPlan
+    from training.run.ray_trainer import RayPlan
 
     return RayPlan.parse(given.pop("workers", "1"), **given)
 
 
 def _train(job: "Job", run_dir: Path, plan: "RayPlan | None", *, as_json: bool, **how: Any) -> None:
-    from training.interrupt import Interrupted
+    from training.run.signals import Interrupted
     from training.launch import train
 
     if remark := job.remark():

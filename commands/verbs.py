@@ -58,7 +58,7 @@ class Verbs(typer.Typer):
 
 def _from_home(argument: str) -> str:
     """What `~/x`, `NAME=~/x` and `--option=~/x` stand for."""
-    from vqi2i.typed import at_home
+    from vqi2i.checking.typed import at_home
 
     name, is_given, path = argument.partition("=~")
     if is_given:

@@ -13,8 +13,8 @@ from errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vqi2i.chain import Chain
-    from vqi2i.forecast import Forecast
+    from vqi2i.editing.chain import Chain
+    from vqi2i.editing.forecast import Forecast
     from vqi2i.translator import Translator
 
 _AT_ONCE = 8  # pictures made from nothing: more would gain no time, and come later
@@ -81,7 +81,7 @@ def perform(translator: "Translator", chain: "Chain", works: Sequence[Work], *, 
 
 def picture_paths(chain: "Chain", beside: Path) -> dict[str, Path]:
     """Where the pictures lie that a chain asks for, by the names it gives them."""
-    from vqi2i.typed import at_home
+    from vqi2i.checking.typed import at_home
 
     return {name: beside / at_home(name) for name in chain.pictures}
 
@@ -104,7 +104,7 @@ def _signs_of_life(
     count: int,
 ) -> Iterator[None]:
     """Meanwhile, say how long it will take to do this to pictures, and how long it has taken, if that is long."""
-    from vqi2i.forecast import forecast
+    from vqi2i.editing.forecast import forecast
 
     begun = time.monotonic()
     expected = forecast(translator, chain, image, pictures, count)

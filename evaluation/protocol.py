@@ -12,7 +12,7 @@ from errors import UserError
 from evaluation.domain_classifier import DomainClassifier
 from evaluation.metrics import Images, gradient_correlation, psnr, reinhard
 from imaging import to_pixels, to_tensor
-from vqi2i.quantizer import Usage
+from vqi2i.networks.quantizers import Usage
 from vqi2i.translator import Translator
 
 PSNR_CEILING = 100.0  # dB; what an identical image counts, so that means stay finite

@@ -7,7 +7,7 @@ import numpy as np
 
 import imaging
 from imaging.codec import Pixels
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from pipelines.schema import Manifest, Split
 
 

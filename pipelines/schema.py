@@ -4,7 +4,7 @@ OUT/manifest.json              this module's `Manifest`; written last, so a data
 OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
 OUT/train/summer/000000.tar    a WebDataset shard
 OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEMA; written after the shard, and with
-                               the builder's mark in its metadata: see pipelines/mark.py
+                               the builder's mark in its metadata: see pipelines/building/shard_commit.py
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from pydantic import (
 
 from errors import UserError
 from imaging.colors import color, color_code
-from vqi2i.typed import domain_name
+from vqi2i.checking.typed import domain_name
 
 Split = Literal["train", "validation", "test"]  # to learn from, to choose by, to report on
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -46,7 +46,7 @@ INDEX_SCHEMA = pa.schema(
         ("key", pa.string()),
         ("source", pa.string()),  # path inside the domain's folder
         ("sha256", pa.string()),  # of the source file
-        ("changes", pa.string()),  # what was done to it, words separated by spaces: see pipelines/sample.py
+        ("changes", pa.string()),  # what was done to it, words separated by spaces: see pipelines/building/sample.py
         ("offset", pa.int64()),  # of the encoded image inside the tar, in bytes
         ("size", pa.int64()),
         ("crc32", pa.uint32()),
@@ -138,7 +138,7 @@ class Statistics(Frozen):
     mean: tuple[float, float, float]  # of red, green and blue, 0 to 255, over all stored pixels
     std: tuple[float, float, float]
     short_sides: dict[int, int]  # source images by short side: 128 counts those of 128 to 255 pixels, and so on
-    changes: dict[str, int]  # images by what was done to them: see pipelines/sample.py
+    changes: dict[str, int]  # images by what was done to them: see pipelines/building/sample.py
 
 
 class Manifest(Frozen):

@@ -17,10 +17,10 @@ import numpy as np
 import imaging
 from errors import UserError
 from imaging.codec import Pixels
-from pipelines.augment import Augmentation
-from pipelines.blocks import BlockReader, block_numbers
-from pipelines.order import WINDOW, Order, OrderKind, sample_key
-from pipelines.reader import CorruptSample, Samples, ShardReader
+from pipelines.reading.augment import Augmentation
+from pipelines.reading.blocks import BlockReader, block_numbers
+from pipelines.reading.order import WINDOW, Order, OrderKind, sample_key
+from pipelines.reading.reader import CorruptSample, Samples, ShardReader
 from pipelines.schema import Split
 
 _log = logging.getLogger(__name__)

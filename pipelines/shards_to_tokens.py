@@ -22,12 +22,12 @@ import imaging
 from errors import UserError
 from imaging.codec import Pixels
 from pipelines.cluster import join_ray, told_here
-from pipelines.files import atomic, entries, sha256_of
-from pipelines.order import sample_key
+from pipelines.storage.atomic_files import atomic, entries, sha256_of
+from pipelines.reading.order import sample_key
 from pipelines.progress import Progress
-from pipelines.reader import CorruptSample, ShardReader
+from pipelines.reading.reader import CorruptSample, ShardReader
 from pipelines.schema import SPLITS, Split
-from pipelines.shard_cache import CacheSettings
+from pipelines.storage.shard_cache import CacheSettings
 from pipelines.tokens import (
     IDENTITY_NAME,
     MANIFEST_NAME,
@@ -40,7 +40,7 @@ from pipelines.tokens import (
 from vqi2i.bundle import fingerprint
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
-from vqi2i.validation import parsed
+from vqi2i.checking.validation import parsed
 
 _log = logging.getLogger(__name__)
 _SHARD_SAMPLES = 1024

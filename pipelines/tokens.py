@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from errors import UserError
-from pipelines.order import Order, sample_key
+from pipelines.reading.order import Order, sample_key
 from pipelines.schema import SPLITS, Split, canonical_sha256
 from vqi2i.config import Frozen
 

@@ -15,12 +15,13 @@ from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
 from serving import names, registry
-from serving.api import make_api
+from serving.http.api import make_api
 from serving.engine import ComposeJob, Engine, GivenUp, Outcome, TranslateJob
-from serving.schema import Limits, ModelInfo, Strict, describe
+from serving.http.schema import Limits, ModelInfo, Strict, describe
 from serving.sender import Sender
-from vqi2i import Translator, validation
-from vqi2i.calls import CallLimits
+from vqi2i import Translator
+from vqi2i.checking import validation
+from vqi2i.networks.batching import CallLimits
 
 ModelName = Annotated[str, Field(pattern=f"^{names.PATTERN}$")]
 Job = TypeVar("Job", TranslateJob, ComposeJob)

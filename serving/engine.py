@@ -16,8 +16,8 @@ import imaging
 from errors import UserError
 from imaging.codec import Pixels
 from vqi2i import Translator
-from vqi2i.chain import Chain
-from vqi2i.stopping import stoppable
+from vqi2i.editing.chain import Chain
+from vqi2i.networks.stopping import stoppable
 
 _log = logging.getLogger(__name__)
 Job = TypeVar("Job")

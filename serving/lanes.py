@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from serving.problems import Problem
-from serving.requests import Work
-from serving.schema import Limits
+from serving.http.problems import Problem
+from serving.http.requests import Work
+from serving.http.schema import Limits
 
 
 class Lanes:

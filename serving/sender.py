@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
 from serving.engine import ComposeJob, Outcome, TranslateJob
-from serving.problems import Problem
+from serving.http.problems import Problem
 
 _log = logging.getLogger(__name__)
 

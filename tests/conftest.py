@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from pipelines.images_to_shards import build_shards
-from pipelines.synthetic import DOMAINS, synthesize
+from pipelines.synthetic.dataset import DOMAINS, synthesize
 from tests.pipelines import hostile
 from tests.pipelines.hostile import Corpus
 from tests.pretend_gpu import PretendGPU, pretended
 from tests.servers import s3_server
 from vqi2i import Translator
-from vqi2i.autoencoder import Autoencoder
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig, PriorConfig
-from vqi2i.priors import build_prior
-from vqi2i.style_prior import StylePrior
+from vqi2i.priors.prior import build_prior
+from vqi2i.priors.style_prior import StylePrior
 
 TINY = NetworkConfig(
     domains=("summer", "winter"),
@@ -96,7 +96,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of MLflow with nothing in it, to be copied: making its tables takes seconds."""
-    from training.tracking_store import connect
+    from training.tracking.mlflow_client import connect
 
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
     connect(f"sqlite:///{path}")

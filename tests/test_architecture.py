@@ -44,18 +44,18 @@ RAY = (
     "pipelines/cluster.py",
     "pipelines/images_to_shards.py",
     "pipelines/shards_to_tokens.py",
-    "training/worker.py",
-    "training/on_ray.py",
-    "training/mailbox.py",
-    "training/gauges.py",
+    "training/distributed/worker.py",
+    "training/run/ray_trainer.py",
+    "training/tracking/report_actor.py",
+    "training/tracking/gauges.py",
     "tuning/",
     "serving/",
     "commands/serve.py",
 )
 MLFLOW = (
     "platforms/mlflow_store.py",
-    "training/tracking_store.py",
-    "training/publication.py",
+    "training/tracking/mlflow_client.py",
+    "training/tracking/publication.py",
     "serving/registry.py",
 )
 

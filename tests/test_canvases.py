@@ -12,11 +12,11 @@ SCRIPT = """
 import resource, sys, torch
 from training.recipes import recipe
 from vqi2i import Translator
-from vqi2i.autoencoder import Autoencoder
-from vqi2i.chain import read_chain
+from vqi2i.networks.autoencoder import Autoencoder
+from vqi2i.editing.chain import read_chain
 from vqi2i.config import NetworkConfig, PriorConfig
-from vqi2i.priors import build_prior
-from vqi2i.style_prior import StylePrior
+from vqi2i.priors.prior import build_prior
+from vqi2i.priors.style_prior import StylePrior
 
 torch.manual_seed(0)
 network = {"64 px": NetworkConfig(

@@ -112,7 +112,7 @@ def test_everything_else_is_a_fault_of_ours(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("pipelines.synthetic.synthesize", broken)
+    monkeypatch.setattr("pipelines.synthetic.dataset.synthesize", broken)
     code, said = ended(monkeypatch, capsys, "data synthesize seasons")
     assert code == 1
     assert said.startswith("Traceback")
@@ -125,7 +125,7 @@ def test_an_interrupted_command_ends_with_130_and_says_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.synthetic.synthesize", interrupted)
+    monkeypatch.setattr("pipelines.synthetic.dataset.synthesize", interrupted)
     assert ended(monkeypatch, capsys, "data synthesize seasons") == (130, "")
 
 
@@ -161,7 +161,7 @@ def test_a_connection_that_breaks_is_not_taken_for_a_closed_pipe(
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("pipelines.synthetic.synthesize", broken)
+    monkeypatch.setattr("pipelines.synthetic.dataset.synthesize", broken)
     code, said = ended(monkeypatch, capsys, "data synthesize seasons")
     assert code == 1
     assert "ConnectionError: Broken pipe" in said

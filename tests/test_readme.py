@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import imaging
-from pipelines.synthetic import synthesize
+from pipelines.synthetic.dataset import synthesize
 from tests.conftest import RAY_SETTINGS
 from tests.processes import command
 from tests.servers import free_port

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from errors import UserError
-from pipelines.order import OrderKind
-from training.precision import Precision
-from training.ranking import MEASURED, MODES, Mode
+from pipelines.reading.order import OrderKind
+from training.hardware import Precision
+from training.metrics import MEASURED, MODES, Mode
 from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig, assignment
-from vqi2i.diff_augment import Augmentation
-from vqi2i.losses import Game
-from vqi2i.perceptual import PerceptualKind
-from vqi2i.typed import meant, seed_number
+from vqi2i.objective.diff_augment import Augmentation
+from vqi2i.objective.losses import Game
+from vqi2i.objective.perceptual import PerceptualKind
+from vqi2i.checking.typed import meant, seed_number
 
 
 class LossWeights(Frozen):

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from errors import UserError
-from pipelines.shard_cache import CacheSettings
-from pipelines.shard_files import read_manifest
-from pipelines.storage import local_folder
+from pipelines.storage.shard_cache import CacheSettings
+from pipelines.storage.shard_files import read_manifest
+from pipelines.storage.remote import local_folder
 from training.config import Stage1Config, Stage2Config, override
 from training.recipes import recipe as named_recipe
 from vqi2i.bundle import fingerprint, read_config

@@ -11,24 +11,24 @@ from rich.console import Console
 
 from errors import UserError
 from pipelines.cluster import expect_ray, join_ray
-from pipelines.store import Store, join
+from pipelines.storage.store import Store, join
 from platforms.model_names import check_model_name
-from training.attempt import Run, attempt
-from training.bundles import fetch_bundle
-from training.checkpoint import BUNDLE
-from training.interrupt import Interrupted, listening
+from training.run.attempt import Run, attempt
+from training.checkpointing.bundles import fetch_bundle
+from training.checkpointing.checkpoints import BUNDLE
+from training.run.signals import Interrupted, listening
 from training.job import Job
-from training.journal import RunJournal, read_metrics
-from training.loop import Outcome
-from training.provenance import code_version
-from training.record import RunRecord, claim, write_record
-from training.stages import caution, prepare
-from training.tracking import Tracker, forget_others
-from training.trouble import explaining
-from training.worker import LocalWorker
+from training.tracking.journal import RunJournal, read_metrics
+from training.loop.fit import Outcome
+from training.loop.provenance import code_version
+from training.run.run_record import RunRecord, claim, write_record
+from training.stages.build import caution, prepare
+from training.tracking.mlflow_run import Tracker, forget_others
+from training.run.errors import explaining
+from training.distributed.worker import LocalWorker
 
 if TYPE_CHECKING:
-    from training.on_ray import RayPlan
+    from training.run.ray_trainer import RayPlan
 
 BEST = "best"  # folder of the best weights' bundle, if these are not the last
 _LOCK = ".lock"
@@ -107,7 +107,7 @@ def _fit(
         prepare(job, workers=plan.workers if plan is not None else 0, console=console)
         with RunJournal(run.folder, tracker, console) as journal, listening(console) as interrupt:
             if plan is not None:
-                from training.on_ray import fit_on_ray
+                from training.run.ray_trainer import fit_on_ray
 
                 return fit_on_ray(run, journal, interrupt, plan, profile)
             return attempt(job, LocalWorker(

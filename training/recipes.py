@@ -15,7 +15,7 @@ from training.config import (
     Stage2Config,
 )
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
-from vqi2i.typed import meant
+from vqi2i.checking.typed import meant
 
 
 def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:

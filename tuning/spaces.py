@@ -5,8 +5,8 @@ from typing import Any
 
 from errors import UserError
 from training.config import LossWeights
-from training.ranking import MEASURED, Mode
-from vqi2i.typed import meant
+from training.metrics import MEASURED, Mode
+from vqi2i.checking.typed import meant
 
 Space = dict[str, Any]  # dotted setting -> ray.tune domain
 

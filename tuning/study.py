@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from training.job import Job
-from training.ranking import Mode
+from training.metrics import Mode
 from tuning.spaces import direction, search_space
 from vqi2i.config import Frozen
 

@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from errors import UserError
-from training.attempt import checkpoints_of, fit_here
+from training.run.attempt import checkpoints_of, fit_here
 from training.config import override
 from training.job import Job
-from training.journal import RunJournal, read_metrics
-from training.trouble import explaining
+from training.tracking.journal import RunJournal, read_metrics
+from training.run.errors import explaining
 
 _REFUSAL = "refused.txt"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vqi2i.bundle import BundleError
     from vqi2i.errors import UserError
-    from vqi2i.sampling import Sampling
+    from vqi2i.priors.sampling import Sampling
     from vqi2i.translator import Encoded, Translator
 
 __all__ = ["BundleError", "Encoded", "Sampling", "Translator", "UserError"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
 from vqi2i.errors import UserError, first_line
-from vqi2i.validation import fault
+from vqi2i.checking.validation import fault
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"

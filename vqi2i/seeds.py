@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from vqi2i.errors import UserError
-from vqi2i.typed import seed_number
+from vqi2i.checking.typed import seed_number
 
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]

@@ -8,22 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.autoencoder import Autoencoder
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
-from vqi2i.calls import CallLimits, in_calls
+from vqi2i.networks.batching import CallLimits, in_calls
 from vqi2i.card import model_card
-from vqi2i.chain import Chain, perform
-from vqi2i.draft import Draft
+from vqi2i.editing.chain import Chain, perform
+from vqi2i.editing.canvas import Draft
 from vqi2i.errors import UserError
-from vqi2i.layers import channels_last
-from vqi2i.priors import Prior, build_prior
-from vqi2i.reading import MIN_TOKENS
-from vqi2i.sampling import Sampling
+from vqi2i.networks.layers import channels_last
+from vqi2i.priors.prior import Prior, build_prior
+from vqi2i.editing.context import MIN_TOKENS
+from vqi2i.priors.sampling import Sampling
 from vqi2i.seeds import Seeds, generators
-from vqi2i.studio import Studio, last
-from vqi2i.style_field import Direction
-from vqi2i.style_prior import StylePrior
-from vqi2i.typed import meant
+from vqi2i.editing.editor import Studio, last
+from vqi2i.editing.style_blending import Direction
+from vqi2i.priors.style_prior import StylePrior
+from vqi2i.checking.typed import meant
 
 
 class Encoded(NamedTuple):
@@ -251,7 +251,7 @@ class Translator:
     def compose(
         self, images: Tensor | None, chain: Chain, *, pictures: Mapping[str, Tensor] | None = None, seed: Seeds = 0
     ) -> Tensor:
-        """Apply a chain of steps with one decode at the end; see `vqi2i.chain`.
+        """Apply a chain of steps with one decode at the end; see `vqi2i.editing.chain`.
 
         Args:
             images: (b, 3, h, w) of the chain's domain, or None for a chain that begins by generating.

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 import imaging
 from commands import apply
 from run import app
-from vqi2i import Sampling, Translator, steps
+from vqi2i import Sampling, Translator
+from vqi2i.editing import steps
 
 
 @pytest.fixture(scope="module")

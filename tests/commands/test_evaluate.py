@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from evaluation.domain_classifier import train_classifier
 from pipelines.images_to_shards import build_shards
-from pipelines.origin import origin
-from pipelines.synthetic import DOMAINS, synthesize
+from pipelines.reading.origin import origin
+from pipelines.synthetic.dataset import DOMAINS, synthesize
 from run import app
 from tests.conftest import untrained
 from vqi2i import Translator
@@ -52,7 +52,7 @@ def test_a_model_of_these_seasons_is_judged_without_a_remark(seasons: Path, tmp_
 
 
 def test_a_model_that_merely_has_the_same_names_is_told_apart(shards: Path, seasons: Path, tmp_path: Path) -> None:
-    from pipelines.shard_files import read_manifest
+    from pipelines.storage.shard_files import read_manifest
 
     photographs = model(tmp_path / "photographs", origin(read_manifest(shards)))
     said = evaluate(photographs, seasons, tmp_path / "report")

@@ -14,7 +14,8 @@ from commands.works import Work, plan
 from errors import UserError
 from pipelines.progress import Pulse
 from run import app
-from vqi2i import Translator, forecast
+from vqi2i import Translator
+from vqi2i.editing import forecast
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from evaluation.domain_classifier import DomainClassifier, train_classifier
-from pipelines.synthetic import DOMAINS, Triples, draw_content, draw_style, render
+from pipelines.synthetic.dataset import DOMAINS, Triples, draw_content, draw_style, render
 from vqi2i import Translator
-from vqi2i.autoencoder import Autoencoder
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig
-from vqi2i.style_prior import StylePrior
+from vqi2i.priors.style_prior import StylePrior
 
 SIZE = 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.seams import Border, repetition_scores, seam_scores, skyline_jumps, skylines
-from pipelines.synthetic import draw_content, draw_style, render
+from pipelines.synthetic.dataset import draw_content, draw_style, render
 
 RIGHT = Border("vertical", 64)
 

@@ -11,7 +11,7 @@ import pytest
 
 import imaging
 from pipelines.images_to_shards import build_shards
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from pipelines.shards_to_batches import Batch, Batches
 
 COUNTS = {"summer": 26, "winter": 18}

@@ -5,11 +5,11 @@ import pytest
 
 from pipelines.copying import copy_data
 from pipelines.images_to_shards import build_shards
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from pipelines.schema import MANIFEST_NAME, Manifest
-from pipelines.shard_cache import CacheSettings
-from pipelines.shard_files import read_manifest
-from pipelines.storage import StorageError
+from pipelines.storage.shard_cache import CacheSettings
+from pipelines.storage.shard_files import read_manifest
+from pipelines.storage.remote import StorageError
 from pipelines.verify import verify
 from tests.pipelines.conftest import flip_byte
 from tests.servers import upload, web_server
@@ -82,7 +82,7 @@ def test_another_data_set_is_left_alone(root: Path, tmp_path: Path) -> None:
 def test_places_that_cannot_be_written_are_named(
     root: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.storage._PAUSES", (0.1,))
+    monkeypatch.setattr("pipelines.storage.remote._PAUSES", (0.1,))
     with pytest.raises(ValueError, match=r"https://example\.org cannot be written to: give a folder, or an address"):
         copy_data(root, "https://example.org")
     with pytest.raises(StorageError, match=r"s3://no-such-bucket-here/set/.* cannot be written .*: check address"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import imaging
-from pipelines.order import WINDOW, Order, block_permutation, permutation, sample_key
-from pipelines.reader import CorruptSample, ShardReader
+from pipelines.reading.order import WINDOW, Order, block_permutation, permutation, sample_key
+from pipelines.reading.reader import CorruptSample, ShardReader
 from pipelines.shards_to_batches import Batches, held_out
 from tests.pipelines.conftest import DOMAINS, digest, digests, flip_byte, take
 

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 
 import imaging
-from serving.api import make_api
+from serving.http.api import make_api
 from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
-from serving.schema import Limits, ModelInfo, describe
+from serving.http.schema import Limits, ModelInfo, describe
 from vqi2i import Translator
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)

@@ -15,7 +15,7 @@ import pytest
 import imaging
 from errors import UserError
 from serving import app, launch
-from serving.schema import Limits
+from serving.http.schema import Limits
 from tests.servers import free_port
 from vqi2i import BundleError
 

@@ -9,7 +9,7 @@ import torch
 import imaging
 from serving.engine import ComposeJob, Engine, Failure, TranslateJob
 from vqi2i import Translator
-from vqi2i.chain import Chain, read_chain
+from vqi2i.editing.chain import Chain, read_chain
 
 
 def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:

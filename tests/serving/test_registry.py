@@ -8,7 +8,7 @@ import pytest
 from errors import UserError
 from serving import registry
 from tests.servers import nobody
-from training.publication import publish
+from training.tracking.publication import publish
 from vqi2i import BundleError, Translator
 from vqi2i.bundle import checksum
 

@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 
 from serving.engine import Outcome, TranslateJob
-from serving.problems import Problem
+from serving.http.problems import Problem
 from serving.sender import Sender
 
 JOBS = [

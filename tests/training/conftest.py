@@ -9,11 +9,11 @@ import torch
 from rich.console import Console
 
 from pipelines.images_to_shards import build_shards
-from pipelines.synthetic import DOMAINS
-from training.checkpoint import Checkpoints
+from pipelines.synthetic.dataset import DOMAINS
+from training.checkpointing.checkpoints import Checkpoints
 from training.job import Job, make_job
-from training.journal import RunJournal
-from training.worker import LocalWorker
+from training.tracking.journal import RunJournal
+from training.distributed.worker import LocalWorker
 
 STAGE1 = (
     "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",

@@ -7,17 +7,17 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from errors import UserError
-from pipelines.reader import ShardReader
+from pipelines.reading.reader import ShardReader
 from tests.servers import nobody
 from training.config import override
-from training.feed import ImageFeed
+from training.stages.image_batches import ImageFeed
 from training.job import Job
-from training.journal import read_metrics
+from training.tracking.journal import read_metrics
 from training.launch import train
-from training.on_ray import RayPlan, active_workers, shared_out
-from training.tracking import tracked_run
-from training.trouble import TrainingTrouble
-from training.worker import LocalWorker
+from training.run.ray_trainer import RayPlan, active_workers, shared_out
+from training.tracking.mlflow_run import tracked_run
+from training.run.errors import TrainingTrouble
+from training.distributed.worker import LocalWorker
 from tuning.search import search
 from tuning.study import make_study
 from vqi2i import Translator
@@ -53,10 +53,10 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         import numpy as np
         import ray.train
 
-        from pipelines.reader import ShardReader
-        from training.feed import ImageFeed
+        from pipelines.reading.reader import ShardReader
+        from training.stages.image_batches import ImageFeed
         from training.job import Job
-        from training.worker import RayWorker
+        from training.distributed.worker import RayWorker
 
         nothing: Any = None
         job = Job.model_validate_json(settings["job"])

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from training.job import make_job
-from training.ranking import Mode
+from training.metrics import Mode
 from tuning.search import _tuner, search
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, make_study
@@ -119,8 +119,8 @@ def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
     """One run for the search and one for each trial, every figure of a position once, everything closed."""
     from mlflow import MlflowClient
 
-    from training.tracking import tracked_run
-    from training.tracking_store import tracking_uri
+    from training.tracking.mlflow_run import tracked_run
+    from training.tracking.mlflow_client import tracking_uri
 
     client = MlflowClient(tracking_uri())
     mlflow_run = tracked_run(run_dir)

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.synthetic import DOMAINS
-from training.attempt import fit_here
+from pipelines.synthetic.dataset import DOMAINS
+from training.run.attempt import fit_here
 from training.config import override
 from training.job import Job
-from training.journal import RunJournal, read_metrics
+from training.tracking.journal import RunJournal, read_metrics
 from training.recipes import recipe
-from training.stages import prepare
+from training.stages.build import prepare
 from tuning.spaces import METRICS
 from tuning.study import TrialRow, make_study, ranked
 

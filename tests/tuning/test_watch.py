@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from rich.console import Console
 
-from training.journal import read_metrics
-from training.tracking import Tracker, tracked_run
-from training.tracking_store import tracking_uri
+from training.tracking.journal import read_metrics
+from training.tracking.mlflow_run import Tracker, tracked_run
+from training.tracking.mlflow_client import tracking_uri
 from tuning.watch import TrialWatch, close_forgotten
 
 

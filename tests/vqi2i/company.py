@@ -3,9 +3,9 @@
 import torch
 
 from tests.vqi2i.test_prior import generators
-from vqi2i.imagination import complete, imagine
-from vqi2i.priors import Prior
-from vqi2i.sampling import Sampling
+from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.prior import Prior
+from vqi2i.priors.sampling import Sampling
 
 
 def check_rows_are_the_same_in_any_company(model: Prior, sampling: Sampling) -> None:

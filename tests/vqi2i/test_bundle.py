@@ -10,7 +10,7 @@ import torch
 
 from errors import UserError
 from tests.conftest import untrained
-from training.checkpoint import take_bundle
+from training.checkpointing.checkpoints import take_bundle
 from vqi2i import BundleError, Translator
 from vqi2i.bundle import checksum, fingerprint, read_card, read_config
 

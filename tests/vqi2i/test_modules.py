@@ -72,8 +72,8 @@ def hook(shipped: bool) -> bytes:
 def test_a_process_that_knows_nothing_of_ours_finds_our_modules(shipped: bool, folder: Path) -> None:
     script = (
         f"import pickle, sys; pickle.loads({hook(shipped)!r})(); sys.path.insert(0, '{folder}')\n"
-        "import errors, imaging, pipelines.plan, run, training.ranking, vqi2i\n"
-        "print(*(module.__file__ for module in (errors, imaging, pipelines.plan, run, training.ranking, vqi2i)))"
+        "import errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i\n"
+        "print(*(module.__file__ for module in (errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False,

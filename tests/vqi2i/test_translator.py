@@ -5,7 +5,7 @@ import torch
 
 from tests.conftest import untrained
 from vqi2i import Translator
-from vqi2i.calls import CallLimits
+from vqi2i.networks.batching import CallLimits
 
 
 @pytest.fixture(scope="module")

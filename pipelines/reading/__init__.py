@@ -1,0 +1,1 @@
+"""Shards to samples in an order that a position decides."""

@@ -1,0 +1,1 @@
+"""Landscapes with a known truth."""

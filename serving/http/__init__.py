@@ -1,0 +1,1 @@
+"""Requests to jobs, jobs to answers."""

@@ -1,0 +1,1 @@
+"""One worker among many."""

@@ -1,0 +1,1 @@
+"""What a step is. Knows nothing of reports, checkpoints or Ray."""

@@ -1,0 +1,102 @@
+"""Steps whose loss is not a number are left out, on all workers alike; too many of them in a row end the run."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errors import UserError
+from training.distributed.worker import Worker
+
+_SHOWN = 6  # images that a message names
+_log = logging.getLogger(__name__)
+
+ImagesOf = Callable[[int, int], Sequence[str]]  # names of the images at a position, of one rank's part
+
+
+class DivergenceError(UserError):
+    """The objective is no longer a number; the message names the terms, the images and the last checkpoint."""
+
+
+class Guard:
+    """Decides before every update whether it may be made.
+
+    Args:
+        worker: whose step it is; all workers hear the same answer.
+        limit: steps in a row that may be left out.
+        images_of: names what a step has seen.
+    """
+
+    def __init__(self, worker: Worker, limit: int, images_of: ImagesOf):
+        self._worker = worker
+        self._limit = limit
+        self._images_of = images_of
+        self._in_a_row = 0
+        self.left_out = 0  # steps of the whole run
+
+    def verdict(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """This worker's part of the decision: which losses, and whose, are not finite; to be summed over all workers.
+
+        Args:
+            losses: this worker's own, by the same names on all workers.
+        """
+        ranks = torch.zeros(self._worker.world_size, device=self._worker.device)
+        bad = _not_finite(losses)
+        ranks[self._worker.rank] = bad.any()
+        return torch.cat([ranks, bad])
+
+    def passes(self, verdict: Tensor, losses: Iterable[str], norms: Mapping[str, Tensor], position: int) -> bool:
+        """Whether a step may be taken: every loss and gradient is finite on every worker.
+
+        Args:
+            verdict: the sum of those of all workers.
+            losses: names of what it judges.
+            norms: of the gradients, which the workers have averaged: they tell nothing about whose images are at fault.
+            position: images of each domain seen before the step.
+
+        Raises:
+            DivergenceError: more steps in a row than allowed have not been finite.
+        """
+        terms = [*losses, *norms]
+        counts = torch.cat([verdict, _not_finite(norms)])
+        found = [count > 0 for count in counts.tolist()]  # the one place where a step waits for its device
+        if not any(found):
+            self._in_a_row = 0
+            return True
+        self._in_a_row += 1
+        self.left_out += 1
+        ranks = self._worker.world_size
+        named = [name for name, is_bad in zip(terms, found[ranks:], strict=True) if is_bad]
+        images = self._images(position, found[:ranks])
+        what = f"{', '.join(named)} not finite after {position} images, on {images}"
+        if self._in_a_row > self._limit:
+            raise DivergenceError(f"{what}, and no step in {self._in_a_row} was: {self._remedy()}")
+        if self._worker.rank == 0:
+            _log.warning("%s: this step is left out", what)
+        return False
+
+    def _images(self, position: int, guilty: Sequence[bool]) -> str:
+        """The images of the guilty ranks, of all ranks if none is."""
+        of = [rank for rank, is_bad in enumerate(guilty) if is_bad or not any(guilty)]
+        names = [name for rank in of for name in self._images_of(position, rank)]
+        return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+    def _remedy(self) -> str:
+        positions = self._worker.checkpoints.positions()
+        good = f"{self._worker.checkpoints.name(positions[-1])} is from before" if positions else "nothing is saved yet"
+        return f"lower optim.learning_rate in another --run, or look at these images; {good}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes."""
+        return {"in_a_row": self._in_a_row, "left_out": self.left_out}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        self._in_a_row, self.left_out = state["in_a_row"], state["left_out"]
+
+
+def _not_finite(scalars: Mapping[str, Tensor]) -> Tensor:
+    """1 for each that is no number, else 0."""
+    return (~torch.isfinite(torch.stack([scalar.detach().float() for scalar in scalars.values()]))).float()

@@ -1,0 +1,43 @@
+"""Random numbers of one training step: functions of seed, position and purpose alone, the same on every worker."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from training.distributed.worker import Worker
+
+
+def seed_of(*place: str | int) -> int:
+    """A 63-bit seed for one place in a run."""
+    digest = hashlib.blake2b("/".join(map(str, place)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class Draws:
+    """What a step of a stage draws.
+
+    Args:
+        worker: whose rows are asked for.
+        place: the stage, the seed and the position.
+        num_domains: rows are ordered domain by domain.
+    """
+
+    def __init__(self, worker: Worker, *place: str | int, num_domains: int):
+        self.worker = worker
+        self.place = place
+        self.num_domains = num_domains
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A fresh stream for a purpose."""
+        return torch.Generator().manual_seed(seed_of(*self.place, purpose))
+
+    def integer(self, purpose: str, low: int, high: int) -> int:
+        """A number in [low, high)."""
+        return int(torch.randint(low, high, (), generator=self.generator(purpose)))
+
+    def uniform(self, purpose: str, groups: int, rows: int, columns: int) -> Tensor:
+        """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all workers."""
+        shape = (groups, self.num_domains, self.worker.world_size, rows // self.num_domains, columns)
+        everyone = torch.rand(shape, generator=self.generator(purpose))
+        return everyone[:, :, self.worker.rank].flatten(1, 2).to(self.worker.device, non_blocking=True)

@@ -1,0 +1,329 @@
+"""Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the discriminators."""
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from imaging.codec import Pixels
+from training.stages.codebook_sync import Assigned, SharedCodebook
+from training.config import PerceptualConfig, Stage1Config
+from training.checkpointing.data_state import DataState
+from training.stages.rng import Draws
+from training.stages.image_batches import ImageFeed
+from training.stages.weight_files import fetch
+from training.stages.nan_guard import Guard
+from training.stages.optimizer import Learner
+from training.hardware import autocast
+from training.stages.previews import reconstruction_psnr, translation_grid
+from training.stages.usage import RollingUsage
+from training.stages.usage_picture import usage_picture
+from training.distributed.worker import Worker
+from vqi2i.objective import diff_augment
+from vqi2i.networks.autoencoder import Autoencoder, Views
+from vqi2i.networks.codebooks import Codebook
+from vqi2i.objective.diff_augment import augment
+from vqi2i.networks.discriminator import Discriminator
+from vqi2i.networks.layers import channels_last
+from vqi2i.objective.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
+from vqi2i.objective.patch_nce import PatchNCE
+from vqi2i.objective.perceptual import LPIPS, MultiScale
+from vqi2i.objective.recolor import NUM_DRAWS, recolor
+from vqi2i.networks.domain_rows import merge, part, partners, places_of_parts, put_back
+from vqi2i.priors.style_prior import StylePrior
+from vqi2i.translator import Translator
+
+
+class Stage1:
+    """Networks, optimisers and progress of stage 1: one object that is checkpointed whole."""
+
+    def __init__(self, config: Stage1Config, worker: Worker, feed: ImageFeed, provenance: Mapping[str, Any]):
+        self.config = config
+        self.worker = worker
+        self.feed = feed
+        self.provenance = provenance
+        self.position = 0  # images of each domain seen
+        self.time_gone = 0.0  # share of the schedule's minutes
+        self._quantizes = False  # whether the codebook has begun
+        torch.manual_seed(config.seed)
+        self.autoencoder = channels_last(Autoencoder(config.network).to(worker.device))
+        self.autoencoder.recompute_activations(config.recompute)
+        self.discriminator = channels_last(Discriminator(config.discriminator, config.network.domains))
+        self.discriminator.to(worker.device)
+        self.perceptual = _perceptual(config.perceptual, worker.device)
+        self.patch_nce = _patch_nce(config, self.autoencoder).to(worker.device)
+        self.averaged = AveragedModel(
+            self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
+        )
+        self.generators = Learner(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
+        self.discriminators = Learner(self.discriminator, config.discriminator_optim)
+        self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
+        self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
+        if isinstance(codebook := self.autoencoder.codebook, Codebook):
+            codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+        self.guard = Guard(worker, config.max_nonfinite, feed.names)
+        self._phase = worker.stopwatch.phase
+        self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
+
+    def train_step(self, images: Tensor) -> dict[str, Tensor]:
+        """Teach both players on one batch: each answers the other as it was before the step.
+
+        Args:
+            images: (n, 3, h, w) in [-1, 1], rows ordered domain by domain, equally many of each.
+
+        Returns:
+            Every term of the objective that was computed under its own name, the discriminators' loss, restarted codes;
+            nothing if one of them was not finite and nothing was learned.
+
+        Raises:
+            DivergenceError: that happened too often in a row; the networks are as before.
+        """
+        config = self.config
+        if not self._quantizes and self._gone >= config.codebook.start_at:
+            self._start_codebook(images)
+        draws = self._draws()
+        self.generators.adam.zero_grad()
+        self.discriminators.adam.zero_grad()
+        shift = draws.integer("shift", 1, len(config.network.domains))
+        augmentation = draws.uniform("augmentation", 5, len(images), diff_augment.NUM_DRAWS)
+        recolored = self._recolored(images, draws)
+        metrics: list[dict[str, Tensor]] = []
+        content, tokens = [], []
+        parts = self._parts(len(images))
+        shares = [len(rows) / len(images) for rows in parts]  # terms are means over rows, and so are those of the batch
+        for rows, share in zip(parts, shares, strict=True):
+            some = images[rows].contiguous(memory_format=torch.channels_last)
+            views = self._look(some, shift, None if recolored is None else recolored[rows])
+            metrics.append(self._teach_discriminator(some, views, augmentation[:, rows], share))
+            metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows], share)
+            content.append(views.content.detach())
+            tokens.append(views.quantized.tokens)
+        means = {
+            name: torch.stack([share * terms[name] for share, terms in zip(shares, metrics, strict=True)]).sum()
+            for name in metrics[0]
+        }
+        with self._phase("optimiser"):
+            learners = self._learners()
+            assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
+            verdict = self.guard.verdict(means)
+            self.worker.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
+            norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
+            if taken := self.guard.passes(verdict, means, norms, self.position):
+                rate = config.schedule.learning_rate_factor(self.position, self.time_gone)
+                for learner in learners.values():
+                    learner.descend(rate)
+                if assigned is not None:
+                    means["restarted_codes"] = images.new_tensor(self._move_codebook(assigned))
+                self.averaged.update_parameters(self.autoencoder)
+        self.position += config.batch_size
+        return means if taken else {}
+
+    @property
+    def _gone(self) -> float:
+        """How much of the schedule lies behind, in images."""
+        return self.config.schedule.gone(self.position, self.time_gone)
+
+    def _recolored(self, images: Tensor, draws: Draws) -> Tensor | None:
+        """The images as the content encoder is to see them; in label maps, colours are the content."""
+        if not self.config.recolor:
+            return None
+        domains = self.config.network.domains
+        recolored = recolor(images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], self.config.recolor)
+        shown = zip(domains, images.chunk(len(domains)), recolored.chunk(len(domains)), strict=True)
+        return torch.cat([own if domain in self.feed.labels else other for domain, own, other in shown])
+
+    def _look(self, images: Tensor, shift: int, recolored: Tensor | None) -> Views:
+        """What the autoencoder makes of images; what no weight asks for is not computed."""
+        weights, paired = self.config.weights, self.config.pairing == "paired"
+        with self._autocast():
+            return self._pass(
+                images, shift, quantize=self._quantizes, style_back=weights.style > 0,
+                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
+            )  # fmt: skip
+
+    def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor, share: float) -> dict[str, Tensor]:
+        """Add to the discriminators' gradients what a part of the batch contributes, a share of it."""
+        game = self.config.game
+        if self._gone < game.discriminator_from:
+            return {}
+        with self._autocast():
+            shown = [images, *(made.detach() for made in _made(views, game.reconstructed))]
+            real, *judged = self._judge(shown, draws[: len(shown)])
+            loss = discriminator_loss(
+                real, Judged(*judged), game=game.loss, translated=game.translated,
+                reconstructed=game.reconstructed,
+            )  # fmt: skip
+        terms = {"discriminator": loss.detach().float()}
+        if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
+            penalty = gradient_penalty(self.discriminator, images)
+            loss = loss + 0.5 * game.r1 * game.r1_every * penalty
+            terms["gradient_penalty"] = penalty.detach()
+        with self._phase("backward"):
+            (share * loss).backward()
+        return terms
+
+    def _teach_generator(
+        self, images: Tensor, views: Views, shift: int, draws: Tensor, share: float
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Add to the gradients of encoders, codebook and generators; see `_teach_discriminator`."""
+        config = self.config
+        self.discriminator.requires_grad_(False)
+        with self._autocast():
+            heard = self._gone >= config.game.generator_from
+            made = _made(views, config.weights.adversarial_reconstruction)
+            judged = Judged(*self._judge(made, draws[3 : 3 + len(made)])) if heard else None
+            terms = generator_terms(
+                views, images, judged=judged, game=config.game.loss, perceptual=self.perceptual,
+                contrast=self._contrast(views, shift), truth=self._truth(views, shift),
+            )  # fmt: skip
+        self.discriminator.requires_grad_(True)
+        with self._phase("backward"):
+            (share * weighted_sum(terms, config.weights.model_dump())).backward()
+        return {name: term.detach().float() for name, term in terms.items() if term is not None}
+
+    def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
+        """Logits of equally large groups of images in one pass, each image augmented by its own draws."""
+        num_domains = len(self.config.network.domains)
+        shown = augment(merge(groups, num_domains), merge(list(draws), num_domains), self.config.game.augment)
+        return part(self.discriminator(shown), num_domains, len(groups))
+
+    def _contrast(self, views: Views, shift: int) -> Tensor | None:
+        if not self.config.weights.patch_nce:
+            return None
+        sources = [partners(features, len(self.config.network.domains), shift) for features in views.features]
+        return self.patch_nce(views.translated_features, sources, self._draws().generator("patches"))
+
+    def _truth(self, views: Views, shift: int) -> Tensor | None:
+        if self.config.pairing == "unpaired":
+            return None
+        return partners(views.content, len(self.config.network.domains), shift)
+
+    def _learners(self) -> dict[str, Learner]:
+        """Who learns from this step."""
+        if self._gone < self.config.game.discriminator_from:
+            return {"generators": self.generators}
+        return {"generators": self.generators, "discriminators": self.discriminators}
+
+    def _start_codebook(self, images: Tensor) -> None:
+        with torch.no_grad(), self._autocast():
+            parts = self._parts(len(images))
+            content = put_back([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
+        self.codebook.start_from(content, self._draws().generator("codebook"))
+        self._quantizes = True
+
+    def _assigned(self, content: Tensor, tokens: Tensor) -> Assigned | None:
+        return self.codebook.assigned(content, tokens) if self._quantizes else None
+
+    def _move_codebook(self, assigned: Assigned) -> int:
+        return self.codebook.follow(assigned, self.position, self._draws().generator("codebook"))
+
+    def _parts(self, rows: int) -> list[Tensor]:
+        """Indices of so many rows in the parts that are taken one after the other."""
+        config = self.config
+        return places_of_parts(rows, len(config.network.domains), config.accumulate, self.worker.device)
+
+    def _draws(self) -> Draws:
+        domains = self.config.network.domains
+        return Draws(self.worker, "stage1", self.config.seed, self.position, num_domains=len(domains))
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.worker.device, self.config.precision)
+
+    @property
+    def images_per_position(self) -> int:
+        """Images read for each step of `position`."""
+        return len(self.config.network.domains)
+
+    def batches(self, start: int) -> Generator[Tensor, None, None]:
+        """Endless training batches from position `start` on."""
+        return self.feed.batches(start)
+
+    def measure(self) -> dict[str, float]:
+        """Codes used over the last epoch, images replaced, held-out reconstruction with the averaged weights."""
+        replaced = torch.tensor(float(self.feed.replaced), device=self.worker.device)
+        self.worker.sum(replaced)
+        return {
+            **self.usage.figures(),
+            "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
+            "replaced_images": float(replaced),
+            "left_out_steps": float(self.guard.left_out),
+            "learning_rate": self.generators.learning_rate,
+        }
+
+    def samples(self) -> dict[str, Pixels]:
+        """Held-out images, reconstructions and translations by the averaged weights; how the codes are used."""
+        return {
+            "translations": translation_grid(self._preview(), self.feed.held_out()),
+            "codes": usage_picture(self.usage.history()),
+        }
+
+    @property
+    def model(self) -> Autoencoder:
+        """The averaged weights: what is shown, measured and exported."""
+        assert isinstance(self.averaged.module, Autoencoder)
+        return self.averaged.module
+
+    def _preview(self) -> Translator:
+        """The averaged weights without a style prior, which takes time to fit."""
+        return Translator(self.model, StylePrior({}))
+
+    def translator(self) -> Translator:
+        """The averaged weights and a style prior fitted on training images."""
+        provenance = {**self.provenance, "images_seen": self.position, "measured_on": self.feed.measured}
+        translator = Translator(self.model, StylePrior({}), provenance=provenance)
+        translator.fit_styles({domain: self.feed.styled(domain) for domain in self.config.network.domains})
+        return translator
+
+    def export(self, path: Path) -> None:
+        """Write the bundle of the averaged weights."""
+        self.translator().save(path)
+
+    def data_state(self) -> DataState:
+        """Which images come next."""
+        config = self.config
+        return DataState(
+            position=self.position, seed=config.seed, manifest=self.feed.reader.manifest.fingerprint,
+            global_batch=config.batch_size, order=config.order,
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during training."""
+        changing = {name: each.state_dict() for name, each in self._changing().items()}
+        return {"position": self.position, "quantizes": self._quantizes, **changing}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, made by `state_dict` under the same configuration."""
+        self.position = state["position"]
+        # Checkpoints of before the codebook could begin by the clock do not say so.
+        self._quantizes = state.get("quantizes", self.position > self.config.codebook.start_at)
+        for name, changing in self._changing().items():
+            changing.load_state_dict(state[name])
+
+    def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage | Guard]:
+        return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
+                "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
+                "usage": self.usage, "guard": self.guard}  # fmt: skip
+
+
+def _made(views: Views, reconstructed: float) -> list[Tensor]:
+    """What is judged: translations, and reconstructions if they have a weight."""
+    return [views.translations, views.reconstructions] if reconstructed else [views.translations]
+
+
+def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:
+    """Heads for every feature map of the content encoder; without any where the loss has no weight."""
+    channels = autoencoder.content_encoder.feature_channels if config.weights.patch_nce else ()
+    settings = config.patch_nce
+    return PatchNCE(channels, num_patches=settings.num_patches, temperature=settings.temperature)
+
+
+def _perceptual(config: PerceptualConfig, device: torch.device) -> nn.Module | None:
+    if config.kind == "none":
+        return None
+    if config.kind == "multiscale":
+        return MultiScale().to(device)
+    return LPIPS(fetch(config.vgg), fetch(config.heads)).to(device)

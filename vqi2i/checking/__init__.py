@@ -1,0 +1,1 @@
+"""What people give, checked and told in a sentence."""

@@ -1,0 +1,1 @@
+"""Content encoder, quantizers, style, generators, discriminators."""

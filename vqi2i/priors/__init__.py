@@ -1,0 +1,1 @@
+"""Distributions over tokens and styles, and how canvases are filled from them."""
