@@ -19,11 +19,12 @@ import torch
 import imaging
 from pipelines.reading.reader import ShardReader
 from pipelines.shards_to_batches import held_out
-from training.config import override
-from training.stages.image_batches import ImageFeed
+from training.distributed.worker import LocalWorker
+from training.hardware import keep_freed_memory
 from training.recipes import stage1_laptop64
+from training.settings import override
+from training.stages.image_batches import ImageFeed
 from training.stages.stage1 import Stage1
-from training.distributed.worker import LocalWorker, keep_freed_memory
 from vqi2i.networks.quantizers import Usage
 
 RULES = {

@@ -37,7 +37,7 @@ from imaging.codec import Pixels
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
 from pipelines.shards_to_batches import Batches
-from training.distributed.worker import keep_freed_memory
+from training.hardware import keep_freed_memory
 
 BATCH = 16
 DOMAINS = ("a", "b")

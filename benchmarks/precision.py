@@ -19,10 +19,10 @@ import imaging
 from pipelines.reading.reader import ShardReader
 from vqi2i import Translator
 from vqi2i.priors.causal import CausalPrior
+from vqi2i.priors.kv_cache import Stepper
 from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.prior import Prior
 from vqi2i.priors.sampling import Precision
-from vqi2i.priors.kv_cache import Stepper
 
 PRECISIONS: dict[type[Prior], tuple[Precision, ...]] = {
     CausalPrior: ("float32", "bf16", "int8"),

@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 
 from training.checkpointing.checkpoints import Checkpoints
+from training.distributed.worker import LocalWorker
+from training.hardware import keep_freed_memory
 from training.job import make_job
-from training.tracking.journal import RunJournal
-from training.stages.stage2 import Stage2
 from training.stages.build import make_stage, prepare
-from training.distributed.worker import LocalWorker, keep_freed_memory
+from training.stages.stage2 import Stage2
+from training.tracking.journal import RunJournal
 
 SETTINGS: dict[str, tuple[str, list[str]]] = {  # recipe, and what is set beside it
     "paper": ("laptop64", ["prior.condition=coordinates"]),

@@ -30,12 +30,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic.dataset import DOMAINS, synthesize
-from training.config import Stage1Config, override
-from training.footprint import memory_figures
-from training.tracking.journal import read_metrics
+from training.config import Stage1Config
+from training.distributed.worker import LocalWorker
+from training.hardware import keep_freed_memory, memory_figures
 from training.recipes import recipe
+from training.settings import override
 from training.stages.stage1 import Stage1
-from training.distributed.worker import LocalWorker, keep_freed_memory
+from training.tracking.journal import read_metrics
 
 ROOT = Path(__file__).parents[1]
 WINDOW = 10  # steps of a report

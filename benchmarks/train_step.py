@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from training.config import PerceptualConfig, Stage1Config, WeightFile
+from training.distributed.worker import LocalWorker
+from training.hardware import keep_freed_memory
 from training.recipes import stage1_paper256
 from training.stages.stage1 import Stage1
-from training.distributed.worker import LocalWorker, keep_freed_memory
 from vqi2i.objective.losses import Judged, discriminator_loss, fooling
 from vqi2i.objective.perceptual import VGG_WIDTHS
 

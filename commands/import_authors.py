@@ -25,12 +25,12 @@ def import_authors(
 
     Example: vqi2i import-authors yosemite.pt --stage2 yosemite_gpt.pt --domains summer,winter --out yosemite
     """
-    from training.config import override
+    from training.settings import override
     from vqi2i import authors
     from vqi2i.bundle import CONFIG, BundleConfig, check_replaceable
+    from vqi2i.checking.typed import domain_name
     from vqi2i.priors.style_prior import StylePrior
     from vqi2i.translator import Translator
-    from vqi2i.checking.typed import domain_name
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:

@@ -19,8 +19,8 @@ def publish(
     """
     from platforms.model_names import check_alias, check_model_name
     from serving.registry import resolve
-    from training.tracking.publication import publish as register
     from training.tracking.mlflow_client import tracking_uri
+    from training.tracking.publication import publish as register
 
     check_model_name(name)  # before a model is fetched from afar
     check_alias(alias)

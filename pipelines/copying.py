@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
-from pipelines.storage.atomic_files import sha256_of
 from pipelines.progress import Progress, counter
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, Manifest, Shard
-from pipelines.storage.shard_files import read_manifest
+from pipelines.storage.atomic_files import sha256_of
 from pipelines.storage.remote import IN_FLIGHT, StorageError, local_folder, open_remote
+from pipelines.storage.shard_files import read_manifest
 from pipelines.storage.store import Store
 
 

@@ -14,12 +14,12 @@ from typing import NamedTuple, Unpack
 from pydantic import ValidationError
 
 from errors import UserError
-from pipelines.building.output_folder import check_folders, claim, hashes_folder, locked, refuse, tidy
-from pipelines.cluster import join_ray, told_here
-from pipelines.storage.atomic_files import atomic, sha256_of, write_table
 from pipelines.building.inputs import IGNORED, HashCache
-from pipelines.building.shard_commit import Tally, build_sha256, versions
+from pipelines.building.output_folder import check_folders, claim, hashes_folder, locked, refuse, tidy
 from pipelines.building.plan import Plan, Reject, ShardJob, make_plan
+from pipelines.building.shard_commit import Tally, build_sha256, versions
+from pipelines.building.shard_writer import ShardResult, build_shard, built_already
+from pipelines.cluster import join_ray, told_here
 from pipelines.progress import Advance, Progress, counter
 from pipelines.schema import (
     MANIFEST_NAME,
@@ -32,7 +32,7 @@ from pipelines.schema import (
     Split,
     first_error,
 )
-from pipelines.building.shard_writer import ShardResult, build_shard, built_already
+from pipelines.storage.atomic_files import atomic, sha256_of, write_table
 from vqi2i.checking.typed import domain_name, meant
 
 _NOT_COUNTED = IGNORED | {"duplicate"}  # left out, but nothing is wrong with them

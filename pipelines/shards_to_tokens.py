@@ -22,11 +22,11 @@ import imaging
 from errors import UserError
 from imaging.codec import Pixels
 from pipelines.cluster import join_ray, told_here
-from pipelines.storage.atomic_files import atomic, entries, sha256_of
-from pipelines.reading.order import sample_key
 from pipelines.progress import Progress
+from pipelines.reading.order import sample_key
 from pipelines.reading.reader import CorruptSample, ShardReader
 from pipelines.schema import SPLITS, Split
+from pipelines.storage.atomic_files import atomic, entries, sha256_of
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.tokens import (
     IDENTITY_NAME,
@@ -38,9 +38,9 @@ from pipelines.tokens import (
     token_type,
 )
 from vqi2i.bundle import fingerprint
+from vqi2i.checking.validation import parsed
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
-from vqi2i.checking.validation import parsed
 
 _log = logging.getLogger(__name__)
 _SHARD_SAMPLES = 1024

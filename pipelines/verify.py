@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import imaging
 from errors import UserError
-from pipelines.storage.atomic_files import read_table, sha256_of
 from pipelines.progress import Progress, counter
 from pipelines.schema import INDEX_SCHEMA, REJECTS_NAME, Manifest, Shard
+from pipelines.storage.atomic_files import read_table, sha256_of
 
 _BLOCK = tarfile.BLOCKSIZE
 

@@ -15,8 +15,8 @@ from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
 from serving import names, registry
-from serving.http.api import make_api
 from serving.engine import ComposeJob, Engine, GivenUp, Outcome, TranslateJob
+from serving.http.api import make_api
 from serving.http.schema import Limits, ModelInfo, Strict, describe
 from serving.sender import Sender
 from vqi2i import Translator

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from fastapi import Request, Response, UploadFile
 
-from serving.http.answers import answer, negotiate
 from serving.engine import ComposeJob, Failure, Outcome, TranslateJob
-from serving.lanes import Lanes
+from serving.http.answers import answer, negotiate
 from serving.http.problems import Problem
 from serving.http.requests import chain_of, check_names, needs_prior, work_of_chain, work_of_translation
 from serving.http.schema import Limits, ModelInfo, Options, OutputFormat, TranslateOptions
 from serving.http.uploads import decoded, received
+from serving.lanes import Lanes
 
 
 class Backend(Protocol):

@@ -17,8 +17,8 @@ from tests.pipelines.hostile import Corpus
 from tests.pretend_gpu import PretendGPU, pretended
 from tests.servers import s3_server
 from vqi2i import Translator
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.priors.prior import build_prior
 from vqi2i.priors.style_prior import StylePrior
 

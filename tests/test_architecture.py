@@ -47,7 +47,7 @@ RAY = (
     "training/distributed/worker.py",
     "training/run/ray_trainer.py",
     "training/tracking/report_actor.py",
-    "training/tracking/gauges.py",
+    "training/tracking/report_actor.py",
     "tuning/",
     "serving/",
     "commands/serve.py",

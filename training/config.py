@@ -1,20 +1,18 @@
 """What a training run is made of: frozen, typed, and overridden by dotted names."""
 
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from errors import UserError
 from pipelines.reading.order import OrderKind
 from training.hardware import Precision
 from training.metrics import MEASURED, MODES, Mode
-from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig, assignment
+from vqi2i.checking.typed import meant, seed_number
+from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
 from vqi2i.objective.diff_augment import Augmentation
 from vqi2i.objective.losses import Game
 from vqi2i.objective.perceptual import PerceptualKind
-from vqi2i.checking.typed import meant, seed_number
 
 
 class LossWeights(Frozen):
@@ -285,54 +283,3 @@ class Stage2Config(RunConfig):
                 f"crop {crop} must be a multiple of the model's {stride} px per token and hold a window of {window} px"
             )
         return crop
-
-
-Config = TypeVar("Config", bound=Frozen)
-
-
-def override(config: Config, settings: Sequence[str]) -> Config:
-    """Return `config` with settings of the form `a.b=value` applied; values are JSON or plain strings.
-
-    Raises:
-        UserError: a name does not exist, a value has the wrong type, or the result is inconsistent.
-    """
-    data = config.model_dump(mode="json")
-    for setting in settings:
-        name, value = assignment(setting, "--set")
-        *path, leaf = name.split(".")
-        place: Any = data
-        for part in path:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or leaf not in place:
-            near = _near(name, [dotted for dotted, _ in flat(data)])
-            known = ", ".join(place if isinstance(place, dict) else data)
-            raise UserError(f"there is no setting {name!r}{near}; known here: {known}")
-        place[leaf] = value
-    try:
-        return type(config).model_validate(data)
-    except ValidationError as error:
-        raise UserError("; ".join(_sentence(detail) for detail in error.errors())) from error
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as (dotted name, value) pairs."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", value))
-    return pairs
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    """Which setting was probably meant: one whose last name is spelt alike, and of these the one that is most alike."""
-    last = [each.rpartition(".")[2] for each in known]
-    alike = difflib.get_close_matches(name.rpartition(".")[2], set(last), n=1)
-    return meant(name, [each for each, leaf in zip(known, last, strict=True) if leaf in alike], least=0.0)
-
-
-def _sentence(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    what = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from errors import UserError
+from pipelines.storage.remote import local_folder
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import read_manifest
-from pipelines.storage.remote import local_folder
-from training.config import Stage1Config, Stage2Config, override
+from training.config import Stage1Config, Stage2Config
 from training.recipes import recipe as named_recipe
+from training.settings import override
 from vqi2i.bundle import fingerprint, read_config
 from vqi2i.config import Frozen
 

@@ -13,19 +13,19 @@ from errors import UserError
 from pipelines.cluster import expect_ray, join_ray
 from pipelines.storage.store import Store, join
 from platforms.model_names import check_model_name
-from training.run.attempt import Run, attempt
 from training.checkpointing.bundles import fetch_bundle
 from training.checkpointing.checkpoints import BUNDLE
-from training.run.signals import Interrupted, listening
+from training.distributed.worker import LocalWorker
 from training.job import Job
-from training.tracking.journal import RunJournal, read_metrics
 from training.loop.fit import Outcome
 from training.loop.provenance import code_version
-from training.run.run_record import RunRecord, claim, write_record
-from training.stages.build import caution, prepare
-from training.tracking.mlflow_run import Tracker, forget_others
+from training.run.attempt import Run, attempt
 from training.run.errors import explaining
-from training.distributed.worker import LocalWorker
+from training.run.run_record import RunRecord, claim, write_record
+from training.run.signals import Interrupted, listening
+from training.stages.build import caution, prepare
+from training.tracking.journal import RunJournal, read_metrics
+from training.tracking.mlflow_run import Tracker, forget_others
 
 if TYPE_CHECKING:
     from training.run.ray_trainer import RayPlan

@@ -14,8 +14,8 @@ from training.config import (
     Stage1Config,
     Stage2Config,
 )
-from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 from vqi2i.checking.typed import meant
+from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 
 
 def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:

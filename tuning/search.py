@@ -18,20 +18,20 @@ from rich.console import Console
 from errors import UserError
 from pipelines.cluster import expect_ray, join_ray
 from pipelines.storage.atomic_files import atomic, entries
-from training.run.attempt import export_newest
 from training.checkpointing.checkpoints import BUNDLE
-from training.tracking.journal import read_metrics
 from training.launch import say
+from training.run.attempt import export_newest
 from training.run.run_record import refuse_other_settings
 from training.stages.build import caution, prepare
+from training.tracking.journal import read_metrics
 from training.tracking.mlflow_run import Tracker, forget_others
 from tuning.failure import TrialFault, failure
 from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
 from tuning.trial import TRIALS, as_settings, forget_refusals, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten, upload
-from vqi2i.config import Frozen
 from vqi2i.checking.validation import parsed
+from vqi2i.config import Frozen
 
 RESULTS = "trials.json"
 BEST = "best_settings.txt"

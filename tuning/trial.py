@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from errors import UserError
-from training.run.attempt import checkpoints_of, fit_here
-from training.config import override
 from training.job import Job
-from training.tracking.journal import RunJournal, read_metrics
+from training.run.attempt import checkpoints_of, fit_here
 from training.run.errors import explaining
+from training.settings import override
+from training.tracking.journal import RunJournal, read_metrics
 
 _REFUSAL = "refused.txt"
 

@@ -11,8 +11,8 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from pipelines.storage.atomic_files import entries
-from training.tracking.journal import RunJournal
 from training.launch import say
+from training.tracking.journal import RunJournal
 from training.tracking.mlflow_run import Tracker, is_tracked
 from tuning.failure import failure
 from tuning.trial import TRIALS, as_settings, trial_folder

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vqi2i.networks.autoencoder import Autoencoder
-from vqi2i.priors.causal import CausalPrior
-from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
-from vqi2i.networks.discriminator import Discriminator
-from vqi2i.errors import UserError, first_line
 from vqi2i.checking.validation import checked
+from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
+from vqi2i.errors import UserError, first_line
+from vqi2i.networks.autoencoder import Autoencoder
+from vqi2i.networks.discriminator import Discriminator
+from vqi2i.priors.causal import CausalPrior
 
 LATENT = 16  # rows and columns of tokens at the published sizes; the nominal resolution is not in a checkpoint
 _FIRST_STAGE = "first_stage_model."

@@ -1,4 +1,4 @@
-"""Bundles: a model as a directory of `config.json`, safetensors, a model card and sample pictures. Never pickles."""
+"""Bundles: a model as a directory of `config.json`, safetensors and a model card in words. Never pickles."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vqi2i.checking.validation import fault
 from vqi2i.config import Frozen, NetworkConfig, PriorConfig
 from vqi2i.errors import UserError, first_line
-from vqi2i.checking.validation import fault
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
@@ -169,3 +169,41 @@ def checksum(path: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def model_card(config: BundleConfig) -> str:
+    """Markdown that describes a bundle by its own configuration and provenance."""
+    network = config.network
+    can = "translate, restyle, blend styles"
+    if config.prior is not None:
+        can += ", generate, extend, complete" + ("" if config.prior.all_sides else " (not upwards)")
+    lines = [
+        f"# VQ-I2I: {', '.join(network.domains)}",
+        "",
+        f"Translates images between {', '.join(network.domains)}. It can {can}.",
+        "",
+        "| property | value |",
+        "|---|---|",
+        f"| nominal size | {network.resolution} px, one token for {network.stride}x{network.stride} px |",
+        f"| codebook | {network.codebook_size} vectors of {network.embed_dim} numbers |",
+        f"| style | {network.style_dim} numbers |",
+        f"| prior | {_prior(config)} |",
+        *(f"| {name} | {value} |" for name, value in config.provenance.items()),
+        "",
+        "Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). A model knows its training "
+        "images: what it was not shown it will not draw well, and its licence follows the images'.",
+        "",
+        "```python",
+        "from vqi2i import Translator",
+        'translator = Translator.load("PATH")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _prior(config: BundleConfig) -> str:
+    if config.prior is None:
+        return "none (stage 2 not trained)"
+    prior, (rows, columns) = config.prior, config.prior.window
+    return f"{prior.kind} transformer, {prior.num_layers} layers, {prior.width} wide, {rows}x{columns} tokens"

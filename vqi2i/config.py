@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from vqi2i.errors import UserError
 from vqi2i.checking.typed import domain_name
+from vqi2i.errors import UserError
 
 Domain = Annotated[str, AfterValidator(domain_name)]
 
@@ -53,7 +53,7 @@ class NetworkConfig(Frozen):
     embed_dim: int = Field(default=64, gt=0, description="channels of a codebook vector")
     codebook_size: int = Field(default=256, gt=1)
     quantizer: Literal["vq", "ema_restart", "l2", "simvq", "fsq"] = Field(
-        default="ema_restart", description="vq in the paper; see `vqi2i.networks.codebooks`"
+        default="ema_restart", description="vq in the paper; see `vqi2i.networks.quantizers`"
     )
     fsq_levels: tuple[int, ...] = Field(default=(), description="levels of each channel, for fsq")
     style_dim: int = Field(default=8, ge=0, description="0 for uni-VQ-I2I: generators decode content alone")

@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 
-from vqi2i.errors import UserError
 from vqi2i.checking.typed import seed_number
+from vqi2i.errors import UserError
 
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]

@@ -8,22 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.networks.autoencoder import Autoencoder
-from vqi2i.bundle import BundleConfig, BundleError, fill, read_config, read_tensors, write_bundle
-from vqi2i.networks.batching import CallLimits, in_calls
-from vqi2i.card import model_card
-from vqi2i.editing.chain import Chain, perform
+from vqi2i.bundle import BundleConfig, BundleError, fill, model_card, read_config, read_tensors, write_bundle
+from vqi2i.checking.typed import meant
 from vqi2i.editing.canvas import Draft
-from vqi2i.errors import UserError
-from vqi2i.networks.layers import channels_last
-from vqi2i.priors.prior import Prior, build_prior
+from vqi2i.editing.chain import Chain, perform
 from vqi2i.editing.context import MIN_TOKENS
-from vqi2i.priors.sampling import Sampling
-from vqi2i.seeds import Seeds, generators
 from vqi2i.editing.editor import Studio, last
 from vqi2i.editing.style_blending import Direction
+from vqi2i.errors import UserError
+from vqi2i.networks.autoencoder import Autoencoder
+from vqi2i.networks.batching import CallLimits, in_calls
+from vqi2i.networks.layers import channels_last
+from vqi2i.priors.prior import Prior, build_prior
+from vqi2i.priors.sampling import Sampling
 from vqi2i.priors.style_prior import StylePrior
-from vqi2i.checking.typed import meant
+from vqi2i.seeds import Seeds, generators
 
 
 class Encoded(NamedTuple):

@@ -15,8 +15,8 @@ from errors import UserError
 from imaging.codec import SUFFIXES
 from imaging.header import MAX_PIXELS
 from imaging.kinds import HEAD_BYTES, ImageError, refuse_unreadable, sniff
-from pipelines.storage.atomic_files import entries, read_table, write_table
 from pipelines.progress import Advance
+from pipelines.storage.atomic_files import entries, read_table, write_table
 
 MAX_BYTES = 4 * MAX_PIXELS  # of a file: nothing that is accepted needs more, and it is read as a whole
 IGNORED = frozenset({"hidden", "other_file"})  # reasons of files that nobody meant as images

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
-from pipelines.storage.atomic_files import atomic, entries, is_litter, sha256_of
-from pipelines.building.shard_commit import build_sha256, read_mark
 from pipelines.building.plan import Plan
+from pipelines.building.shard_commit import build_sha256, read_mark
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, BuildOptions, Manifest, Shard
+from pipelines.storage.atomic_files import atomic, entries, is_litter, sha256_of
 
 _PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
 _REFUSED_NAME = "refused.json"  # what becomes of that where too little could be used: other images may follow

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from webdataset.writer import TarWriter
 
-from pipelines.storage.atomic_files import atomic, sha256_of, write_table
-from pipelines.building.shard_commit import Mark, Tally, Tar, marked, read_mark
 from pipelines.building.plan import Entry, Reject, ShardJob
 from pipelines.building.sample import Sample, Unusable, prepare
+from pipelines.building.shard_commit import Mark, Tally, Tar, marked, read_mark
 from pipelines.schema import BuildOptions, Shard
+from pipelines.storage.atomic_files import atomic, sha256_of, write_table
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory, different in every run
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import imaging
 from errors import UserError
 from imaging.codec import Pixels
-from pipelines.storage.atomic_files import read_table
 from pipelines.schema import INDEX_SCHEMA, SPLITS, Shard, Split
+from pipelines.storage.atomic_files import read_table
+from pipelines.storage.remote import IN_FLIGHT
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import ShardFiles, open_files, read_indexes
-from pipelines.storage.remote import IN_FLIGHT
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("key", "offset", "size", "crc32", "width", "height")

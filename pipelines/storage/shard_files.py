@@ -12,8 +12,8 @@ from pathlib import Path
 
 from errors import UserError
 from pipelines.schema import MANIFEST_NAME, Manifest, Shard
-from pipelines.storage.shard_cache import CacheSettings, ShardCache
 from pipelines.storage.remote import IN_FLIGHT, Remote, local_folder, open_remote
+from pipelines.storage.shard_cache import CacheSettings, ShardCache
 
 _OPEN_FILES = 256  # a process may open about 1,000
 

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Form, Request, Response, UploadFile
 from pydantic import BaseModel
 
-from serving.http import document
-
-from serving.http import problems
+from serving.http import document, problems
 from serving.http.forms import MULTIPART, form_checked, given, named, needed
 from serving.http.middleware import BodyLimit, Head
 from serving.http.problems import Problem

@@ -9,8 +9,8 @@ from errors import UserError
 from serving.http.problems import Problem
 from serving.http.schema import Limits, ModelInfo
 from serving.http.uploads import Size
-from vqi2i.editing.chain import Chain, finishing, keep_mask, read_chain
 from vqi2i.config import assignment
+from vqi2i.editing.chain import Chain, finishing, keep_mask, read_chain
 from vqi2i.editing.steps import Complete, Extend, Generate
 
 _TOKEN = 16  # pixels that cost the autoencoder as much time as one to be imagined costs the prior

@@ -9,8 +9,8 @@ import torch
 from evaluation.domain_classifier import DomainClassifier, train_classifier
 from pipelines.synthetic.dataset import DOMAINS, Triples, draw_content, draw_style, render
 from vqi2i import Translator
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import NetworkConfig
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.priors.style_prior import StylePrior
 
 SIZE = 32

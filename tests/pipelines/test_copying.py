@@ -7,9 +7,9 @@ from pipelines.copying import copy_data
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
 from pipelines.schema import MANIFEST_NAME, Manifest
+from pipelines.storage.remote import StorageError
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import read_manifest
-from pipelines.storage.remote import StorageError
 from pipelines.verify import verify
 from tests.pipelines.conftest import flip_byte
 from tests.servers import upload, web_server

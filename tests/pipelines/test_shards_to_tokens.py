@@ -14,15 +14,15 @@ import webdataset
 import imaging
 from pipelines import shards_to_tokens as module
 from pipelines.reading.reader import ShardReader
-from pipelines.storage.shard_cache import CacheSettings
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
+from pipelines.storage.shard_cache import CacheSettings
 from pipelines.tokens import TokenIdentity, TokenManifest, TokenReader
 from tests.conftest import untrained
 from tests.pipelines.conftest import flip_byte
 from tests.processes import begin
 from vqi2i import Translator
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.bundle import read_config
+from vqi2i.networks.autoencoder import Autoencoder
 
 # webdataset leaves the shards open that it has read.
 pytestmark = pytest.mark.filterwarnings(

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 
 import imaging
-from serving.http.api import make_api
 from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
+from serving.http.api import make_api
 from serving.http.schema import Limits, ModelInfo, describe
 from vqi2i import Translator
 

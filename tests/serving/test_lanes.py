@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from serving.lanes import Lanes
 from serving.http.problems import Problem
 from serving.http.requests import Work
 from serving.http.schema import Limits
+from serving.lanes import Lanes
 
 LIMITS = Limits(large_pixels=100, large_at_once=1, large_waiting=1)
 SMALL, LARGE, MANY = Work(100, 400), Work(101, 101), Work(50, 401)

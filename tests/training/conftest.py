@@ -11,9 +11,9 @@ from rich.console import Console
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic.dataset import DOMAINS
 from training.checkpointing.checkpoints import Checkpoints
+from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
 from training.tracking.journal import RunJournal
-from training.distributed.worker import LocalWorker
 
 STAGE1 = (
     "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",

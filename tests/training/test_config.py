@@ -1,7 +1,8 @@
 import pytest
 
-from training.config import ScheduleConfig, override
+from training.config import ScheduleConfig
 from training.recipes import STAGE1, STAGE2, recipe, stage1_laptop64, stage2_laptop64
+from training.settings import override
 
 SEASONS = ("summer", "winter")
 

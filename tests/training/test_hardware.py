@@ -2,10 +2,11 @@
 
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 import torch
 
-from training.hardware import autocast, has_bfloat16, have_full_float32
+from training.hardware import autocast, has_bfloat16, have_full_float32, memory_figures
 
 CPU = torch.device("cpu")
 
@@ -54,3 +55,12 @@ def test_float32_is_float32_where_it_was_asked_for(precision, rounded, monkeypat
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not rounded)
     have_full_float32(precision)
     assert torch.backends.cudnn.allow_tf32 == rounded
+
+
+def test_the_peak_of_the_process_is_told_in_megabytes() -> None:
+    before = memory_figures(torch.device("cpu"))["memory/resident"]
+    block = np.ones(int(before * 1e6 / 8) + 4_000_000)  # as much again and 32 MB
+    after = memory_figures(torch.device("cpu"))["memory/resident"]
+    assert block.nbytes / 1e6 + 20 > after - before > 20
+    del block
+    assert memory_figures(torch.device("cpu")) == {"memory/resident": after}  # a peak

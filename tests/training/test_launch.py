@@ -9,15 +9,15 @@ from rich.console import Console
 from errors import UserError
 from pipelines.reading.reader import ShardReader
 from tests.servers import nobody
-from training.config import override
-from training.stages.image_batches import ImageFeed
-from training.job import Job
-from training.tracking.journal import read_metrics
-from training.launch import train
-from training.run.ray_trainer import RayPlan, active_workers, shared_out
-from training.tracking.mlflow_run import tracked_run
-from training.run.errors import TrainingTrouble
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.launch import train
+from training.run.errors import TrainingTrouble
+from training.run.ray_trainer import RayPlan, active_workers, shared_out
+from training.settings import override
+from training.stages.image_batches import ImageFeed
+from training.tracking.journal import read_metrics
+from training.tracking.mlflow_run import tracked_run
 from tuning.search import search
 from tuning.study import make_study
 from vqi2i import Translator
@@ -54,9 +54,9 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         import ray.train
 
         from pipelines.reading.reader import ShardReader
-        from training.stages.image_batches import ImageFeed
+        from training.distributed.ray_worker import RayWorker
         from training.job import Job
-        from training.distributed.worker import RayWorker
+        from training.stages.image_batches import ImageFeed
 
         nothing: Any = None
         job = Job.model_validate_json(settings["job"])

@@ -119,8 +119,8 @@ def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
     """One run for the search and one for each trial, every figure of a position once, everything closed."""
     from mlflow import MlflowClient
 
-    from training.tracking.mlflow_run import tracked_run
     from training.tracking.mlflow_client import tracking_uri
+    from training.tracking.mlflow_run import tracked_run
 
     client = MlflowClient(tracking_uri())
     mlflow_run = tracked_run(run_dir)

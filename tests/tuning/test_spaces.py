@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from training.config import LossWeights, override
+from training.config import LossWeights
 from training.recipes import STAGE1, STAGE2
+from training.settings import override
 from tuning.spaces import METRICS, SPACES, direction, search_space
 
 RECIPES = {"stage1": STAGE1, "stage2": STAGE2}

@@ -4,12 +4,12 @@ import pytest
 from rich.console import Console
 
 from pipelines.synthetic.dataset import DOMAINS
-from training.run.attempt import fit_here
-from training.config import override
 from training.job import Job
-from training.tracking.journal import RunJournal, read_metrics
 from training.recipes import recipe
+from training.run.attempt import fit_here
+from training.settings import override
 from training.stages.build import prepare
+from training.tracking.journal import RunJournal, read_metrics
 from tuning.spaces import METRICS
 from tuning.study import TrialRow, make_study, ranked
 

@@ -11,8 +11,8 @@ from mlflow.entities import Run
 from rich.console import Console
 
 from training.tracking.journal import read_metrics
-from training.tracking.mlflow_run import Tracker, tracked_run
 from training.tracking.mlflow_client import tracking_uri
+from training.tracking.mlflow_run import Tracker, tracked_run
 from tuning.watch import TrialWatch, close_forgotten
 
 

@@ -13,10 +13,10 @@ from tests.vqi2i import release
 from training.recipes import stage1_reference256
 from vqi2i import authors
 from vqi2i.networks.autoencoder import Autoencoder, Views
-from vqi2i.priors.causal import CausalPrior
 from vqi2i.networks.discriminator import Discriminator
-from vqi2i.objective.losses import Judged, discriminator_loss, generator_terms, weighted_sum
 from vqi2i.networks.domain_rows import merge, part
+from vqi2i.objective.losses import Judged, discriminator_loss, generator_terms, weighted_sum
+from vqi2i.priors.causal import CausalPrior
 
 DOMAINS = ("a", "b")
 IMAGES, ELSE = 3e-5, 1e-5  # tolerances

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.pipelines.test_interrupted_builds import write
+
 from vqi2i.modules import HOME, MODULES
 
 ENTRANCE = "import sys; from vqi2i.__main__ import main; sys.argv[0] = 'vqi2i'; main()"

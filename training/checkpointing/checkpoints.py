@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from errors import UserError
 from pipelines.storage.store import Store
-from training.config import ScheduleConfig
 from training.checkpointing.data_state import DataState, refuse_other
+from training.config import ScheduleConfig
 from training.metrics import Mode, is_better
 from vqi2i.bundle import check_replaceable
 from vqi2i.config import Frozen

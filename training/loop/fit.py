@@ -11,14 +11,15 @@ from torch import Tensor
 
 from imaging.codec import Pixels
 from pipelines.progress import Pace, Pulse
-from training.config import ScheduleConfig
 from training.checkpointing.data_state import DataState
-from training.footprint import memory_figures
-from training.run.signals import Interrupted
+from training.config import ScheduleConfig
+from training.distributed.worker import Worker
+from training.hardware import memory_figures
 from training.loop.profiler import StepProfiler
 from training.loop.provenance import environment
+from training.run.signals import Interrupted
 from training.stopwatch import Stopwatch
-from training.distributed.worker import Start, Worker
+from training.tracking.reports import Start
 
 
 class Stage(Protocol):

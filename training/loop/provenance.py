@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from training.distributed.worker import Worker
+from training.distributed.collectives import Collectives
 
 _LIBRARIES = ("torch", "ray", "mlflow", "numpy", "opencv-python-headless", "albumentations", "webdataset")
 
 
-def code_version(folder: Path = Path(__file__).parents[1]) -> dict[str, str]:
+def code_version(folder: Path = Path(__file__).parents[2]) -> dict[str, str]:
     """The commit of the code if `folder` is a git checkout, and whether files differ from it; else nothing."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
@@ -23,7 +23,7 @@ def code_version(folder: Path = Path(__file__).parents[1]) -> dict[str, str]:
     return {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changed)).lower()}
 
 
-def environment(worker: Worker) -> dict[str, str]:
+def environment(worker: Collectives) -> dict[str, str]:
     """Versions, processors and how many workers and threads there are, as the first worker sees it."""
     facts = {
         "python": platform.python_version(),

@@ -8,13 +8,15 @@ from imaging.codec import Pixels
 from pipelines.storage.store import join
 from training.checkpointing.bundles import leave_bundles
 from training.checkpointing.checkpoints import Checkpoints
+from training.distributed.worker import LocalWorker, Worker
+from training.hardware import have_full_float32, keep_freed_memory
 from training.job import Job
 from training.loop.fit import Outcome, fit
-from training.hardware import have_full_float32
+from training.stages.build import make_stage
+from training.stages.nan_guard import DivergenceError
 from training.stages.stage1 import Stage1
 from training.stages.stage2 import Stage2
-from training.stages.build import make_stage
-from training.distributed.worker import Journal, LocalWorker, Start, Worker, keep_freed_memory
+from training.tracking.reports import Journal, Start
 
 
 class Run(NamedTuple):
@@ -74,7 +76,16 @@ def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stag
     keep_freed_memory()
     have_full_float32(job.config.precision)
     stage = make_stage(job, worker)
-    return fit(stage, worker, job.config.schedule, stage.images_per_position, profile=profile), stage
+    try:
+        return fit(stage, worker, job.config.schedule, stage.images_per_position, profile=profile), stage
+    except DivergenceError as error:
+        raise DivergenceError(f"{error}; {_left(worker.checkpoints)}") from error
+
+
+def _left(checkpoints: Checkpoints) -> str:
+    """What a run that has diverged can be taken up from."""
+    positions = checkpoints.positions()
+    return f"{checkpoints.name(positions[-1])} is from before" if positions else "nothing is saved yet"
 
 
 class _Silence:

@@ -10,16 +10,16 @@ from ray.train import UserCallback
 from errors import UserError
 from pipelines.cluster import join_ray, processors
 from pipelines.storage.store import Store
-from training.run.attempt import Run, attempt, checkpoints_of
 from training.checkpointing.checkpoints import Checkpoints
-from training.run.signals import Interrupt, Interrupted, patiently
+from training.distributed.ray_worker import RayWorker
 from training.job import Job
-from training.tracking.journal import RunJournal
 from training.loop.fit import Outcome
-from training.tracking.report_actor import Sender, Verdict, mailbox
-from training.run.run_record import RECORD
+from training.run.attempt import Run, attempt, checkpoints_of
 from training.run.errors import TrainingTrouble, WorkerFault, explained, resumption
-from training.distributed.worker import RayWorker
+from training.run.run_record import RECORD
+from training.run.signals import Interrupt, Interrupted, patiently
+from training.tracking.journal import RunJournal
+from training.tracking.report_actor import Sender, Verdict, mailbox
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig

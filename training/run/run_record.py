@@ -9,12 +9,12 @@ from pydantic import Field
 
 from errors import UserError
 from pipelines.storage.store import Store
-from training.config import flat
 from training.checkpointing.data_state import IN_IDENTITY, REMEDY
 from training.job import Job
 from training.loop.fit import Outcome
-from vqi2i.config import Frozen
+from training.settings import flat
 from vqi2i.checking.validation import parsed
+from vqi2i.config import Frozen
 
 RECORD = "run.json"
 

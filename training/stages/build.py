@@ -10,22 +10,22 @@ from errors import UserError
 from pipelines.reading.origin import origin
 from pipelines.reading.reader import ShardReader
 from pipelines.schema import measured_split
-from pipelines.storage.shard_files import read_manifest
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
+from pipelines.storage.shard_files import read_manifest
 from pipelines.tokens import TokenIdentity, TokenReader
 from training.config import PerceptualConfig, Stage1Config, Stage2Config
-from training.stages.image_batches import ImageFeed
-from training.stages.weight_files import sha256_of
+from training.distributed.collectives import Collectives
 from training.job import Job
+from training.stages.image_batches import ImageFeed
 from training.stages.stage1 import Stage1
 from training.stages.stage2 import Stage2
-from training.distributed.worker import Worker
+from training.stages.weight_files import sha256_of
 from vqi2i.bundle import read_config
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
 
 
-def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
+def make_stage(job: Job, collectives: Collectives) -> Stage1 | Stage2:
     """The stage of a job; stage 2 needs stage 1's bundle.
 
     Raises:
@@ -40,13 +40,13 @@ def make_stage(job: Job, worker: Worker) -> Stage1 | Stage2:
             **origin(reader.manifest),
             "perceptual": _described(config.perceptual),
         }
-        return Stage1(config, worker, ImageFeed(reader, config, worker), provenance)
+        return Stage1(config, collectives, ImageFeed(reader, config, collectives), provenance)
     if job.model is None:
         raise UserError("stage 2 needs the bundle of stage 1: give it with --model")
-    translator = Translator.load(job.model, worker.device)
+    translator = Translator.load(job.model, collectives.device)
     identity = _tokens_of(job, config, translator.network)
     tokens = TokenReader(job.tokens_root() / identity.sha256[:12], bundle=identity.bundle)
-    return Stage2(config, worker, tokens, translator, {"prior_recipe": config.recipe})
+    return Stage2(config, collectives, tokens, translator, {"prior_recipe": config.recipe})
 
 
 def _described(perceptual: PerceptualConfig) -> str | dict[str, str]:

@@ -1,13 +1,55 @@
-"""The codebook as all workers move it together, and how its codes are used."""
+"""The codebook as all workers move it together, and which codes were in use over the last epoch."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from training.stages.usage import RollingUsage
-from training.distributed.worker import Worker
-from vqi2i.networks.quantizers import Quantizer, assignments
+from training.distributed.collectives import Collectives
+from vqi2i.networks.quantizers import Quantizer, Usage, assignments
+
+
+class RollingUsage:
+    """Counts of codes over a window that moves with training.
+
+    Args:
+        size: number of codes.
+        window: positions (images of each domain) to look back, for example an epoch.
+        slots: steps in which the window moves.
+    """
+
+    def __init__(self, size: int, window: int, *, slots: int = 32):
+        self.window = max(window, 1)
+        self._counts = torch.zeros(slots, size)
+        self._newest = 0  # number of the newest slot, counted from the start of training
+
+    def add(self, counts: Tensor, position: int) -> None:
+        """Take in how often each code was chosen at `position`, by all workers."""
+        slots = len(self._counts)
+        number = position * slots // self.window
+        for begun in range(max(self._newest + 1, number - slots + 1), number + 1):
+            self._counts[begun % slots] = 0
+        self._newest = max(self._newest, number)
+        self._counts[number % slots] += counts.cpu()
+
+    def figures(self) -> dict[str, float]:
+        """Share of codes in use, perplexity, and the number of codes that nothing chose."""
+        usage = Usage.of(self._counts.sum(0))
+        dead = round((1 - usage.used) * self._counts.shape[1])
+        return {"codes_used": usage.used, "perplexity": usage.perplexity, "dead_codes": float(dead)}
+
+    def history(self) -> Tensor:
+        """Counts (slots, codes) over the window, oldest first."""
+        return self._counts.roll(-(self._newest + 1), dims=0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes."""
+        return {"counts": self._counts, "newest": self._newest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        self._counts.copy_(state["counts"])
+        self._newest = state["newest"]
 
 
 class Assigned(NamedTuple):
@@ -23,21 +65,21 @@ class SharedCodebook:
 
     Args:
         codebook: this worker's copy.
-        worker: with whom sums and vectors are exchanged.
+        collectives: with whom sums and vectors are exchanged.
         num_domains: content comes domain by domain.
         usage: takes in which codes are chosen.
     """
 
-    def __init__(self, codebook: Quantizer, worker: Worker, num_domains: int, usage: RollingUsage):
+    def __init__(self, codebook: Quantizer, collectives: Collectives, num_domains: int, usage: RollingUsage):
         self._codebook = codebook
-        self._worker = worker
+        self._collectives = collectives
         self._num_domains = num_domains
         self._usage = usage
 
     def start_from(self, content: Tensor, generator: torch.Generator) -> None:
         """Draw the first vectors from content (b, d, h, w); from what is not finite none can be drawn."""
         everyones = self._laid_out(_rows(content))
-        self._worker.sum(everyones)
+        self._collectives.sum(everyones)
         vectors = self._by_domain(everyones)
         if len(vectors := vectors[vectors.isfinite().all(dim=1)]):
             self._codebook.start_from(vectors, generator)
@@ -55,8 +97,8 @@ class SharedCodebook:
 
     def _laid_out(self, vectors: Tensor) -> Tensor:
         """Vectors (n, d) in this worker's place among (workers, n, d) zeros: summed over the workers, all of theirs."""
-        places = vectors.new_zeros(self._worker.world_size, *vectors.shape)
-        places[self._worker.rank] = vectors
+        places = vectors.new_zeros(self._collectives.world_size, *vectors.shape)
+        places[self._collectives.rank] = vectors
         return places
 
     def _by_domain(self, everyones: Tensor) -> Tensor:

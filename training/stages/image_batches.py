@@ -12,9 +12,8 @@ from pipelines.reading.reader import ShardReader
 from pipelines.schema import Split, measured_split
 from pipelines.shards_to_batches import Batch, Batches, held_out
 from training.config import Stage1Config
-from training.stages.device_loader import prefetched
-from training.stages.transfer import Sent, Transfer
-from training.distributed.worker import Worker
+from training.distributed.collectives import Collectives
+from training.stages.device_loader import Sent, Transfer, prefetched
 
 HELD_OUT = 64  # images of each domain that are measured during training
 STYLED = 256  # training images of each domain whose styles make the style prior
@@ -23,7 +22,7 @@ STYLED = 256  # training images of each domain whose styles make the style prior
 class ImageFeed:
     """One worker's images: its part of every training batch, and the same held-out images for all."""
 
-    def __init__(self, reader: ShardReader, config: Stage1Config, worker: Worker):
+    def __init__(self, reader: ShardReader, config: Stage1Config, collectives: Collectives):
         domains = config.network.domains
         unknown = set(domains) - set(reader.manifest.domains)
         if unknown:
@@ -32,7 +31,7 @@ class ImageFeed:
         self.domains = domains
         self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps
         self.crop = config.crop
-        self.device = worker.device
+        self.device = collectives.device
         self.measured: Split = measured_split(reader.count("validation", domain) for domain in domains)
         if unmeasured := [domain for domain in domains if not reader.count(self.measured, domain)]:
             raise UserError(
@@ -42,7 +41,7 @@ class ImageFeed:
         self.epoch = max(reader.count("train", domain) for domain in domains)  # images of each domain
         self._batches = Batches(
             reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
-            rank=worker.rank, world_size=worker.world_size, paired=config.pairing == "paired",
+            rank=collectives.rank, world_size=collectives.world_size, paired=config.pairing == "paired",
             jitter=config.jitter, order=config.order, max_corrupt=config.max_corrupt,
         )  # fmt: skip
         self.replaced = 0  # damaged images of the batches it has given, in whose place stood others

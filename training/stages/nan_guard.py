@@ -8,29 +8,30 @@ import torch
 from torch import Tensor
 
 from errors import UserError
-from training.distributed.worker import Worker
+from training.distributed.collectives import Collectives
 
 _SHOWN = 6  # images that a message names
+_REMEDY = "lower optim.learning_rate in another --run, or look at these images"
 _log = logging.getLogger(__name__)
 
 ImagesOf = Callable[[int, int], Sequence[str]]  # names of the images at a position, of one rank's part
 
 
 class DivergenceError(UserError):
-    """The objective is no longer a number; the message names the terms, the images and the last checkpoint."""
+    """The objective is no longer a number; the message names the terms and the images."""
 
 
 class Guard:
     """Decides before every update whether it may be made.
 
     Args:
-        worker: whose step it is; all workers hear the same answer.
+        collectives: whose step it is; all workers hear the same answer.
         limit: steps in a row that may be left out.
         images_of: names what a step has seen.
     """
 
-    def __init__(self, worker: Worker, limit: int, images_of: ImagesOf):
-        self._worker = worker
+    def __init__(self, collectives: Collectives, limit: int, images_of: ImagesOf):
+        self._collectives = collectives
         self._limit = limit
         self._images_of = images_of
         self._in_a_row = 0
@@ -42,9 +43,9 @@ class Guard:
         Args:
             losses: this worker's own, by the same names on all workers.
         """
-        ranks = torch.zeros(self._worker.world_size, device=self._worker.device)
+        ranks = torch.zeros(self._collectives.world_size, device=self._collectives.device)
         bad = _not_finite(losses)
-        ranks[self._worker.rank] = bad.any()
+        ranks[self._collectives.rank] = bad.any()
         return torch.cat([ranks, bad])
 
     def passes(self, verdict: Tensor, losses: Iterable[str], norms: Mapping[str, Tensor], position: int) -> bool:
@@ -67,13 +68,13 @@ class Guard:
             return True
         self._in_a_row += 1
         self.left_out += 1
-        ranks = self._worker.world_size
+        ranks = self._collectives.world_size
         named = [name for name, is_bad in zip(terms, found[ranks:], strict=True) if is_bad]
         images = self._images(position, found[:ranks])
         what = f"{', '.join(named)} not finite after {position} images, on {images}"
         if self._in_a_row > self._limit:
-            raise DivergenceError(f"{what}, and no step in {self._in_a_row} was: {self._remedy()}")
-        if self._worker.rank == 0:
+            raise DivergenceError(f"{what}, and no step in {self._in_a_row} was: {_REMEDY}")
+        if self._collectives.rank == 0:
             _log.warning("%s: this step is left out", what)
         return False
 
@@ -82,11 +83,6 @@ class Guard:
         of = [rank for rank, is_bad in enumerate(guilty) if is_bad or not any(guilty)]
         names = [name for rank in of for name in self._images_of(position, rank)]
         return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-    def _remedy(self) -> str:
-        positions = self._worker.checkpoints.positions()
-        good = f"{self._worker.checkpoints.name(positions[-1])} is from before" if positions else "nothing is saved yet"
-        return f"lower optim.learning_rate in another --run, or look at these images; {good}"
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""

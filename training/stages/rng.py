@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from training.distributed.worker import Worker
+from training.distributed.collectives import Collectives
 
 
 def seed_of(*place: str | int) -> int:
@@ -18,13 +18,13 @@ class Draws:
     """What a step of a stage draws.
 
     Args:
-        worker: whose rows are asked for.
+        collectives: whose rows are asked for.
         place: the stage, the seed and the position.
         num_domains: rows are ordered domain by domain.
     """
 
-    def __init__(self, worker: Worker, *place: str | int, num_domains: int):
-        self.worker = worker
+    def __init__(self, collectives: Collectives, *place: str | int, num_domains: int):
+        self.collectives = collectives
         self.place = place
         self.num_domains = num_domains
 
@@ -38,6 +38,6 @@ class Draws:
 
     def uniform(self, purpose: str, groups: int, rows: int, columns: int) -> Tensor:
         """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all workers."""
-        shape = (groups, self.num_domains, self.worker.world_size, rows // self.num_domains, columns)
+        shape = (groups, self.num_domains, self.collectives.world_size, rows // self.num_domains, columns)
         everyone = torch.rand(shape, generator=self.generator(purpose))
-        return everyone[:, :, self.worker.rank].flatten(1, 2).to(self.worker.device, non_blocking=True)
+        return everyone[:, :, self.collectives.rank].flatten(1, 2).to(self.collectives.device, non_blocking=True)

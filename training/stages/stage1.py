@@ -10,30 +10,28 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imaging.codec import Pixels
-from training.stages.codebook_sync import Assigned, SharedCodebook
-from training.config import PerceptualConfig, Stage1Config
 from training.checkpointing.data_state import DataState
-from training.stages.rng import Draws
+from training.config import PerceptualConfig, Stage1Config
+from training.distributed.collectives import Collectives
+from training.hardware import autocast
+from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from training.stages.image_batches import ImageFeed
-from training.stages.weight_files import fetch
 from training.stages.nan_guard import Guard
 from training.stages.optimizer import Learner
-from training.hardware import autocast
-from training.stages.previews import reconstruction_psnr, translation_grid
-from training.stages.usage import RollingUsage
-from training.stages.usage_picture import usage_picture
-from training.distributed.worker import Worker
-from vqi2i.objective import diff_augment
+from training.stages.previews import reconstruction_psnr, translation_grid, usage_picture
+from training.stages.rng import Draws
+from training.stages.weight_files import fetch
 from vqi2i.networks.autoencoder import Autoencoder, Views
-from vqi2i.networks.codebooks import Codebook
-from vqi2i.objective.diff_augment import augment
 from vqi2i.networks.discriminator import Discriminator
+from vqi2i.networks.domain_rows import merge, part, partners, places_of_parts, put_back
 from vqi2i.networks.layers import channels_last
+from vqi2i.networks.quantizers import Codebook
+from vqi2i.objective import diff_augment
+from vqi2i.objective.diff_augment import augment
 from vqi2i.objective.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.objective.patch_nce import PatchNCE
 from vqi2i.objective.perceptual import LPIPS, MultiScale
 from vqi2i.objective.recolor import NUM_DRAWS, recolor
-from vqi2i.networks.domain_rows import merge, part, partners, places_of_parts, put_back
 from vqi2i.priors.style_prior import StylePrior
 from vqi2i.translator import Translator
 
@@ -41,32 +39,32 @@ from vqi2i.translator import Translator
 class Stage1:
     """Networks, optimisers and progress of stage 1: one object that is checkpointed whole."""
 
-    def __init__(self, config: Stage1Config, worker: Worker, feed: ImageFeed, provenance: Mapping[str, Any]):
+    def __init__(self, config: Stage1Config, collectives: Collectives, feed: ImageFeed, provenance: Mapping[str, Any]):
         self.config = config
-        self.worker = worker
+        self.collectives = collectives
         self.feed = feed
         self.provenance = provenance
         self.position = 0  # images of each domain seen
         self.time_gone = 0.0  # share of the schedule's minutes
         self._quantizes = False  # whether the codebook has begun
         torch.manual_seed(config.seed)
-        self.autoencoder = channels_last(Autoencoder(config.network).to(worker.device))
+        self.autoencoder = channels_last(Autoencoder(config.network).to(collectives.device))
         self.autoencoder.recompute_activations(config.recompute)
         self.discriminator = channels_last(Discriminator(config.discriminator, config.network.domains))
-        self.discriminator.to(worker.device)
-        self.perceptual = _perceptual(config.perceptual, worker.device)
-        self.patch_nce = _patch_nce(config, self.autoencoder).to(worker.device)
+        self.discriminator.to(collectives.device)
+        self.perceptual = _perceptual(config.perceptual, collectives.device)
+        self.patch_nce = _patch_nce(config, self.autoencoder).to(collectives.device)
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
         self.generators = Learner(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
         self.discriminators = Learner(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
-        self.codebook = SharedCodebook(self.autoencoder.codebook, worker, len(config.network.domains), self.usage)
+        self.codebook = SharedCodebook(self.autoencoder.codebook, collectives, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
-        self.guard = Guard(worker, config.max_nonfinite, feed.names)
-        self._phase = worker.stopwatch.phase
+        self.guard = Guard(collectives, config.max_nonfinite, feed.names)
+        self._phase = collectives.stopwatch.phase
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
 
     def train_step(self, images: Tensor) -> dict[str, Tensor]:
@@ -110,7 +108,7 @@ class Stage1:
             learners = self._learners()
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
-            self.worker.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
+            self.collectives.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
             norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
                 rate = config.schedule.learning_rate_factor(self.position, self.time_gone)
@@ -224,14 +222,14 @@ class Stage1:
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows in the parts that are taken one after the other."""
         config = self.config
-        return places_of_parts(rows, len(config.network.domains), config.accumulate, self.worker.device)
+        return places_of_parts(rows, len(config.network.domains), config.accumulate, self.collectives.device)
 
     def _draws(self) -> Draws:
         domains = self.config.network.domains
-        return Draws(self.worker, "stage1", self.config.seed, self.position, num_domains=len(domains))
+        return Draws(self.collectives, "stage1", self.config.seed, self.position, num_domains=len(domains))
 
     def _autocast(self) -> torch.autocast:
-        return autocast(self.worker.device, self.config.precision)
+        return autocast(self.collectives.device, self.config.precision)
 
     @property
     def images_per_position(self) -> int:
@@ -244,8 +242,8 @@ class Stage1:
 
     def measure(self) -> dict[str, float]:
         """Codes used over the last epoch, images replaced, held-out reconstruction with the averaged weights."""
-        replaced = torch.tensor(float(self.feed.replaced), device=self.worker.device)
-        self.worker.sum(replaced)
+        replaced = torch.tensor(float(self.feed.replaced), device=self.collectives.device)
+        self.collectives.sum(replaced)
         return {
             **self.usage.figures(),
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),

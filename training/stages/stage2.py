@@ -17,17 +17,16 @@ from errors import UserError
 from imaging.codec import Pixels
 from pipelines.schema import Split, measured_split
 from pipelines.tokens import TokenBatch, TokenReader
-from training.config import Stage2Config
 from training.checkpointing.data_state import DataState
-from training.stages.rng import seed_of
-from training.stages.token_windows import glimpse, measured_windows
+from training.config import Stage2Config
+from training.distributed.collectives import Collectives
+from training.hardware import autocast
+from training.stages.device_loader import Transfer, prefetched
 from training.stages.nan_guard import Guard
 from training.stages.optimizer import Learner
-from training.hardware import autocast
-from training.stages.device_loader import prefetched
 from training.stages.previews import generation_grid
-from training.stages.transfer import Transfer
-from training.distributed.worker import Worker
+from training.stages.rng import seed_of
+from training.stages.token_windows import glimpse, measured_windows
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.likelihood import nats_per_token
 from vqi2i.priors.masked import MaskedPrior
@@ -51,13 +50,13 @@ class Stage2:
     def __init__(
         self,
         config: Stage2Config,
-        worker: Worker,
+        collectives: Collectives,
         tokens: TokenReader,
         stage1: Translator,
         provenance: Mapping[str, Any],
     ):
         self.config = config
-        self.worker = worker
+        self.collectives = collectives
         self.tokens = tokens
         self.stage1 = stage1
         self.provenance = provenance
@@ -66,7 +65,7 @@ class Stage2:
         if any(side < length for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)):
             raise UserError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
         torch.manual_seed(config.seed)
-        self.prior = build_prior(config.prior, stage1.network).to(worker.device)
+        self.prior = build_prior(config.prior, stage1.network).to(collectives.device)
         if config.embeddings == "codebook":
             embed_codes(self.prior, stage1.autoencoder.codebook.codes())
         self.measured: Split = measured_split(len(tokens.tokens("validation", domain)) for domain in tokens.domains)
@@ -76,7 +75,7 @@ class Stage2:
                 "shard --validation 0.1`"
             )
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        self.guard = Guard(worker, config.max_nonfinite, self._names)
+        self.guard = Guard(collectives, config.max_nonfinite, self._names)
         self.learner = Learner(self.prior, config.optim, AdamW)
 
     @property
@@ -86,7 +85,7 @@ class Stage2:
 
     def batches(self, start: int) -> Generator[Windows, None, None]:
         """Endless training batches from position `start` on."""
-        transfer = Transfer(self.worker.device)
+        transfer = Transfer(self.collectives.device)
         with closing(prefetched(self._seen(start), lambda batch: tuple(map(transfer.send, batch)))) as source:
             for sent in source:
                 yield Windows(*(part.receive() for part in sent))
@@ -95,7 +94,7 @@ class Stage2:
         """Windows of this worker's grids, as arrays in the order of `Windows`."""
         for position, batch in zip(count(start, self.config.batch_size), self._read(start), strict=False):
             local = len(batch.tokens) // len(self.tokens.domains)
-            first = position + self.worker.rank * local
+            first = position + self.collectives.rank * local
             places = [(number, first + row % local) for row, number in enumerate(batch.domains.tolist())]
             seen = glimpse(
                 torch.from_numpy(batch.tokens), self.config.prior.window, places,
@@ -108,17 +107,17 @@ class Stage2:
 
     def _read(self, start: int) -> Generator[TokenBatch, None, None]:
         size = self.config.batch_size
-        if size % self.worker.world_size:
+        if size % self.collectives.world_size:
             raise UserError(
-                f"batch_size {size} cannot be shared by {self.worker.world_size} workers: use a multiple of it"
+                f"batch_size {size} cannot be shared by {self.collectives.world_size} workers: use a multiple of it"
             )
         while True:
             yield self.tokens.batch(
                 start,
                 global_batch=size,
                 seed=self.config.seed,
-                rank=self.worker.rank,
-                world_size=self.worker.world_size,
+                rank=self.collectives.rank,
+                world_size=self.collectives.world_size,
             )
             start += size
 
@@ -131,9 +130,9 @@ class Stage2:
         Raises:
             DivergenceError: that happened too often in a row; the prior is as before.
         """
-        phase = self.worker.stopwatch.phase
+        phase = self.collectives.stopwatch.phase
         self.prior.train()
-        torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.worker.rank))  # of dropout
+        torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.collectives.rank))  # of dropout
         with self._autocast():
             nll = self._nll(batch)
         self.learner.adam.zero_grad()
@@ -141,7 +140,7 @@ class Stage2:
             nll.backward()
         with phase("optimiser"):
             verdict = self.guard.verdict({"nll": nll})
-            self.worker.exchange([self.prior], verdict)
+            self.collectives.exchange([self.prior], verdict)
             norms = {"gradients of the prior": self.learner.clip()}
             if taken := self.guard.passes(verdict, ["nll"], norms, self.position):
                 self.learner.descend(self.config.schedule.learning_rate_factor(self.position, self.time_gone))
@@ -152,7 +151,7 @@ class Stage2:
     def _names(self, position: int, rank: int) -> list[str]:
         size, seed = self.config.batch_size, self.config.seed
         return self.tokens.names(
-            position, global_batch=size, seed=seed, rank=rank, world_size=self.worker.world_size
+            position, global_batch=size, seed=seed, rank=rank, world_size=self.collectives.world_size
         )  # fmt: skip
 
     def _nll(self, batch: Windows) -> Tensor:
@@ -162,7 +161,7 @@ class Stage2:
         return self.prior.nll(batch.tokens, batch.domains).mean()
 
     def _autocast(self) -> torch.autocast:
-        return autocast(self.worker.device, self.config.precision)
+        return autocast(self.collectives.device, self.config.precision)
 
     def measure(self) -> dict[str, float]:
         """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
@@ -198,7 +197,7 @@ class Stage2:
             domains = prior.upside_down(domains)
         tokens = torch.cat(seen)
         with self._autocast():
-            return float(nats_per_token(prior, tokens.to(self.worker.device), domains.to(self.worker.device)).mean())
+            return float(nats_per_token(prior, tokens.to(self.collectives.device), domains.to(self.collectives.device)).mean())
 
     def _average(self) -> Prior:
         """The averaged weights: what is measured, shown and exported."""
@@ -215,7 +214,7 @@ class Stage2:
         provenance = {**self.stage1.provenance, **self.provenance, **own}
         prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self._average().state_dict())
-        return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.worker.device), provenance)
+        return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.collectives.device), provenance)
 
     def export(self, path: Path) -> None:
         """Write the bundle of stage 1 and the prior."""

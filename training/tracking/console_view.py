@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipelines.progress import Pace, duration
 from training.stopwatch import IN_A_STEP
-from training.distributed.worker import Start
+from training.tracking.reports import Start
 
 _IN_A_LINE = (
     "pixel", "adversarial", "discriminator", "codes_used", "perplexity", "held_out_psnr",

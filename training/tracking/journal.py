@@ -14,7 +14,7 @@ from imaging.codec import Pixels
 from pipelines.storage.atomic_files import atomic, whole_lines
 from training.tracking.console_view import view
 from training.tracking.mlflow_run import Tracker
-from training.distributed.worker import Start
+from training.tracking.reports import Start
 
 _METRICS = "metrics.jsonl"
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.config import RunConfig, flat
-from training.tracking.outbox import Call, Outbox, read_calls, read_delivered
+from training.config import RunConfig
+from training.settings import flat
 from training.tracking.mlflow_client import RUN, MlflowCourier, tracking_uri
+from training.tracking.outbox import Call, Outbox, read_calls, read_delivered
 from vqi2i.bundle import checksum, read_card
 
 _OUTBOX = "tracking"  # folder in a run's folder

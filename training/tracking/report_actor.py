@@ -6,15 +6,36 @@ Ray Train's own reports are throttled to one in two seconds and dropped unless t
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, cast
 
 import ray
+from ray.util.metrics import Gauge
 
-from training.tracking.gauges import Gauges
-from training.distributed.worker import Journal, ReportKind
+from training.tracking.reports import Journal, ReportKind
+
+
+class Gauges:
+    """`ray_vqi2i_NAME{run="..."}` for the position, the seconds trained and every figure that is reported.
+
+    Must live in a process of Ray's, which exports them.
+    """
+
+    def __init__(self, run: str):
+        self._run = run
+        self._gauges: dict[str, Gauge] = {}
+
+    def set(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Show a report."""
+        figures = {"position": position, "images_planned": total, "seconds_trained": seconds, **metrics}
+        for name, value in figures.items():
+            if name not in self._gauges:
+                plain = name.replace("/", "_")
+                self._gauges[name] = Gauge(f"vqi2i_{plain}", description=f"training: {name}", tag_keys=("run",))
+            self._gauges[name].set(value, tags={"run": self._run})
+
 
 _PATIENCE = 10.0  # seconds given to the last reports
 _DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down

@@ -16,13 +16,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from vqi2i.editing.canvas import Draft
-from vqi2i.errors import UserError
-from vqi2i.seeds import Seeds, generators
-from vqi2i.editing.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
-from vqi2i.networks.stopping import may_stop
-from vqi2i.editing.editor import Studio
 from vqi2i.checking.typed import meant
+from vqi2i.editing.canvas import Draft
+from vqi2i.editing.editor import Studio
+from vqi2i.editing.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
+from vqi2i.errors import UserError
+from vqi2i.networks.stopping import may_stop
+from vqi2i.seeds import Seeds, generators
 
 if TYPE_CHECKING:
     from vqi2i.translator import Translator

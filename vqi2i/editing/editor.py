@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqi2i.editing import style_blending as style_field
-from vqi2i.priors.causal import CausalPrior
 from vqi2i.editing.canvas import Draft, Given, guessed, known_cells
-from vqi2i.errors import UserError
+from vqi2i.editing.context import MARGIN, MIN_TOKENS, bounding_box, read_known
 from vqi2i.editing.poisson_paste import paste
+from vqi2i.editing.style_blending import Direction
+from vqi2i.errors import UserError
+from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.infill import imagine
 from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.prior import Prior
-from vqi2i.editing.context import MARGIN, MIN_TOKENS, bounding_box, read_known
 from vqi2i.priors.sampling import Sampling
-from vqi2i.editing.style_blending import Direction
 
 if TYPE_CHECKING:
     from vqi2i.translator import Translator

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.editing.chain import Chain
-from vqi2i.networks.decoder import Decoder
-from vqi2i.errors import UserError
-from vqi2i.networks.layers import Attention
 from vqi2i.editing.steps import Extend, Generate, Step
+from vqi2i.errors import UserError
+from vqi2i.networks.decoder import Decoder
+from vqi2i.networks.layers import Attention
 from vqi2i.translator import Translator
 
 _LARGE = 2**19  # pixels of a canvas; smaller ones take seconds

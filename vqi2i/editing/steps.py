@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from vqi2i.checking.typed import meant
 from vqi2i.config import Frozen
+from vqi2i.editing.style_blending import Direction
 from vqi2i.errors import UserError
 from vqi2i.priors.sampling import Sampling
-from vqi2i.editing.style_blending import Direction
-from vqi2i.checking.typed import meant
 
 LONGEST_SIDE = 2**16  # pixels
 MOST_STYLES = 16

@@ -6,12 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vqi2i.networks.codebooks import build_quantizer
 from vqi2i.config import NetworkConfig
 from vqi2i.networks.decoder import Decoder
-from vqi2i.networks.encoders import ContentEncoder, DomainStyle, StyleEncoder, StyleMLP
-from vqi2i.networks.quantizers import Quantized
 from vqi2i.networks.domain_rows import merge, part, partners
+from vqi2i.networks.encoders import ContentEncoder, DomainStyle, StyleEncoder, StyleMLP
+from vqi2i.networks.quantizers import Quantized, build_quantizer
 from vqi2i.networks.tiling import decode_in_tiles
 
 

@@ -1,5 +1,6 @@
 """What every quantizer answers: continuous content to codes and tokens, and tokens back to codes."""
 
+import math
 from abc import ABC, abstractmethod
 from itertools import chain
 from typing import NamedTuple
@@ -8,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from vqi2i.config import NetworkConfig
 
 
 class Quantized(NamedTuple):
@@ -113,3 +116,147 @@ class Usage(NamedTuple):
         shares = counts.double() / counts.sum().clamp_min(1)
         entropy = -torch.special.xlogy(shares, shares).sum()
         return cls(float((counts > 0).double().mean()), float(entropy.exp()))
+
+
+def build_quantizer(config: NetworkConfig) -> Quantizer:
+    """The quantizer that the configuration asks for, untrained."""
+    size, dim = config.codebook_size, config.embed_dim
+    if config.quantizer == "fsq":
+        return FiniteScalar(config.fsq_levels)
+    kinds = {"vq": LearnedCodebook, "ema_restart": Codebook, "l2": UnitCodebook, "simvq": ProjectedCodebook}
+    return kinds[config.quantizer](size, dim)
+
+
+class Codebook(VectorQuantizer):
+    """`ema_restart`: vectors are moving averages of the content they stand for; unused ones begin anew.
+
+    With few images and small batches a codebook that is trained by gradients collapses to a few per cent of its
+    codes; moving averages (van den Oord et al., 2017, appendix A.1) with restarts of dead codes (Dhariwal et al.,
+    2020) keep it in use.
+    """
+
+    def __init__(self, size: int, dim: int, *, decay: float = 0.98, restart_below: float = 0.03):
+        super().__init__(size, dim)
+        self.decay = decay
+        self.restart_below = restart_below
+        self.vectors: Tensor
+        self.register_buffer("vectors", torch.randn(size, dim))
+        self.counts: Tensor  # moving average of assignments per step
+        self.register_buffer("counts", torch.ones(size))
+        self.sums: Tensor  # moving average of the assigned content's sum
+        self.register_buffer("sums", self.vectors.clone())
+
+    @property
+    def table(self) -> Tensor:
+        """The vectors (size, d)."""
+        return self.vectors
+
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Take randomly drawn content vectors (n, d) as the codebook's first vectors."""
+        self.vectors.copy_(drawn(vectors, self.size, generator))
+        self.counts.fill_(len(vectors) / self.size)
+        self.sums.copy_(self.vectors * self.counts[:, None])
+
+    @torch.no_grad()
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
+        """Move the vectors towards this step's content; restart dead codes on candidates (n, d); return how many."""
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        uniform = float(self.counts.sum()) / self.size
+        dead = self.counts < self.restart_below * uniform
+        restarted = int(dead.sum())
+        if restarted:
+            rows = torch.randint(len(candidates), (restarted,), generator=generator).to(candidates.device)
+            self.counts[dead] = uniform
+            self.sums[dead] = candidates[rows] * uniform
+        self.vectors.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
+        return restarted
+
+
+class LearnedCodebook(VectorQuantizer):
+    """`vq`: the paper's table, trained by the codebook term of equation (2)."""
+
+    def __init__(self, size: int, dim: int):
+        super().__init__(size, dim)
+        self.vectors = nn.Parameter(torch.empty(size, dim).uniform_(-1 / size, 1 / size))
+
+    @property
+    def table(self) -> Tensor:
+        """The vectors (size, d)."""
+        return self.vectors
+
+
+class UnitCodebook(LearnedCodebook):
+    """`l2`: content and vectors on the unit sphere, so that the nearest is the most similar (Yu et al., 2022)."""
+
+    def __init__(self, size: int, dim: int):
+        super().__init__(size, dim)
+        nn.init.normal_(self.vectors)
+
+    @property
+    def table(self) -> Tensor:
+        """The vectors (size, d), each of length 1."""
+        return F.normalize(self.vectors, dim=1)
+
+    def forward(self, content: Tensor) -> Quantized:
+        """Quantise the directions of content (b, d, h, w)."""
+        return super().forward(F.normalize(content.float(), dim=1))
+
+
+class ProjectedCodebook(VectorQuantizer):
+    """`simvq`: a fixed random table under a learned linear map: every code moves with each (Zhu et al., 2024)."""
+
+    def __init__(self, size: int, dim: int):
+        super().__init__(size, dim)
+        self.basis: Tensor
+        self.register_buffer("basis", torch.randn(size, dim) * dim**-0.5)
+        self.projection = nn.Linear(dim, dim, bias=False)
+
+    @property
+    def table(self) -> Tensor:
+        """The vectors (size, d)."""
+        with torch.autocast(self.basis.device.type, enabled=False):
+            return self.projection(self.basis)
+
+
+class FiniteScalar(Quantizer):
+    """`fsq`: every channel is rounded to one of a few levels; no table, nothing to collapse (Mentzer et al., 2023)."""
+
+    def __init__(self, levels: tuple[int, ...]):
+        super().__init__(math.prod(levels), len(levels))
+        self.levels: Tensor
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        strides = torch.tensor([math.prod(levels[:index]) for index in range(len(levels))])
+        self.strides: Tensor
+        self.register_buffer("strides", strides, persistent=False)
+
+    def bounded(self, content: Tensor) -> Tensor:
+        """Content (b, d, h, w) between the lowest and the highest level."""
+        return content.float().tanh()
+
+    def forward(self, content: Tensor) -> Quantized:
+        """Quantise content (b, d, h, w), d = number of levels, to codes in [-1, 1]."""
+        bounded = rearrange(self.bounded(content), "b d h w -> b h w d")
+        # What is not finite has some level: its code stays as it is, for the guard of a training to see.
+        digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
+        codes = straight_through(bounded, self._scaled(digits))
+        tokens = (digits * self.strides).sum(-1)
+        return Quantized(rearrange(codes, "b h w d -> b d h w"), tokens, None, None)
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Codes of tokens (b, h, w) as a map (b, d, h, w)."""
+        digits = tokens[..., None] // self.strides % self.levels
+        return rearrange(self._scaled(digits), "b h w d -> b d h w")
+
+    def _scaled(self, digits: Tensor) -> Tensor:
+        return 2 * digits / (self.levels - 1) - 1
+
+
+def drawn(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` of the vectors (n, d) at random, without repeats if there are enough."""
+    if len(vectors) < count:
+        rows = torch.randint(len(vectors), (count,), generator=generator)
+    else:
+        rows = torch.randperm(len(vectors), generator=generator)[:count]
+    return vectors[rows.to(vectors.device)]

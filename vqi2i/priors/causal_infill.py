@@ -6,11 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vqi2i.errors import UserError
 from vqi2i.networks.batching import in_calls
 from vqi2i.priors.causal import CausalPrior
-from vqi2i.errors import UserError
-from vqi2i.priors.sampling import Precision, Sampling, draw, probabilities, uniforms
 from vqi2i.priors.kv_cache import Stepper
+from vqi2i.priors.sampling import Precision, Sampling, draw, probabilities, uniforms
 from vqi2i.priors.windows import Piece, Window, around, cells, grown, lattice
 
 _MOST_ROWS = 8  # each keeps keys and values of its own

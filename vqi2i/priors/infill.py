@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vqi2i.priors import masked_infill as parallel
-
 from vqi2i.priors import causal_infill as raster
+from vqi2i.priors import masked_infill as parallel
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.prior import Prior
 from vqi2i.priors.sampling import Sampling

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqi2i.networks.stopping import may_stop
 from vqi2i.priors.causal import CausalPrior, RasterNeighbours
 from vqi2i.priors.sampling import Precision
-from vqi2i.networks.stopping import may_stop
 from vqi2i.priors.transformer import Block, Rotation, rotate
 
 Linear = Callable[[Tensor], Tensor]

@@ -7,8 +7,8 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from vqi2i.networks.batching import in_calls
 from vqi2i.errors import UserError
+from vqi2i.networks.batching import in_calls
 from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.sampling import Sampling, draw, probabilities, uniforms
 from vqi2i.priors.windows import Piece, Window, grown, lattice

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from vqi2i.priors.causal import CausalPrior
 from vqi2i.config import NetworkConfig, PriorConfig
+from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.masked import MaskedPrior
 
 Prior = CausalPrior | MaskedPrior

@@ -16,8 +16,8 @@ import pytest
 
 import imaging
 from pipelines.building import inputs
-from pipelines.images_to_shards import build_shards
 from pipelines.building.shard_commit import read_mark
+from pipelines.images_to_shards import build_shards
 from pipelines.progress import Progress
 from tests.processes import begin
 

@@ -5,10 +5,10 @@ import pyarrow.fs as fs
 import pytest
 
 from pipelines.reading.reader import ShardReader
-from pipelines.storage.shard_cache import CacheSettings
-from pipelines.storage.shard_files import read_manifest
 from pipelines.shards_to_batches import Batches, held_out
 from pipelines.storage.remote import StorageError
+from pipelines.storage.shard_cache import CacheSettings
+from pipelines.storage.shard_files import read_manifest
 from tests.pipelines.conftest import DOMAINS, digests, flip_byte, take
 from tests.servers import upload, web_server
 

@@ -10,8 +10,8 @@ import pytest
 import imaging
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
-from pipelines.storage.shard_cache import CacheSettings
 from pipelines.shards_to_batches import Batches
+from pipelines.storage.shard_cache import CacheSettings
 from tests.servers import web_server
 
 WANTED = 300  # images per second: what a consumer can have that shares two cores with other tests

@@ -10,8 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from imaging import read
+from pipelines.synthetic.dataset import (
+    DOMAINS,
+    Content,
+    Style,
+    draw_content,
+    draw_style,
+    read_triples,
+    render,
+    synthesize,
+)
 from pipelines.synthetic.scene import LIGHTS, PALETTES
-from pipelines.synthetic.dataset import DOMAINS, Content, Style, draw_content, draw_style, read_triples, render, synthesize
 
 DIRECTIONS = (DOMAINS, DOMAINS[::-1])
 

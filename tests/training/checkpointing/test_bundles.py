@@ -6,14 +6,14 @@ from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from training.run.attempt import checkpoints_of
 from training.checkpointing.bundles import fetch_bundle, leave_bundles
-from training.config import override
-from training.job import Job
-from training.tracking.journal import RunJournal, read_metrics
-from training.launch import train
-from training.stages.build import make_stage
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.launch import train
+from training.run.attempt import checkpoints_of
+from training.settings import override
+from training.stages.build import make_stage
+from training.tracking.journal import RunJournal, read_metrics
 from vqi2i.bundle import read_config
 
 QUIET = Console(quiet=True)

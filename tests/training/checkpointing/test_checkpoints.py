@@ -10,9 +10,9 @@ import torch
 
 from pipelines.storage.remote import StorageError
 from tests.servers import upload
+from training.checkpointing.async_writer import Saver
 from training.checkpointing.checkpoints import Checkpoints, Damaged, OtherVersion, Snapshot, snapshot_of
 from training.checkpointing.data_state import DataState
-from training.checkpointing.async_writer import Saver
 
 
 class Weights:

@@ -17,13 +17,13 @@ from run import app
 from tests.pipelines.conftest import flip_byte
 from tests.servers import upload
 from tests.training.conftest import STAGE1
-from training.run.attempt import checkpoints_of
-from training.config import override
 from training.job import Job, make_job
-from training.tracking.journal import read_metrics
 from training.launch import train
+from training.run.attempt import checkpoints_of
 from training.run.run_record import RunRecord
+from training.settings import override
 from training.stages.build import prepare
+from training.tracking.journal import read_metrics
 from vqi2i.bundle import fingerprint
 
 QUIET = Console(quiet=True)

@@ -12,13 +12,13 @@ from torch import Tensor
 from tests.processes import METHOD
 from tests.training.conftest import STAGE1, STAGE2
 from training.checkpointing.checkpoints import Checkpoints
-from training.config import override
-from training.stages.nan_guard import DivergenceError
-from training.job import Job, make_job
-from training.tracking.journal import RunJournal
-from training.stages.stage1 import Stage1
-from training.stages.build import make_stage, prepare
 from training.distributed.worker import LocalWorker
+from training.job import Job, make_job
+from training.settings import override
+from training.stages.build import make_stage, prepare
+from training.stages.nan_guard import DivergenceError
+from training.stages.stage1 import Stage1
+from training.tracking.journal import RunJournal
 
 LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
 QUANTIZERS = {

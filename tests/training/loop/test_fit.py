@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from imaging.codec import Pixels
-from training.config import ScheduleConfig
 from training.checkpointing.data_state import DataState
-from training.tracking.journal import read_metrics
-from training.loop.fit import Clock, crossed, fit
+from training.config import ScheduleConfig
 from training.distributed.worker import LocalWorker
+from training.loop.fit import Clock, crossed, fit
+from training.tracking.journal import read_metrics
 
 
 class Counting:

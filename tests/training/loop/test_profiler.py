@@ -2,11 +2,11 @@ import gzip
 import json
 from pathlib import Path
 
-from training.config import override
+from training.distributed.worker import LocalWorker
 from training.job import Job
 from training.loop.fit import fit
+from training.settings import override
 from training.stages.build import make_stage
-from training.distributed.worker import LocalWorker
 
 
 def _steps_seen(run_dir: Path) -> list[str]:

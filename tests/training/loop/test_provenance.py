@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.loop.provenance import code_version, environment
 from training.distributed.worker import LocalWorker
+from training.loop.provenance import code_version, environment
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import RAY_SETTINGS
-from training.config import override
 from training.job import Job
-from training.tracking.journal import read_metrics
 from training.launch import train
 from training.run.ray_trainer import RayPlan
+from training.settings import override
+from training.tracking.journal import read_metrics
 from vqi2i.bundle import fingerprint
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

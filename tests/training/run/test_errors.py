@@ -19,14 +19,14 @@ from pipelines.storage.shard_files import read_manifest
 from pipelines.storage.store import join
 from pipelines.synthetic.dataset import DOMAINS, synthesize
 from tests.servers import s3_server, upload
-from training.run.attempt import checkpoints_of
 from training.checkpointing.checkpoints import Checkpoints
-from training.config import override
-from training.run.signals import Interrupted
 from training.job import Job
 from training.launch import Result, train
-from training.tracking.mlflow_run import tracked_run
+from training.run.attempt import checkpoints_of
 from training.run.errors import TrainingTrouble, explained
+from training.run.signals import Interrupted
+from training.settings import override
+from training.tracking.mlflow_run import tracked_run
 from vqi2i.bundle import fingerprint
 
 QUIET = Console(quiet=True)

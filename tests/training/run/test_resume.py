@@ -10,11 +10,11 @@ from rich.console import Console
 
 from tests.processes import begin
 from tests.training.conftest import STAGE1
-from training.config import override
 from training.job import Job
-from training.tracking.journal import read_metrics
 from training.launch import train
 from training.run.run_record import RunRecord
+from training.settings import override
+from training.tracking.journal import read_metrics
 from training.tracking.mlflow_run import tracked_run
 from vqi2i.bundle import fingerprint
 

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from pipelines.reading.reader import ShardReader
-from training.config import override
+from training.distributed.worker import LocalWorker
 from training.job import Job
 from training.launch import train
-from training.stages.stage2 import Stage2
+from training.settings import override
 from training.stages.build import caution, make_stage, prepare
-from training.distributed.worker import LocalWorker
+from training.stages.stage2 import Stage2
 from vqi2i import Translator
 
 

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.training.company import company
-from training.stages.codebook_sync import Assigned, SharedCodebook
-from training.stages.usage import RollingUsage
 from training.distributed.worker import LocalWorker
-from vqi2i.networks.codebooks import Codebook
+from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
+from vqi2i.networks.quantizers import Codebook
 
 DOMAINS = 2
 CONTENT = torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10  # two images of each domain, domain by domain

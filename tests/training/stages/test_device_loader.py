@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.stages.device_loader import prefetched
-from training.stages.transfer import Transfer
+from training.stages.device_loader import Transfer, prefetched
 
 
 class Source:

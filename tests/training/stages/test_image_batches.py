@@ -7,10 +7,10 @@ import torch
 
 import imaging
 from pipelines.reading.reader import ShardReader
-from training.config import override
-from training.stages.image_batches import ImageFeed, styled
-from training.job import Job
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.settings import override
+from training.stages.image_batches import ImageFeed, styled
 
 
 @pytest.fixture

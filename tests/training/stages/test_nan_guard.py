@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from training.checkpointing.checkpoints import Checkpoints
-from training.stages.nan_guard import DivergenceError, Guard
 from training.distributed.worker import LocalWorker
+from training.stages.nan_guard import DivergenceError, Guard
 
 
 def guard(folder: Path, rank: int = 0, *, limit: int = 1, images: int = 1) -> Guard:

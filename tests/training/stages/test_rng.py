@@ -2,8 +2,8 @@
 
 import torch
 
-from training.stages.rng import Draws, seed_of
 from training.distributed.worker import LocalWorker
+from training.stages.rng import Draws, seed_of
 
 
 def draws(rank: int, world_size: int, position: int = 8) -> Draws:

@@ -14,12 +14,13 @@ from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
 from pipelines.synthetic.dataset import DOMAINS
 from tests.training.conftest import FSQ
-from training.config import LossWeights, override
-from training.stages.nan_guard import DivergenceError
-from training.job import Job
-from training.stages.stage1 import Stage1
-from training.stages.build import make_stage
+from training.config import LossWeights
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.settings import override
+from training.stages.build import make_stage
+from training.stages.nan_guard import DivergenceError
+from training.stages.stage1 import Stage1
 
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage1:

@@ -9,13 +9,13 @@ import torch
 
 from errors import UserError
 from pipelines.schema import SPLITS
-from training.config import override
-from training.stages.token_windows import glimpse, measured_windows
-from training.stages.nan_guard import DivergenceError
-from training.job import Job
-from training.stages.stage2 import Stage2
-from training.stages.build import make_stage, prepare
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.settings import override
+from training.stages.build import make_stage, prepare
+from training.stages.nan_guard import DivergenceError
+from training.stages.stage2 import Stage2
+from training.stages.token_windows import glimpse, measured_windows
 
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage2:

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from tests.pretend_gpu import GPU, PretendGPU
 from tests.training.conftest import FSQ
-from training.run.attempt import attempt, checkpoints_of
 from training.checkpointing.bundles import fetch_bundle
-from training.config import override
-from training.job import Job
-from training.tracking.journal import RunJournal, read_metrics
-from training.stages.build import prepare
 from training.distributed.worker import LocalWorker
+from training.job import Job
+from training.run.attempt import attempt, checkpoints_of
+from training.settings import override
+from training.stages.build import prepare
+from training.tracking.journal import RunJournal, read_metrics
 from vqi2i import Translator
 
 QUIET = Console(quiet=True)

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.stages.usage import RollingUsage
+from training.stages.codebook_sync import RollingUsage
 
 
 def counts(*codes: int) -> torch.Tensor:

@@ -14,12 +14,12 @@ from torch._dynamo.utils import counters
 import imaging
 from pipelines.images_to_shards import build_shards
 from tests.training.conftest import FSQ
-from training.config import override
+from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
 from training.recipes import STAGE1
-from training.stages.stage1 import Stage1
+from training.settings import override
 from training.stages.build import make_stage
-from training.distributed.worker import LocalWorker
+from training.stages.stage1 import Stage1
 from vqi2i import Translator
 
 STEPS = {"paper256": 200, "reference256": 150}  # others learn in 100

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from errors import UserError
-from training.config import WeightFile, override
-from training.stages.weight_files import fetch, sha256_of
+from training.config import WeightFile
 from training.recipes import stage1_laptop64
+from training.settings import override
+from training.stages.weight_files import fetch, sha256_of
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

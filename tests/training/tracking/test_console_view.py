@@ -5,7 +5,7 @@ from rich.console import Console
 
 from pipelines.progress import duration
 from training.tracking.console_view import LiveView, view
-from training.distributed.worker import Start
+from training.tracking.reports import Start
 
 FIGURES = {
     "pixel": 0.25, "style": 0.125, "codes_used": 0.5, "images_per_second": 40.0,

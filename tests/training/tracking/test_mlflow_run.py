@@ -18,14 +18,14 @@ from torch import Tensor
 from pipelines.storage.shard_files import read_manifest
 from tests.processes import begin
 from tests.servers import http_answer, strange_server
-from training.config import override
 from training.job import Job
-from training.tracking.journal import read_metrics
 from training.launch import train
-from training.tracking.outbox import Call
+from training.settings import override
 from training.stages.stage1 import Stage1
-from training.tracking.mlflow_run import Tracker, tracked_run
+from training.tracking.journal import read_metrics
 from training.tracking.mlflow_client import RUN, MlflowCourier, tracking_uri
+from training.tracking.mlflow_run import Tracker, tracked_run
+from training.tracking.outbox import Call
 from vqi2i.bundle import CHECKSUM_TAG, checksum
 
 QUIET = Console(quiet=True)

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import Field, model_validator
 
+from vqi2i.checking.validation import checked, parsed
 from vqi2i.config import Frozen
 from vqi2i.errors import UserError
-from vqi2i.checking.validation import checked, parsed
 
 
 class Size(Frozen):

@@ -12,12 +12,12 @@ from errors import UserError
 from tests.conftest import untrained, untrained_masked
 from vqi2i import Sampling, Translator
 from vqi2i.editing.chain import keep_mask
+from vqi2i.editing.context import bounding_box
+from vqi2i.editing.editor import Studio, last
+from vqi2i.editing.steps import Keep
 from vqi2i.priors.infill import imagine
 from vqi2i.priors.prior import Prior
-from vqi2i.editing.context import bounding_box
 from vqi2i.seeds import generators
-from vqi2i.editing.steps import Keep
-from vqi2i.editing.editor import Studio, last
 
 FEW = Sampling(steps=3)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import DiscriminatorConfig, NetworkConfig
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import merge, part
 

@@ -4,10 +4,18 @@ import math
 
 import pytest
 import torch
-
 from tests.vqi2i.test_autoencoder import network
-from vqi2i.networks.codebooks import Codebook, LearnedCodebook, ProjectedCodebook, UnitCodebook, build_quantizer
-from vqi2i.networks.quantizers import Quantizer, Usage, assignments
+
+from vqi2i.networks.quantizers import (
+    Codebook,
+    LearnedCodebook,
+    ProjectedCodebook,
+    Quantizer,
+    UnitCodebook,
+    Usage,
+    assignments,
+    build_quantizer,
+)
 
 KINDS = ("vq", "ema_restart", "l2", "simvq", "fsq")
 

@@ -7,11 +7,11 @@ import torch
 
 from tests.conftest import untrained, untrained_masked
 from vqi2i import Translator
-from vqi2i.networks import layers
 from vqi2i.editing.chain import read_chain
+from vqi2i.networks import layers
 from vqi2i.networks.layers import Attention
-from vqi2i.priors.sampling import Sampling
 from vqi2i.networks.stopping import may_stop, stoppable
+from vqi2i.priors.sampling import Sampling
 
 
 class EnoughError(Exception):

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from tests.conftest import TINY
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import DiscriminatorConfig
-from vqi2i.objective.diff_augment import NUM_DRAWS, Augmentation, augment
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.discriminator import Discriminator
+from vqi2i.objective.diff_augment import NUM_DRAWS, Augmentation, augment
 from vqi2i.objective.losses import (
     Game,
     Judged,

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.priors.causal import CausalPrior
 from vqi2i.config import PriorConfig
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.causal_infill import fill_window
-from vqi2i.priors.sampling import Precision, Sampling, draw, probabilities, uniforms
+from vqi2i.priors.infill import complete, imagine
 from vqi2i.priors.kv_cache import Stepper
+from vqi2i.priors.sampling import Precision, Sampling, draw, probabilities, uniforms
 
 KINDS: dict[str, dict[str, Any]] = {
     "domain": {},

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.vqi2i.test_prior import generators
 
 from tests.vqi2i.company import check_rows_are_the_same_in_any_company
-from tests.vqi2i.test_prior import generators
 from vqi2i.config import PriorConfig
 from vqi2i.priors.infill import complete, imagine
 from vqi2i.priors.masked import MaskedPrior
-from vqi2i.priors.masks import scattered, training_mask
 from vqi2i.priors.masked_infill import best_window, halton, shares
+from vqi2i.priors.masks import scattered, training_mask
 from vqi2i.priors.sampling import Sampling
 
 WINDOW = (4, 6)

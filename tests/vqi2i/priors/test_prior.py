@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.config import PriorConfig
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.priors.prior import build_prior, embed_codes
 
 

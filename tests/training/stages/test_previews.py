@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from training.stages.usage import RollingUsage
-from training.stages.usage_picture import usage_picture
+from training.stages.codebook_sync import RollingUsage
+from training.stages.previews import usage_picture
 
 
 def test_the_picture_shows_how_many_codes_are_used_and_when() -> None:
