@@ -158,7 +158,7 @@ def measure(options: argparse.Namespace, batch: int) -> dict[str, Any]:
 
 def images_for(stage: Stage1) -> torch.Tensor:
     """A random batch in the layout of training."""
-    config, device = stage.config, stage.worker.device
+    config, device = stage.config, stage.collectives.device
     rows = config.batch_size * len(config.network.domains)
     images = torch.rand(rows, 3, config.crop, config.crop, device=device) * 2 - 1
     return images.contiguous(memory_format=torch.channels_last)

@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stage = build_stage(random_lpips(Path(folder)), options.resolution, options.batch)
     side = options.resolution
-    pairs = torch.rand(2 * options.batch, 3, side, side, device=stage.worker.device) * 2 - 1
+    pairs = torch.rand(2 * options.batch, 3, side, side, device=stage.collectives.device) * 2 - 1
     released = ReleasedStep(stage, pairs[:: options.batch])
     theirs = seconds(released, options.steps)
     keep_freed_memory()  # as our training does, and the release does not
@@ -105,7 +105,7 @@ class ReleasedStep:
 
     def __init__(self, stage: Stage1, pair: Tensor):
         self.model, self.judge = contiguous(stage.autoencoder), contiguous(stage.discriminator)
-        self.perceptual = stage.perceptual
+        self.perceptual = stage.adversaries.perceptual
         self.adams = [torch.optim.Adam(module.parameters(), 1e-5, (0.5, 0.999)) for module in (self.model, self.judge)]
         self.images = dict(zip(DOMAINS, pair.contiguous().split(1), strict=True))
 

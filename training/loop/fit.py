@@ -26,14 +26,18 @@ class Stage(Protocol):
     """What the loop asks of a stage."""
 
     position: int  # images of each domain seen
-    time_gone: float  # share of the schedule's minutes, told before every step
 
     def batches(self, start: int) -> Generator[Any, None, None]:
         """Endless batches from position `start` on."""
         ...
 
-    def train_step(self, batch: Any, /) -> dict[str, Tensor]:
-        """Learn from one batch, advance `position`, return the named scalars that were computed."""
+    def train_step(self, batch: Any, /, time_gone: float) -> dict[str, Tensor]:
+        """Learn from one batch, advance `position`, return the named scalars that were computed.
+
+        Args:
+            batch: one of `batches`.
+            time_gone: share of the schedule's minutes that has passed.
+        """
         ...
 
     def measure(self) -> dict[str, float]:
@@ -92,17 +96,15 @@ def fit(
         StepProfiler(profile, worker) as profiler,
     ):
         look = clock.look(schedule.minutes, worker)
-        stage.time_gone = look.share
         while stage.position < schedule.images and look.share < 1 and not look.stop:
             before = stage.position
             with phase("data"):
                 batch = next(batches)
             with phase("forward"):  # but for what the stage says otherwise
-                metrics = stage.train_step(batch)
+                metrics = stage.train_step(batch, look.share)
             profiler.step(stage.position)
             # Asked once per step, so that all workers hear the same answer.
             look = clock.look(schedule.minutes, worker)
-            stage.time_gone = look.share
             is_last = look.share >= 1 or stage.position >= schedule.images
             duties.after_step(before, metrics, is_last=is_last, report=look.report)
         duties.save()

@@ -14,6 +14,7 @@ from training.checkpointing.data_state import DataState
 from training.config import PerceptualConfig, Stage1Config
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
+from training.stages.adversarial import Adversaries, Loss, Shown
 from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from training.stages.image_batches import ImageFeed
 from training.stages.nan_guard import Guard
@@ -23,12 +24,10 @@ from training.stages.rng import Draws
 from training.stages.weight_files import fetch
 from vqi2i.networks.autoencoder import Autoencoder, Views
 from vqi2i.networks.discriminator import Discriminator
-from vqi2i.networks.domain_rows import merge, part, partners, places_of_parts, put_back
+from vqi2i.networks.domain_rows import places_of_parts, put_back
 from vqi2i.networks.layers import channels_last
 from vqi2i.networks.quantizers import Codebook
 from vqi2i.objective import diff_augment
-from vqi2i.objective.diff_augment import augment
-from vqi2i.objective.losses import Judged, discriminator_loss, generator_terms, gradient_penalty, weighted_sum
 from vqi2i.objective.patch_nce import PatchNCE
 from vqi2i.objective.perceptual import LPIPS, MultiScale
 from vqi2i.objective.recolor import NUM_DRAWS, recolor
@@ -45,15 +44,17 @@ class Stage1:
         self.feed = feed
         self.provenance = provenance
         self.position = 0  # images of each domain seen
-        self.time_gone = 0.0  # share of the schedule's minutes
         self._quantizes = False  # whether the codebook has begun
         torch.manual_seed(config.seed)
         self.autoencoder = channels_last(Autoencoder(config.network).to(collectives.device))
         self.autoencoder.recompute_activations(config.recompute)
         self.discriminator = channels_last(Discriminator(config.discriminator, config.network.domains))
         self.discriminator.to(collectives.device)
-        self.perceptual = _perceptual(config.perceptual, collectives.device)
+        perceptual = _perceptual(config.perceptual, collectives.device)
         self.patch_nce = _patch_nce(config, self.autoencoder).to(collectives.device)
+        self.adversaries = Adversaries(
+            config, self.discriminator, perceptual, self.patch_nce, collectives.device
+        )
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
@@ -67,11 +68,12 @@ class Stage1:
         self._phase = collectives.stopwatch.phase
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
 
-    def train_step(self, images: Tensor) -> dict[str, Tensor]:
+    def train_step(self, images: Tensor, time_gone: float = 0.0) -> dict[str, Tensor]:
         """Teach both players on one batch: each answers the other as it was before the step.
 
         Args:
             images: (n, 3, h, w) in [-1, 1], rows ordered domain by domain, equally many of each.
+            time_gone: share of the schedule's minutes that has passed.
 
         Returns:
             Every term of the objective that was computed under its own name, the discriminators' loss, restarted codes;
@@ -81,7 +83,8 @@ class Stage1:
             DivergenceError: that happened too often in a row; the networks are as before.
         """
         config = self.config
-        if not self._quantizes and self._gone >= config.codebook.start_at:
+        gone = config.schedule.gone(self.position, time_gone)
+        if not self._quantizes and gone >= config.codebook.start_at:
             self._start_codebook(images)
         draws = self._draws()
         self.generators.adam.zero_grad()
@@ -96,8 +99,7 @@ class Stage1:
         for rows, share in zip(parts, shares, strict=True):
             some = images[rows].contiguous(memory_format=torch.channels_last)
             views = self._look(some, shift, None if recolored is None else recolored[rows])
-            metrics.append(self._teach_discriminator(some, views, augmentation[:, rows], share))
-            metrics[-1] |= self._teach_generator(some, views, shift, augmentation[:, rows], share)
+            metrics.append(self._teach(Shown(some, views, shift, augmentation[:, rows]), share, gone))
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
         means = {
@@ -105,13 +107,13 @@ class Stage1:
             for name in metrics[0]
         }
         with self._phase("optimiser"):
-            learners = self._learners()
+            learners = self._learners(gone)
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
             self.collectives.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
             norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
-                rate = config.schedule.learning_rate_factor(self.position, self.time_gone)
+                rate = config.schedule.learning_rate_factor(self.position, time_gone)
                 for learner in learners.values():
                     learner.descend(rate)
                 if assigned is not None:
@@ -119,11 +121,6 @@ class Stage1:
                 self.averaged.update_parameters(self.autoencoder)
         self.position += config.batch_size
         return means if taken else {}
-
-    @property
-    def _gone(self) -> float:
-        """How much of the schedule lies behind, in images."""
-        return self.config.schedule.gone(self.position, self.time_gone)
 
     def _recolored(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The images as the content encoder is to see them; in label maps, colours are the content."""
@@ -143,66 +140,23 @@ class Stage1:
                 content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
             )  # fmt: skip
 
-    def _teach_discriminator(self, images: Tensor, views: Views, draws: Tensor, share: float) -> dict[str, Tensor]:
-        """Add to the discriminators' gradients what a part of the batch contributes, a share of it."""
-        game = self.config.game
-        if self._gone < game.discriminator_from:
-            return {}
-        with self._autocast():
-            shown = [images, *(made.detach() for made in _made(views, game.reconstructed))]
-            real, *judged = self._judge(shown, draws[: len(shown)])
-            loss = discriminator_loss(
-                real, Judged(*judged), game=game.loss, translated=game.translated,
-                reconstructed=game.reconstructed,
-            )  # fmt: skip
-        terms = {"discriminator": loss.detach().float()}
-        if game.r1 and self.position // self.config.batch_size % game.r1_every == 0:
-            penalty = gradient_penalty(self.discriminator, images)
-            loss = loss + 0.5 * game.r1 * game.r1_every * penalty
-            terms["gradient_penalty"] = penalty.detach()
+    def _teach(self, shown: Shown, share: float, gone: float) -> dict[str, Tensor]:
+        """Add to the gradients of both players what a part of a batch contributes, a share of it."""
+        game, terms = self.config.game, dict[str, Tensor]()
+        if gone >= game.discriminator_from:
+            penalised = game.r1 > 0 and self.position // self.config.batch_size % game.r1_every == 0
+            terms |= self._descend(self.adversaries.discriminators(shown, penalised=penalised), share)
+        patches, heard = self._draws().generator("patches"), gone >= game.generator_from
+        return terms | self._descend(self.adversaries.generators(shown, patches, heard=heard), share)
+
+    def _descend(self, loss: Loss, share: float) -> dict[str, Tensor]:
         with self._phase("backward"):
-            (share * loss).backward()
-        return terms
+            (share * loss.total).backward()
+        return loss.terms
 
-    def _teach_generator(
-        self, images: Tensor, views: Views, shift: int, draws: Tensor, share: float
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Add to the gradients of encoders, codebook and generators; see `_teach_discriminator`."""
-        config = self.config
-        self.discriminator.requires_grad_(False)
-        with self._autocast():
-            heard = self._gone >= config.game.generator_from
-            made = _made(views, config.weights.adversarial_reconstruction)
-            judged = Judged(*self._judge(made, draws[3 : 3 + len(made)])) if heard else None
-            terms = generator_terms(
-                views, images, judged=judged, game=config.game.loss, perceptual=self.perceptual,
-                contrast=self._contrast(views, shift), truth=self._truth(views, shift),
-            )  # fmt: skip
-        self.discriminator.requires_grad_(True)
-        with self._phase("backward"):
-            (share * weighted_sum(terms, config.weights.model_dump())).backward()
-        return {name: term.detach().float() for name, term in terms.items() if term is not None}
-
-    def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
-        """Logits of equally large groups of images in one pass, each image augmented by its own draws."""
-        num_domains = len(self.config.network.domains)
-        shown = augment(merge(groups, num_domains), merge(list(draws), num_domains), self.config.game.augment)
-        return part(self.discriminator(shown), num_domains, len(groups))
-
-    def _contrast(self, views: Views, shift: int) -> Tensor | None:
-        if not self.config.weights.patch_nce:
-            return None
-        sources = [partners(features, len(self.config.network.domains), shift) for features in views.features]
-        return self.patch_nce(views.translated_features, sources, self._draws().generator("patches"))
-
-    def _truth(self, views: Views, shift: int) -> Tensor | None:
-        if self.config.pairing == "unpaired":
-            return None
-        return partners(views.content, len(self.config.network.domains), shift)
-
-    def _learners(self) -> dict[str, Learner]:
+    def _learners(self, gone: float) -> dict[str, Learner]:
         """Who learns from this step."""
-        if self._gone < self.config.game.discriminator_from:
+        if gone < self.config.game.discriminator_from:
             return {"generators": self.generators}
         return {"generators": self.generators, "discriminators": self.discriminators}
 
@@ -305,11 +259,6 @@ class Stage1:
         return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
                 "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
                 "usage": self.usage, "guard": self.guard}  # fmt: skip
-
-
-def _made(views: Views, reconstructed: float) -> list[Tensor]:
-    """What is judged: translations, and reconstructions if they have a weight."""
-    return [views.translations, views.reconstructions] if reconstructed else [views.translations]
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:

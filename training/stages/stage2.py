@@ -60,7 +60,6 @@ class Stage2:
         self.tokens = tokens
         self.stage1 = stage1
         self.provenance = provenance
-        self.time_gone = 0.0  # share of the schedule's minutes
         self.position = 0  # images of each domain seen
         if any(side < length for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)):
             raise UserError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
@@ -121,8 +120,12 @@ class Stage2:
             )
             start += size
 
-    def train_step(self, batch: Windows) -> dict[str, Tensor]:
+    def train_step(self, batch: Windows, time_gone: float = 0.0) -> dict[str, Tensor]:
         """Follow the gradient of the negative log-likelihood of one batch (paper, second stage).
+
+        Args:
+            batch: windows of all domains.
+            time_gone: share of the schedule's minutes that has passed.
 
         Returns:
             The loss; nothing if it or its gradient was not finite and nothing was learned.
@@ -143,7 +146,7 @@ class Stage2:
             self.collectives.exchange([self.prior], verdict)
             norms = {"gradients of the prior": self.learner.clip()}
             if taken := self.guard.passes(verdict, ["nll"], norms, self.position):
-                self.learner.descend(self.config.schedule.learning_rate_factor(self.position, self.time_gone))
+                self.learner.descend(self.config.schedule.learning_rate_factor(self.position, time_gone))
                 self.averaged.update_parameters(self.prior)
         self.position += self.config.batch_size
         return {"nll": nll.detach().float()} if taken else {}

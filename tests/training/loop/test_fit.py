@@ -21,7 +21,6 @@ class Counting:
 
     def __init__(self) -> None:
         self.position = 0
-        self.time_gone = 0.0
         self.total = 0
         self.closed = False
 
@@ -33,7 +32,7 @@ class Counting:
         finally:
             self.closed = True
 
-    def train_step(self, batch: Any) -> dict[str, Tensor]:
+    def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
         assert batch == self.position
         self.total += batch
         self.position += 4
@@ -84,7 +83,7 @@ def test_a_report_is_the_mean_since_the_last_one(worker: LocalWorker, tmp_path: 
 
 def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tmp_path: Path) -> None:
     class LeavingOut(Counting):
-        def train_step(self, batch: Any) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             learned = super().train_step(batch)
             return {} if batch in (4, 8, 12) else learned
 
@@ -95,7 +94,7 @@ def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tm
 
 def test_what_is_computed_now_and_then_is_the_mean_over_those_steps(worker: LocalWorker, tmp_path: Path) -> None:
     class Occasional(Counting):
-        def train_step(self, batch: Any) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             penalty = {"penalty": torch.tensor(float(batch))} if batch % 12 == 0 and batch < 24 else {}
             return super().train_step(batch) | penalty
 
@@ -111,7 +110,7 @@ def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker
     schedule = ScheduleConfig(images=40, log_every=8, save_every=16)
     interrupted = Counting()
 
-    def fail(batch: int) -> dict[str, Tensor]:
+    def fail(batch: int, time_gone: float) -> dict[str, Tensor]:
         if batch == 24:
             raise RuntimeError("lights out")
         return Counting.train_step(interrupted, batch)
@@ -142,7 +141,7 @@ def test_time_of_earlier_attempts_counts(worker: LocalWorker) -> None:
 
 def test_reports_come_by_the_clock_as_well(worker: LocalWorker, tmp_path: Path) -> None:
     class Slow(Counting):
-        def train_step(self, batch: Any) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             time.sleep(0.02)
             return super().train_step(batch)
 
@@ -165,7 +164,7 @@ def test_between_reports_a_run_tells_how_fast_it_is(
     worker: LocalWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow(Counting):
-        def train_step(self, batch: Any) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             time.sleep(0.02)
             return super().train_step(batch)
 
@@ -186,7 +185,7 @@ def test_a_step_that_jumps_over_a_multiple_has_crossed_it(before: int, after: in
 
 def test_a_report_says_where_the_time_and_the_memory_went(worker: LocalWorker, tmp_path: Path) -> None:
     class Slow(Counting):
-        def train_step(self, batch: Any) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             with worker.stopwatch.phase("backward"):
                 time.sleep(0.02)
             return super().train_step(batch)

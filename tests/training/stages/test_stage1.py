@@ -146,11 +146,10 @@ def test_steps_of_both_sides_are_as_long_as_the_schedule_says(stage1_job: Job, w
     moves = []
     for time_gone in (0.0, 0.9):
         stage = _stage(stage1_job, worker, "schedule.constant_until=0.6")
-        stage.time_gone = time_gone  # a quarter of the falling part is left
         networks = stage.autoencoder, stage.discriminator
         before = [_copy(network) for network in networks]
         (batch,) = _batches(stage, 1)
-        stage.train_step(batch)
+        stage.train_step(batch, time_gone)  # a quarter of the falling part is left
         moves.append(
             [(p - old[name]).detach() for old, net in zip(before, networks, strict=True)
              for name, p in net.named_parameters()]
