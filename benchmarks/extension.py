@@ -26,7 +26,7 @@ from imaging.codec import Pixels
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 from vqi2i import Sampling, Translator
 from vqi2i.priors.causal import CausalPrior
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.infill import complete, infill
 
 SHOWN = 6
 RELEASED = Sampling(temperature=2.0, top_k=5, top_p=1.0, windows="per_token")
@@ -92,7 +92,7 @@ def released(translator: Translator, wide: Wide) -> Tensor:
     for _ in range(2):  # to the right, then mirrored and to what is now the right
         canvas, known = F.pad(tokens, (0, new)), F.pad(torch.ones_like(tokens[0], dtype=torch.bool), (0, new))
         generators = [torch.Generator().manual_seed(row) for row in range(len(tokens))]
-        tokens = complete(imagine(prior, canvas, known, domains, RELEASED, generators)).flip(2)
+        tokens = complete(infill(prior, canvas, known, domains, RELEASED, generators)).flip(2)
     return translator.decode(tokens, style, wide.domain)
 
 

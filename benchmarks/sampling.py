@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vqi2i.config import NetworkConfig, PriorConfig
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.prior import Prior, build_prior
 from vqi2i.priors.sampling import Precision, Sampling
 
@@ -81,7 +81,7 @@ def extension(
     def extend(known: Tensor, sampling: Sampling) -> float:
         generators = [torch.Generator().manual_seed(seed) for seed in range(images)]
         start = time.perf_counter()
-        complete(imagine(prior, tokens, known, domains, sampling, generators)).sum().item()
+        complete(infill(prior, tokens, known, domains, sampling, generators)).sum().item()
         return time.perf_counter() - start
 
     nearly = known.clone()

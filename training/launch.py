@@ -61,7 +61,7 @@ def train(
 
     Raises:
         UserError: no model can be registered by that name, the place holds a run of another configuration, another
-            process trains it, the job's parts do not fit each other, or a TrainingTrouble; nothing that was saved is
+            process trains it, the job's parts do not fit each other, or a TrainingError; nothing that was saved is
             lost.
         Interrupted: somebody asked for an end; the same call goes on.
     """

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vqi2i.bundle import BundleError
     from vqi2i.errors import UserError
+    from vqi2i.model import Encoded
     from vqi2i.priors.sampling import Sampling
-    from vqi2i.translator import Encoded, Translator
+    from vqi2i.translator import Translator
 
 __all__ = ["BundleError", "Encoded", "Sampling", "Translator", "UserError"]
 __version__ = "0.1.0"
 
 _PLACES = {
-    "BundleError": "bundle", "Encoded": "translator", "Sampling": "sampling", "Translator": "translator",
+    "BundleError": "bundle", "Encoded": "model", "Sampling": "priors.sampling", "Translator": "translator",
     "UserError": "errors",
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from vqi2i.checking.typed import domain_name
 from vqi2i.errors import UserError
 
 Domain = Annotated[str, AfterValidator(domain_name)]
+MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
 
 
 class Frozen(BaseModel):

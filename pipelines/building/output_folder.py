@@ -9,7 +9,7 @@ from pathlib import Path
 
 from errors import UserError
 from pipelines.building.plan import Plan
-from pipelines.building.shard_commit import build_sha256, read_mark
+from pipelines.building.shard_commit import build_sha256, read_commit
 from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, BuildOptions, Manifest, Shard
 from pipelines.storage.atomic_files import atomic, entries, is_litter, sha256_of
 
@@ -130,7 +130,7 @@ def _manifest(out: Path, plan: Plan) -> Manifest | None:
     try:
         return Manifest.load(out)
     except UserError:
-        marks = [read_mark(index) for index in _indexes(out)]
+        marks = [read_commit(index) for index in _indexes(out)]
         if not marks or any(mark is None or mark.build != build_sha256(plan.sha256) for mark in marks):
             raise
         return None

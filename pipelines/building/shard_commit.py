@@ -71,7 +71,7 @@ class Tar(Frozen):
     samples: int
 
 
-class Mark(Frozen):
+class ShardCommit(Frozen):
     """What building one shard has led to."""
 
     build: Sha256  # see `build_sha256`
@@ -93,16 +93,16 @@ def build_sha256(plan: str) -> str:
     return canonical_sha256([plan, versions()])
 
 
-def marked(mark: Mark) -> pa.Schema:
+def committed(mark: ShardCommit) -> pa.Schema:
     """The schema of an index that carries a mark."""
     return INDEX_SCHEMA.with_metadata({_KEY: mark.model_dump_json().encode()})
 
 
-def read_mark(index: Path) -> Mark | None:
+def read_commit(index: Path) -> ShardCommit | None:
     """The mark of an index; None if there is none that can be read."""
     try:
         metadata = pq.read_schema(index).metadata or {}
-        return Mark.model_validate_json(metadata[_KEY])
+        return ShardCommit.model_validate_json(metadata[_KEY])
     except (OSError, pa.ArrowException, ValidationError, KeyError):
         return None
 

@@ -12,7 +12,7 @@ from webdataset.writer import TarWriter
 
 from pipelines.building.plan import Entry, Reject, ShardJob
 from pipelines.building.sample import Sample, Unusable, prepare
-from pipelines.building.shard_commit import Mark, Tally, Tar, marked, read_mark
+from pipelines.building.shard_commit import ShardCommit, Tally, Tar, committed, read_commit
 from pipelines.schema import BuildOptions, Shard
 from pipelines.storage.atomic_files import atomic, sha256_of, write_table
 
@@ -69,7 +69,7 @@ def build_shard(
                 tally += Tally.of(sample.pixels, sample.source_side, sample.changes)
             if advance:
                 advance(1)
-    _commit(path, suffix(job), stored, Mark(build=build, tar=None, rejects=tuple(rejects), tally=tally))
+    _commit(path, suffix(job), stored, ShardCommit(build=build, tar=None, rejects=tuple(rejects), tally=tally))
     result = built_already(job, out, build)
     assert result is not None
     return result
@@ -79,7 +79,7 @@ def built_already(job: ShardJob, out: Path, build: str) -> ShardResult | None:
     """The result of a shard that lies in `out` finished, by its mark and its length; None if it must be built."""
     path = out / job.name
     index = path.with_suffix(".parquet")
-    mark = read_mark(index)
+    mark = read_commit(index)
     if mark is None or mark.build != build:
         return None
     rejects = tuple(Reject(source, job.domain, reason, detail) for source, reason, detail in mark.rejects)
@@ -99,15 +99,15 @@ def suffix(job: ShardJob) -> str:
     return "png" if job.labels else "jpg"
 
 
-def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], mark: Mark) -> None:
+def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], mark: ShardCommit) -> None:
     """Write the index, which commits the tar; a tar without images is removed."""
     index = path.with_suffix(".parquet")
     if not stored:
         path.unlink()
-        write_table(index, (), marked(mark))
+        write_table(index, (), committed(mark))
         return
     tar = Tar(sha256=sha256_of(path), bytes=path.stat().st_size, samples=len(stored))
-    write_table(index, list(_index_rows(path, ending, stored)), marked(mark.model_copy(update={"tar": tar})))
+    write_table(index, list(_index_rows(path, ending, stored)), committed(mark.model_copy(update={"tar": tar})))
 
 
 def _index_rows(path: Path, ending: str, stored: Mapping[str, _Stored]) -> Iterator[tuple[Any, ...]]:

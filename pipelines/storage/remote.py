@@ -28,7 +28,7 @@ class StorageError(UserError):
 Failures = type[BaseException] | tuple[type[BaseException], ...]
 
 
-def patiently(action: Callable[[], Result], *, again: Failures, at_once: Failures = ()) -> Result:
+def with_retries(action: Callable[[], Result], *, again: Failures, at_once: Failures = ()) -> Result:
     """Do something, again after a pause if it fails as networks do; the last failure is raised.
 
     Args:
@@ -66,7 +66,7 @@ class Remote(ABC):
         Raises:
             StorageError: it does not exist or cannot be read.
         """
-        return self._patiently(name, lambda: self._read(name))
+        return self._with_retries(name, lambda: self._read(name))
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """`size` bytes from `start` on, in one request.
@@ -85,12 +85,12 @@ class Remote(ABC):
                 raise OSError(f"{len(data)} bytes instead of {size}")
             return data
 
-        return self._patiently(name, get)
+        return self._with_retries(name, get)
 
     def sizes(self, names: Sequence[str]) -> list[int | None]:
         """Length of each file in bytes, None where there is none."""
         with ThreadPoolExecutor(IN_FLIGHT, "sizes") as pool:
-            return list(pool.map(lambda name: self._patiently(name, lambda: self._size(name)), names))
+            return list(pool.map(lambda name: self._with_retries(name, lambda: self._size(name)), names))
 
     @abstractmethod
     def download(self, name: str, target: BinaryIO, size: int) -> None:
@@ -105,11 +105,11 @@ class Remote(ABC):
     @abstractmethod
     def _size(self, name: str) -> int | None: ...
 
-    def _patiently(self, name: str, get: Callable[[], Result]) -> Result:
+    def _with_retries(self, name: str, get: Callable[[], Result]) -> Result:
         """Call `get`, again after a pause if the network fails."""
         try:
             # Network libraries have no exception in common.
-            return patiently(get, again=Exception, at_once=(StorageError, FileNotFoundError))
+            return with_retries(get, again=Exception, at_once=(StorageError, FileNotFoundError))
         except StorageError:
             raise
         except FileNotFoundError as error:
@@ -178,7 +178,7 @@ class _Web(Remote):
             target.seek(0)
             self._fs.get_file(self._path(name), target)
 
-        self._patiently(name, get)
+        self._with_retries(name, get)
 
     def _read(self, name: str) -> bytes:
         return self._fs.cat_file(self._path(name))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from pipelines.storage.atomic_files import atomic
-from pipelines.storage.remote import StorageError, local_folder, patiently
+from pipelines.storage.remote import StorageError, local_folder, with_retries
 
 _BUCKETS = ("s3://", "gs://")
 _CHUNK = 2**22
@@ -43,7 +43,7 @@ class Store:
         Raises:
             StorageError: the place cannot be reached or written to, or is full.
         """
-        self._patiently(name, "written", lambda: self._write(source, name))
+        self._with_retries(name, "written", lambda: self._write(source, name))
 
     def read(self, name: str) -> bytes | None:
         """All bytes of a file, None if it does not exist.
@@ -59,7 +59,7 @@ class Store:
             except FileNotFoundError:
                 return None
 
-        return self._patiently(name, "read", get)
+        return self._with_retries(name, "read", get)
 
     def read_start(self, name: str, size: int) -> bytes | None:
         """Up to `size` bytes from a file's beginning, None if it does not exist; raises as `read` does."""
@@ -71,17 +71,17 @@ class Store:
             except FileNotFoundError:
                 return None
 
-        return self._patiently(name, "read", get)
+        return self._with_retries(name, "read", get)
 
     def names(self) -> list[str]:
         """Files that lie directly here, sorted; raises as `read` does."""
         selector = fs.FileSelector(self.base, allow_not_found=True)
-        found = self._patiently("", "listed", lambda: self.fs.get_file_info(selector))
+        found = self._with_retries("", "listed", lambda: self.fs.get_file_info(selector))
         return sorted(info.base_name for info in found if info.type == fs.FileType.File)
 
     def size(self, name: str) -> int | None:
         """Length of a file in bytes, None if it does not exist."""
-        return self._patiently(name, "read", lambda: self.fs.get_file_info(self._path(name)).size)
+        return self._with_retries(name, "read", lambda: self.fs.get_file_info(self._path(name)).size)
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens if there is none."""
@@ -92,7 +92,7 @@ class Store:
             except FileNotFoundError:
                 return
 
-        self._patiently(name, "deleted", remove)
+        self._with_retries(name, "deleted", remove)
 
     def _write(self, source: Path | bytes, name: str) -> None:
         if self.folder is not None:
@@ -102,11 +102,11 @@ class Store:
             with self.fs.open_output_stream(self._path(name)) as stream:
                 _copy(source, stream.write)
 
-    def _patiently(self, name: str, done: str, action: Callable[[], Result]) -> Result:
+    def _with_retries(self, name: str, done: str, action: Callable[[], Result]) -> Result:
         """Do something, again after a pause if a network fails."""
         failures = (pa.ArrowException, OSError)
         try:
-            return action() if self.folder is not None else patiently(action, again=failures)
+            return action() if self.folder is not None else with_retries(action, again=failures)
         except failures as error:
             reason = _reason(error)
             check = "check address, credentials and network" if self.folder is None else "check space and rights"

@@ -12,7 +12,7 @@ from tests.servers import nobody
 from training.distributed.worker import LocalWorker
 from training.job import Job
 from training.launch import train
-from training.run.errors import TrainingTrouble
+from training.run.errors import TrainingError
 from training.run.ray_trainer import RayPlan, active_workers, shared_out
 from training.settings import override
 from training.stages.image_batches import ImageFeed
@@ -160,7 +160,7 @@ def test_a_training_that_has_begun_keeps_its_name(
 def test_what_no_retry_helps_ends_a_run_at_once_with_the_workers_sentence(
     stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None
 ) -> None:
-    with pytest.raises(TrainingTrouble) as trouble:
+    with pytest.raises(TrainingError) as trouble:
         train(stage1_job, tmp_path / "run", RayPlan(workers=3, cpus_per_worker=1), console=QUIET)
     assert str(trouble.value) == "global batch 4 cannot be shared by 3 workers: use a multiple of it"
 

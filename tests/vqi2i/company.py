@@ -3,7 +3,7 @@
 import torch
 from tests.vqi2i.test_prior import generators
 
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.prior import Prior
 from vqi2i.priors.sampling import Sampling
 
@@ -13,7 +13,7 @@ def check_rows_are_the_same_in_any_company(model: Prior, sampling: Sampling) -> 
     known = torch.zeros(4, 10, dtype=torch.bool)
     empty, seeds = torch.zeros(8, 4, 10, dtype=torch.long), range(4, 12)
     domains = torch.tensor([0, 1] * 4)
-    together = complete(imagine(model, empty, known, domains, sampling, generators(*seeds)))
+    together = complete(infill(model, empty, known, domains, sampling, generators(*seeds)))
     for row, seed in enumerate(seeds):
-        alone = complete(imagine(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
+        alone = complete(infill(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
         assert torch.equal(together[row : row + 1], alone)

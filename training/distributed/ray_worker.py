@@ -8,7 +8,7 @@ from training.distributed.worker import Worker
 from training.tracking.reports import ReportKind
 
 if TYPE_CHECKING:
-    from training.tracking.report_actor import Sender
+    from training.tracking.report_actor import ReportClient
 
 _ASK_EVERY = 1.0  # seconds between two questions to the driver
 
@@ -25,7 +25,7 @@ class RayWorker(Worker):
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, driver: "Sender", active: int, group: Any = None, *,
+        self, checkpoints: Checkpoints, driver: "ReportClient", active: int, group: Any = None, *,
         accept_other_data: bool = False,
     ):  # fmt: skip
         import ray.train

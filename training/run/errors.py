@@ -16,7 +16,7 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate mem
 _LESS_MEMORY = "raise accumulate, lower batch_size in another --run, or take a larger machine"
 
 
-class TrainingTrouble(UserError):  # noqa: N818
+class TrainingError(UserError):
     """A training cannot go on as things are; nothing that was saved is lost."""
 
 
@@ -26,13 +26,13 @@ class WorkerFault(Exception):  # noqa: N818
 
 @contextmanager
 def explaining(checkpoints: Checkpoints) -> Iterator[None]:
-    """Turn troubles into a TrainingTrouble; sentences of ours pass as they are."""
+    """Turn troubles into a TrainingError; sentences of ours pass as they are."""
     try:
         yield
     except Exception as error:
         if (sentence := _trouble(error)) is None:
             raise
-        raise TrainingTrouble(f"{sentence}; {resumption(checkpoints)}") from error
+        raise TrainingError(f"{sentence}; {resumption(checkpoints)}") from error
 
 
 def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:

@@ -15,11 +15,11 @@ from training.distributed.ray_worker import RayWorker
 from training.job import Job
 from training.loop.fit import Outcome
 from training.run.attempt import Run, attempt, checkpoints_of
-from training.run.errors import TrainingTrouble, WorkerFault, explained, resumption
+from training.run.errors import TrainingError, WorkerFault, explained, resumption
 from training.run.run_record import RECORD
-from training.run.signals import Interrupt, Interrupted, patiently
+from training.run.signals import Interrupt, Interrupted, run_in_thread
 from training.tracking.journal import RunJournal
-from training.tracking.report_actor import Sender, Verdict, mailbox
+from training.tracking.report_actor import ReportClient, Verdict, report_actor
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
@@ -66,7 +66,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
 
     Raises:
         Interrupted: somebody asked for an end; a checkpoint is written.
-        TrainingTrouble: workers met something that a retry does not help, or died too often; nothing saved is lost.
+        TrainingError: workers met something that a retry does not help, or died too often; nothing saved is lost.
         WorkerFault: they failed too often by a fault of ours.
     """
     from ray.exceptions import RayActorError
@@ -78,26 +78,26 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     if not _has_room(plan, cpus, gpus):
         _log.warning("%s: training waits for machines", _no_room(plan, cpus))
     held = _held()
-    with mailbox(journal, run.folder.name) as letters:
+    with report_actor(journal, run.folder.name) as reports:
         trainer = TorchTrainer(
             _train_on_worker,
             train_loop_config={
-                "job": run.job.model_dump_json(), "place": run.place, "mailbox": letters, "threads": cpus,
+                "job": run.job.model_dump_json(), "place": run.place, "reports": reports, "threads": cpus,
                 "profile": profile, "elastic": plan.most_workers is not None,
             },
             scaling_config=_scaling(plan, cpus, gpus),
             # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
             run_config=RunConfig(
-                name="ray", storage_path=str(run.folder), callbacks=[GiveUp(letters, run, plan.max_failures)],
+                name="ray", storage_path=str(run.folder), callbacks=[GiveUp(reports, run, plan.max_failures)],
                 failure_config=FailureConfig(max_failures=-1, controller_failure_limit=_STARTS),
             ),
         )  # fmt: skip
         try:
-            answer = patiently(trainer.fit, interrupt, letters.stop.remote).return_value
+            answer = run_in_thread(trainer.fit, interrupt, reports.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
             if _died_at_once(error):
                 _release(_held() - held)  # Ray Train forgets the places of workers that die while they are started
-            raise _reason(letters, run.checkpoints, plan, cpus, error) from None
+            raise _reason(reports, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
         raise Interrupted(answer)
@@ -151,18 +151,18 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     torch.set_num_threads(settings["threads"])
     job = Job.model_validate_json(settings["job"])
     try:
-        worker = _worker(job, settings["place"], settings["mailbox"], elastic=settings["elastic"])
+        worker = _worker(job, settings["place"], settings["reports"], elastic=settings["elastic"])
         return tuple(attempt(job, worker, settings["profile"])) if worker is not None else None
     except Interrupted as interrupted:
         return interrupted.position
     except Exception as error:
         if (sentence := explained(error, checkpoints_of(job, settings["place"]))) is not None:
-            ray.get(settings["mailbox"].give_up.remote(sentence))
+            ray.get(settings["reports"].give_up.remote(sentence))
         error.add_note(traceback.format_exc().strip())  # Ray brings the error without where it arose
         raise
 
 
-def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker | None:
+def _worker(job: Job, place: str, reports: Any, *, elastic: bool) -> RayWorker | None:
     """This process as a worker; None if the batch can be shared by fewer only."""
     import ray
     import ray.train
@@ -178,7 +178,7 @@ def _worker(job: Job, place: str, letters: Any, *, elastic: bool) -> RayWorker |
     group = dist.new_group(range(active)) if active < there else None
     if ray.train.get_context().get_world_rank() >= active:
         return None
-    driver, checkpoints = Sender(letters), checkpoints_of(job, place)
+    driver, checkpoints = ReportClient(reports), checkpoints_of(job, place)
     return RayWorker(checkpoints, driver, active, group, accept_other_data=job.accept_other_data)
 
 
@@ -186,13 +186,13 @@ class GiveUp(UserCallback):
     """Ends a run when its workers have met what a retry does not help, or die again and again without progress.
 
     Args:
-        letters: the run's mailbox.
+        reports: the run's report actor.
         run: whose checkpoints are looked at.
         max_failures: in a row, without a new checkpoint in between.
     """
 
-    def __init__(self, letters: Any, run: Run, max_failures: int):
-        self._letters = letters
+    def __init__(self, reports: Any, run: Run, max_failures: int):
+        self._reports = reports
         self._checkpoints = run.checkpoints
         self._limit = max_failures
         self._failures = 0
@@ -202,9 +202,9 @@ class GiveUp(UserCallback):
         """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all else."""
         import ray
 
-        verdict: Any = ray.get(self._letters.verdict.remote())
+        verdict: Any = ray.get(self._reports.verdict.remote())
         if verdict.why:
-            raise TrainingTrouble("a worker has said why")
+            raise TrainingError("a worker has said why")
         position = max(self._checkpoints.positions(), default=-1)
         self._failures = 1 if position > self._position else self._failures + 1
         self._position = position
@@ -212,8 +212,8 @@ class GiveUp(UserCallback):
             why = f"workers failed {self._failures} times without a new checkpoint ({resumption(self._checkpoints)})"
             last, fault = _last(worker_exceptions.values())
             why += f", the last time with:\n{last}" if fault else f", the last time with: {last.splitlines()[-1]}"
-            ray.get(self._letters.give_up.remote(why, fault))
-            raise TrainingTrouble(why)
+            ray.get(self._reports.give_up.remote(why, fault))
+            raise TrainingError(why)
 
 
 def _last(failures: Iterable[Exception]) -> tuple[str, bool]:
@@ -227,21 +227,21 @@ def _last(failures: Iterable[Exception]) -> tuple[str, bool]:
     return "".join(traceback.format_exception(first)).strip(), True
 
 
-def _reason(letters: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> Exception:
+def _reason(reports: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> Exception:
     """What a run that has ended raises here."""
     import ray
     from ray.exceptions import RayActorError
     from ray.train import ControllerError
 
-    verdict: Verdict = ray.get(letters.verdict.remote())
+    verdict: Verdict = ray.get(reports.verdict.remote())
     if verdict.why:
-        return (WorkerFault if verdict.fault else TrainingTrouble)(verdict.why)
+        return (WorkerFault if verdict.fault else TrainingError)(verdict.why)
     if _died_at_once(error):
-        return TrainingTrouble(f"a worker has died as soon as it was started; {resumption(checkpoints)}")
+        return TrainingError(f"a worker has died as soon as it was started; {resumption(checkpoints)}")
     if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
-        return TrainingTrouble(f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker")
+        return TrainingError(f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker")
     if isinstance(error, RayActorError):
-        return TrainingTrouble(f"the process that controls the workers has died; {resumption(checkpoints)}")
+        return TrainingError(f"the process that controls the workers has died; {resumption(checkpoints)}")
     return error
 
 

@@ -71,7 +71,7 @@ def listening(console: Console | None = None) -> Iterator[Interrupt]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def patiently(work: Callable[[], Result], interrupt: Interrupt, tell: Callable[[], object]) -> Result:
+def run_in_thread(work: Callable[[], Result], interrupt: Interrupt, tell: Callable[[], object]) -> Result:
     """Do something that does not listen to signals, in a thread; a signal is passed on once.
 
     Args:

@@ -6,7 +6,7 @@ from torch.optim import Adam
 from training.config import OptimConfig
 
 
-class Learner:
+class OptimizedNetwork:
     """A network with its optimiser.
 
     Args:

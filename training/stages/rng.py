@@ -14,7 +14,7 @@ def seed_of(*place: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-class Draws:
+class StepRandom:
     """What a step of a stage draws.
 
     Args:

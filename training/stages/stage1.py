@@ -18,9 +18,9 @@ from training.stages.adversarial import Adversaries, Loss, Shown
 from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from training.stages.image_batches import ImageFeed
 from training.stages.nan_guard import Guard
-from training.stages.optimizer import Learner
+from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import reconstruction_psnr, translation_grid, usage_picture
-from training.stages.rng import Draws
+from training.stages.rng import StepRandom
 from training.stages.weight_files import fetch
 from vqi2i.networks.autoencoder import Autoencoder, Views
 from vqi2i.networks.discriminator import Discriminator
@@ -58,8 +58,8 @@ class Stage1:
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
-        self.generators = Learner(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
-        self.discriminators = Learner(self.discriminator, config.discriminator_optim)
+        self.generators = OptimizedNetwork(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
+        self.discriminators = OptimizedNetwork(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
         self.codebook = SharedCodebook(self.autoencoder.codebook, collectives, len(config.network.domains), self.usage)
         if isinstance(codebook := self.autoencoder.codebook, Codebook):
@@ -122,7 +122,7 @@ class Stage1:
         self.position += config.batch_size
         return means if taken else {}
 
-    def _recolored(self, images: Tensor, draws: Draws) -> Tensor | None:
+    def _recolored(self, images: Tensor, draws: StepRandom) -> Tensor | None:
         """The images as the content encoder is to see them; in label maps, colours are the content."""
         if not self.config.recolor:
             return None
@@ -154,7 +154,7 @@ class Stage1:
             (share * loss.total).backward()
         return loss.terms
 
-    def _learners(self, gone: float) -> dict[str, Learner]:
+    def _learners(self, gone: float) -> dict[str, OptimizedNetwork]:
         """Who learns from this step."""
         if gone < self.config.game.discriminator_from:
             return {"generators": self.generators}
@@ -178,9 +178,9 @@ class Stage1:
         config = self.config
         return places_of_parts(rows, len(config.network.domains), config.accumulate, self.collectives.device)
 
-    def _draws(self) -> Draws:
+    def _draws(self) -> StepRandom:
         domains = self.config.network.domains
-        return Draws(self.collectives, "stage1", self.config.seed, self.position, num_domains=len(domains))
+        return StepRandom(self.collectives, "stage1", self.config.seed, self.position, num_domains=len(domains))
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.collectives.device, self.config.precision)

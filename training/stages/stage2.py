@@ -23,7 +23,7 @@ from training.distributed.collectives import Collectives
 from training.hardware import autocast
 from training.stages.device_loader import Transfer, prefetched
 from training.stages.nan_guard import Guard
-from training.stages.optimizer import Learner
+from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import generation_grid
 from training.stages.rng import seed_of
 from training.stages.token_windows import glimpse, measured_windows
@@ -75,7 +75,7 @@ class Stage2:
             )
         self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.guard = Guard(collectives, config.max_nonfinite, self._names)
-        self.learner = Learner(self.prior, config.optim, AdamW)
+        self.learner = OptimizedNetwork(self.prior, config.optim, AdamW)
 
     @property
     def images_per_position(self) -> int:

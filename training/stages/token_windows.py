@@ -17,7 +17,7 @@ from vqi2i.priors.masks import training_mask
 from vqi2i.priors.windows import lattice
 
 
-class Glimpse(NamedTuple):
+class TokenWindows(NamedTuple):
     """A batch as the prior learns from it."""
 
     tokens: Tensor  # (b, h, w), the size of the window
@@ -27,7 +27,7 @@ class Glimpse(NamedTuple):
 
 def glimpse(
     tokens: Tensor, window: tuple[int, int], places: Sequence[tuple[int, int]], *, seed: int, domain_dropout: float
-) -> Glimpse:
+) -> TokenWindows:
     """Draw windows and masks.
 
     Args:
@@ -47,7 +47,7 @@ def glimpse(
         told = float(torch.rand((), generator=generator)) >= domain_dropout
         part = grid[top : top + window[0], left : left + window[1]]
         rows.append((part, training_mask(window, generator), torch.tensor(told)))
-    return Glimpse(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
+    return TokenWindows(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 
 def measured_windows(tokens: np.ndarray, window: tuple[int, int], most: int) -> Tensor:

@@ -48,12 +48,12 @@ class Verdict(NamedTuple):
     fault: bool = False  # of this project, rather than something that whoever trains can mend
 
 
-class Mailbox:
+class ReportActor:
     """The actor that holds reports until the driver takes them, and what driver and workers tell each other."""
 
     def __init__(self, run: str) -> None:
         self._gauges = Gauges(run)
-        self._letters: list[tuple[str, tuple[Any, ...]]] = []
+        self._reports: list[tuple[str, tuple[Any, ...]]] = []
         self._news = asyncio.Event()
         self._arrived = self._taken = 0
         self._stopping = self._abandoned = self._closing = False
@@ -80,7 +80,7 @@ class Mailbox:
         """Leave a report: a method of the journal and its arguments; Prometheus sees figures at once."""
         if kind == "log":
             self._gauges.set(*content)
-        self._letters.append((kind, content))
+        self._reports.append((kind, content))
         self._arrived += 1
         self._news.set()
 
@@ -90,10 +90,10 @@ class Mailbox:
         await self._news.wait()
         if not self._closing:
             self._news.clear()
-        letters, self._letters = self._letters, []
-        return letters
+        reports, self._reports = self._reports, []
+        return reports
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Let nobody wait for reports any more."""
         self._closing = True
         self._news.set()
@@ -107,19 +107,19 @@ class Mailbox:
         self._stopping = self._abandoned = True
 
 
-class Sender:
-    """A worker's end of a mailbox: one report after the other, in the order of their sending.
+class ReportClient:
+    """A worker's end of a report actor: one report after the other, in the order of their sending.
 
-    Each report waits for the mailbox's word that it has the one before: an actor with a method that awaits takes calls
+    Each report waits for the actor's word that it has the one before: an actor with a method that awaits takes calls
     of one caller in any order, and a question can overtake a report that was sent before it.
 
     Args:
-        actor: the mailbox.
+        actor: the report actor.
     """
 
     def __init__(self, actor: Any):
         self._actor = actor
-        self._last: Any = None  # the mailbox's answer to the newest report
+        self._last: Any = None  # the actor's answer to the newest report
 
     def send(self, kind: ReportKind, content: tuple[Any, ...]) -> None:
         """Leave a report: a method of the journal and its arguments."""
@@ -143,22 +143,22 @@ class Sender:
 
 
 @contextmanager
-def mailbox(journal: Journal, run: str) -> Iterator[Any]:
-    """A mailbox actor for a run of this name; a thread passes what arrives on to the journal.
+def report_actor(journal: Journal, run: str) -> Iterator[Any]:
+    """An actor for a run of this name; a thread passes what arrives on to the journal.
 
     Raises:
         Exception: whatever the journal has raised; the workers were asked for an end then.
     """
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # other nodes may die
-    actor: Any = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote(run)
+    actor: Any = ray.remote(num_cpus=0, label_selector=here)(ReportActor).remote(run)
     delivery: Future[None] = Future()
 
     def deliver() -> None:
         taken = 0
-        while letters := cast(list[Any], ray.get(actor.take.remote(taken))):
-            for kind, content in letters:
+        while reports := cast(list[Any], ray.get(actor.take.remote(taken))):
+            for kind, content in reports:
                 getattr(journal, kind)(*content)
-            taken += len(letters)
+            taken += len(reports)
 
     def work() -> None:
         try:
@@ -171,7 +171,7 @@ def mailbox(journal: Journal, run: str) -> Iterator[Any]:
     try:
         yield actor
     finally:
-        actor.hang_up.remote()
+        actor.close.remote()
         with suppress(TimeoutError):
             delivery.result(timeout=_PATIENCE)
         ray.kill(actor)

@@ -1,4 +1,4 @@
-"""A picture before it is painted: tokens, styles and what was given. Applications change drafts; one decode ends."""
+"""A picture before it is decoded: tokens, styles and what was given. Applications change canvases; one decode ends."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class Canvas:
     """A batch of pictures as tokens on a canvas, which may reach beyond the picture's borders."""
 
     tokens: Tensor  # (b, rows, columns) int64
@@ -40,7 +40,7 @@ class Draft:
         """Whether the picture is shown in the domain and the style that it was given in."""
         return self.shown_in == self.domain and self.style is self.own
 
-    def losing(self, mask: Tensor, known: Tensor) -> "Draft":
+    def losing(self, mask: Tensor, known: Tensor) -> "Canvas":
         """The same canvas without the pixels that a mask (h, w) takes away; only some of its cells stay known."""
         given = self.given and Given(pixels=self.given.pixels, kept=self.given.kept & mask)
         return replace(self, known=known, given=given)
@@ -51,7 +51,7 @@ class Draft:
         rows, columns = self.tokens.shape[1:]
         return left, columns * stride - left - width, top, rows * stride - top - height
 
-    def cut(self, rows: slice, columns: slice, stride: int) -> "Draft":
+    def cut(self, rows: slice, columns: slice, stride: int) -> "Canvas":
         """Some rows and columns of cells as a picture of their own; its style must not vary."""
         place = slice(rows.start * stride, rows.stop * stride), slice(columns.start * stride, columns.stop * stride)
         given = self.given and _padded(self.given, self.borders(stride))
@@ -65,11 +65,11 @@ class Draft:
             given=given and Given(pixels=given.pixels[(..., *place)], kept=given.kept[place]),
         )
 
-    def imagined(self, tokens: Tensor, known: Tensor) -> "Draft":
+    def infilled(self, tokens: Tensor, known: Tensor) -> "Canvas":
         """The same canvas with other tokens."""
         return replace(self, tokens=tokens, known=known)
 
-    def grown(self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int) -> "Draft":
+    def grown(self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int) -> "Canvas":
         """The canvas with room for so many more pixels; new cells, and those partly beyond a moved border, are unknown.
 
         Args:
@@ -124,14 +124,14 @@ def _padded(given: Given | None, sides: tuple[int, int, int, int]) -> Given | No
     return given and Given(pixels=F.pad(given.pixels, sides), kept=F.pad(given.kept, sides))
 
 
-def known_cells(kept: Tensor, draft: Draft, stride: int) -> Tensor:
+def known_cells(kept: Tensor, canvas: Canvas, stride: int) -> Tensor:
     """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture count as kept."""
-    lost = F.pad((~kept).float()[None, None], draft.borders(stride))
+    lost = F.pad((~kept).float()[None, None], canvas.borders(stride))
     return F.max_pool2d(lost, stride)[0, 0] == 0
 
 
-def guessed(draft: Draft) -> Tensor:
+def guessed(canvas: Canvas) -> Tensor:
     """Tokens to look at while some are unknown: each picture's most common one stands for these."""
-    rows = draft.tokens.flatten(1)
-    common = torch.stack([row[draft.known.flatten()].mode().values if draft.known.any() else row[0] for row in rows])
-    return torch.where(draft.known, draft.tokens, common[:, None, None])
+    rows = canvas.tokens.flatten(1)
+    common = torch.stack([row[canvas.known.flatten()].mode().values if canvas.known.any() else row[0] for row in rows])
+    return torch.where(canvas.known, canvas.tokens, common[:, None, None])

@@ -1,4 +1,4 @@
-"""Chains of applications: read and checked as a whole, performed on a draft, decoded once at the end.
+"""Chains of applications: read and checked as a whole, performed on a canvas, decoded once at the end.
 
 As YAML, with names of files for examples and masks:
 
@@ -10,22 +10,20 @@ As YAML, with names of files for examples and masks:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from vqi2i.checking.typed import meant
-from vqi2i.editing.canvas import Draft
-from vqi2i.editing.editor import Studio
+from vqi2i.editing.canvas import Canvas
+from vqi2i.editing.editor import Editor
 from vqi2i.editing.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
 from vqi2i.errors import UserError
+from vqi2i.model import Model
 from vqi2i.networks.stopping import may_stop
 from vqi2i.seeds import Seeds, generators
-
-if TYPE_CHECKING:
-    from vqi2i.translator import Translator
 
 _KEPT = {
     "left": (slice(None), slice(None, 2)),  # in quarters of the sides
@@ -103,22 +101,22 @@ def name_of(step: Step) -> str:
 
 
 def perform(
-    translator: "Translator", chain: Chain, images: Tensor | None, pictures: Mapping[str, Tensor], seed: Seeds
-) -> Iterator[Draft]:
-    """Drafts on the way to the result of a chain, which is the last one; see `Translator.compose`."""
-    scene = _Scene(translator, pictures, seed)
+    model: Model, chain: Chain, images: Tensor | None, pictures: Mapping[str, Tensor], seed: Seeds
+) -> Iterator[Canvas]:
+    """Canvases on the way to the result of a chain, which is the last one; see `Translator.compose`."""
+    scene = _Scene(model, pictures, seed)
     if (images is None) != (chain.source is None):
         raise UserError("a chain that begins with generate takes no image, and every other one needs an image")
     if missing := [name for name in chain.pictures if name not in pictures]:
         raise UserError(f"the chain asks for pictures that were not given: {', '.join(missing)}")
-    draft = None
+    canvas = None
     if images is not None and chain.source is not None:
-        yield (draft := scene.studio.photograph(images, chain.source))
+        yield (canvas := scene.editor.from_images(images, chain.source))
     for number, step in enumerate(chain.steps):
         may_stop()
         try:
-            for state in scene.perform(step, number, draft):
-                yield (draft := state)
+            for state in scene.perform(step, number, canvas):
+                yield (canvas := state)
         except UserError as error:
             raise UserError(f"step {number + 1} ({name_of(step)}): {error}") from error
 
@@ -143,54 +141,54 @@ def as_mask(picture: Tensor) -> Tensor:
 class _Scene:
     """All that steps work with."""
 
-    translator: "Translator"
+    model: Model
     pictures: Mapping[str, Tensor]
     seed: Seeds
 
     @property
-    def studio(self) -> Studio:
-        return Studio(self.translator)
+    def editor(self) -> Editor:
+        return Editor(self.model)
 
-    def perform(self, step: Step, number: int, draft: Draft | None) -> Iterator[Draft]:
-        """Drafts on the way to what a step makes of one."""
+    def perform(self, step: Step, number: int, canvas: Canvas | None) -> Iterator[Canvas]:
+        """Canvases on the way to what a step makes of one."""
         if isinstance(step, Generate):
             yield from self._generated(step, number)
             return
-        assert draft is not None  # a chain begins with an image or with generate
+        assert canvas is not None  # a chain begins with an image or with generate
         match step:
             case Translate():
-                yield self.studio.translated(draft, step.to, self._style(step, number, len(draft.tokens)))
+                yield self.editor.translated(canvas, step.to, self._style(step, number, len(canvas.tokens)))
             case Extend():
                 sides = {side: getattr(step, side) for side in ("left", "right", "top", "bottom")}
-                yield from self.studio.extended(draft, step.draw, self._draws(number, draft), **sides)
+                yield from self.editor.extended(canvas, step.draw, self._draws(number, canvas), **sides)
             case Complete():
                 named = step.mask is not None
-                mask = as_mask(self.pictures[step.mask or ""]) if named else keep_mask(step.keep or "left", draft.size)
-                yield from self.studio.completed(draft, mask, step.draw, self._draws(number, draft))
+                mask = as_mask(self.pictures[step.mask or ""]) if named else keep_mask(step.keep or "left", canvas.size)
+                yield from self.editor.completed(canvas, mask, step.draw, self._draws(number, canvas))
             case Transition():
                 examples = {name: self._example(name, step.to) for name in dict.fromkeys(step.styles)}
                 styles = torch.cat([examples[name] for name in step.styles])
-                yield self.studio.blended(draft, step.to, styles, step.direction)
+                yield self.editor.blended(canvas, step.to, styles, step.direction)
             case Paste():
-                yield self.studio.pasted(draft, step.feather)
+                yield self.editor.pasted(canvas, step.feather)
 
-    def _generated(self, step: Generate, number: int) -> Iterator[Draft]:
+    def _generated(self, step: Generate, number: int) -> Iterator[Canvas]:
         count = 1 if isinstance(self.seed, int) else len(self.seed)
-        side = self.translator.network.resolution
-        styles = self.translator.sample_styles(step.domain, count, self.seed, step=number)
-        blank = self.studio.blank(styles, step.domain, height=step.height or side, width=step.width or side)
-        yield from self.studio.imagined(blank, step.draw, generators(self.seed, count, "tokens", step=number))
+        side = self.model.network.resolution
+        styles = self.model.sample_styles(step.domain, count, self.seed, step=number)
+        blank = self.editor.blank(styles, step.domain, height=step.height or side, width=step.width or side)
+        yield from self.editor.infilled(blank, step.draw, generators(self.seed, count, "tokens", step=number))
 
-    def _draws(self, number: int, draft: Draft) -> list[torch.Generator]:
-        return generators(self.seed, len(draft.tokens), "tokens", step=number)
+    def _draws(self, number: int, canvas: Canvas) -> list[torch.Generator]:
+        return generators(self.seed, len(canvas.tokens), "tokens", step=number)
 
     def _style(self, step: Translate, number: int, count: int) -> Tensor:
         if step.style is not None:
             return self._example(step.style, step.to)
-        return self.translator.sample_styles(step.to, count, self.seed, step=number)
+        return self.model.sample_styles(step.to, count, self.seed, step=number)
 
     def _example(self, name: str, domain: str) -> Tensor:
-        return self.translator.encode(self.pictures[name], domain).style
+        return self.model.encode(self.pictures[name], domain).style
 
 
 def _step(number: int, item: Any) -> Step:

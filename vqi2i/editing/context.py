@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqi2i.config import MIN_TOKENS
+
 MARGIN = 2  # tokens beyond the known part in which it seems to go on
-MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
 
 Box = tuple[slice, slice]  # rows, columns
 

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqi2i.editing.chain import Chain
+from vqi2i.editing.chain import Chain, perform
+from vqi2i.editing.editor import Editor, last
 from vqi2i.editing.steps import Extend, Generate, Step
 from vqi2i.errors import UserError
+from vqi2i.model import Model
 from vqi2i.networks.decoder import Decoder
 from vqi2i.networks.layers import Attention
-from vqi2i.translator import Translator
 
 _LARGE = 2**19  # pixels of a canvas; smaller ones take seconds
 _COPIES = 64, 192  # sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
@@ -46,32 +47,32 @@ class _Cost(NamedTuple):
 
 
 def forecast(
-    translator: Translator, chain: Chain, image: Tensor | None, pictures: Mapping[str, Tensor], count: int = 1
+    model: Model, chain: Chain, image: Tensor | None, pictures: Mapping[str, Tensor], count: int = 1
 ) -> Forecast | None:
     """What a chain will take; None for small canvases, and where it cannot be told.
 
     Args:
-        translator: the model.
+        model: the model.
         chain: what will be done.
         image: to the picture (1, 3, h, w); None if it is made from nothing.
         pictures: those that the chain asks for.
         count: pictures made at once.
     """
-    width, height = _canvas(translator, chain, image)
+    width, height = _canvas(model, chain, image)
     if width * height < _LARGE:
         return None
-    pair = _seconds_of_a_pair(translator.device)
+    pair = _seconds_of_a_pair(model.device)
     scales = [side / math.sqrt(width * height) for side in _COPIES]
-    small = larger = _measured(translator, chain, image, pictures, scales[0], pair)
+    small = larger = _measured(model, chain, image, pictures, scales[0], pair)
     if small is not None and small.seconds < _PATIENCE:
-        larger = _measured(translator, chain, image, pictures, scales[1], pair)
+        larger = _measured(model, chain, image, pictures, scales[1], pair)
     if small is None or larger is None:
         return None
 
     def expected(pixels: float) -> float:
         """Seconds for a canvas of so many pixels, like these."""
         times = pixels / larger.pixels
-        again = _PASSES if pixels > translator.limits.tile_pixels else 0.0
+        again = _PASSES if pixels > model.limits.tile_pixels else 0.0
         rest = _prolonged(small.pixels, small.seconds, larger.pixels, larger.seconds, pixels)
         decoding = _prolonged(small.pixels, small.decoding, larger.pixels, larger.decoding, pixels)
         return count * (rest + again * decoding + larger.pairs * pair * times**2)
@@ -88,7 +89,7 @@ def _prolonged(x: float, y: float, further: float, there: float, end: float) -> 
 
 
 def _measured(
-    translator: Translator,
+    model: Model,
     chain: Chain,
     image: Tensor | None,
     pictures: Mapping[str, Tensor],
@@ -96,16 +97,16 @@ def _measured(
     pair: float,
 ) -> _Cost | None:
     """The cost of a chain on a copy whose sides are scaled; None if it cannot be done there."""
-    steps = tuple(_scaled(step, scale, translator) for step in chain.steps)
+    steps = tuple(_scaled(step, scale, model) for step in chain.steps)
     reduced = None if image is None else _reduced(image, scale)
     examples = {name: _reduced(picture, scale) for name, picture in pictures.items()}
     copy = Chain(steps, chain.source)
     try:
-        with _Meter(translator) as meter:
-            translator.compose(reduced, copy, pictures=examples).cpu()
+        with _Meter(model) as meter:
+            Editor(model).render(last(perform(model, copy, reduced, examples, seed=0))).cpu()
     except UserError:  # told when the picture itself meets it, or true of the small copy alone
         return None
-    width, height = _canvas(translator, copy, reduced)
+    width, height = _canvas(model, copy, reduced)
     attention = meter.pairs * pair
     return _Cost(float(width * height), max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs)
 
@@ -113,11 +114,11 @@ def _measured(
 class _Meter:
     """What a model does meanwhile."""
 
-    def __init__(self, translator: Translator):
+    def __init__(self, model: Model):
         self.seconds = self.decoding = self.pairs = 0.0
         self._begun = self._decoder_begun = 0.0
         self._hooks: list[Any] = []
-        self._modules = list(translator.autoencoder.modules())
+        self._modules = list(model.autoencoder.modules())
 
     def __enter__(self) -> "_Meter":
         for module in self._modules:
@@ -157,9 +158,9 @@ def _seconds_of_a_pair(device: torch.device) -> float:
     return min(times) / (_QUERIES * _KEYS * _CHANNELS)
 
 
-def _canvas(translator: Translator, chain: Chain, image: Tensor | None) -> tuple[int, int]:
+def _canvas(model: Model, chain: Chain, image: Tensor | None) -> tuple[int, int]:
     """Width and height of a chain's result."""
-    side = translator.network.resolution
+    side = model.network.resolution
     height, width = (side, side) if image is None else image.shape[2:]
     for step in chain.steps:
         if isinstance(step, Generate):
@@ -169,12 +170,12 @@ def _canvas(translator: Translator, chain: Chain, image: Tensor | None) -> tuple
     return width, height
 
 
-def _scaled(step: Step, scale: float, translator: Translator) -> Step:
+def _scaled(step: Step, scale: float, model: Model) -> Step:
     """A step as it is done to a copy."""
     if isinstance(step, Extend):
         return step.model_copy(update={side: math.ceil(getattr(step, side) * scale) for side in _SIDES})
     if isinstance(step, Generate):
-        sides = {name: getattr(step, name) or translator.network.resolution for name in ("width", "height")}
+        sides = {name: getattr(step, name) or model.network.resolution for name in ("width", "height")}
         return step.model_copy(update={name: max(round(side * scale), 1) for name, side in sides.items()})
     return step
 

@@ -6,14 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vqi2i.priors import causal_infill as raster
-from vqi2i.priors import masked_infill as parallel
+from vqi2i.priors import causal_infill, masked_infill
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.prior import Prior
 from vqi2i.priors.sampling import Sampling
 
 
-class Canvas(NamedTuple):
+class PartialGrid(NamedTuple):
     """Grids of tokens, some of which may not be imagined yet."""
 
     tokens: Tensor  # (b, h, w) int64; only values where `known` mean anything
@@ -21,10 +20,10 @@ class Canvas(NamedTuple):
 
 
 @torch.no_grad()
-def imagine(
+def infill(
     prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
     generators: Sequence[torch.Generator],
-) -> Iterator[Canvas]:  # fmt: skip
+) -> Iterator[PartialGrid]:  # fmt: skip
     """Sample the unknown cells of canvases of any size, piece by piece.
 
     Args:
@@ -41,19 +40,19 @@ def imagine(
     height, width = known.shape
     known = known.to(tokens.device)
     if known.all():
-        yield Canvas(tokens.clone(), known.clone())
+        yield PartialGrid(tokens.clone(), known.clone())
         return
     given = tokens, known, domains, sampling, generators
-    pieces = raster.fill(prior, *given) if isinstance(prior, CausalPrior) else parallel.fill(prior, *given)
+    pieces = causal_infill.fill(prior, *given) if isinstance(prior, CausalPrior) else masked_infill.fill(prior, *given)
     for canvas, filled in pieces:
         # A canvas smaller than the window was completed: it is cut back.
-        yield Canvas(canvas[:, :height, :width].clone(), filled[:height, :width].clone())
+        yield PartialGrid(canvas[:, :height, :width].clone(), filled[:height, :width].clone())
 
 
-def complete(canvases: Iterator[Canvas]) -> Tensor:
-    """The tokens (b, h, w) of the last canvas."""
+def complete(grids: Iterator[PartialGrid]) -> Tensor:
+    """The tokens (b, h, w) of the last grid."""
     tokens = None
-    for canvas in canvases:
-        tokens = canvas.tokens
+    for grid in grids:
+        tokens = grid.tokens
     assert tokens is not None
     return tokens

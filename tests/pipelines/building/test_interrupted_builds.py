@@ -16,7 +16,7 @@ import pytest
 
 import imaging
 from pipelines.building import inputs
-from pipelines.building.shard_commit import read_mark
+from pipelines.building.shard_commit import read_commit
 from pipelines.images_to_shards import build_shards
 from pipelines.progress import Progress
 from tests.processes import begin
@@ -158,7 +158,7 @@ def test_a_shard_without_a_usable_image_is_remembered_until_the_end(tmp_path: Pa
     settings = SETTINGS | {"shard_samples": 1, "test_fraction": 0}
     with pytest.raises(ValueError, match="6 of 12 files are unusable"):
         build_shards({"a": folder}, out=out, **settings)
-    marks = [read_mark(path) for path in sorted((out / "train/a").glob("*.parquet"))]
+    marks = [read_commit(path) for path in sorted((out / "train/a").glob("*.parquet"))]
     assert sum(mark is not None and mark.tar is None for mark in marks) == 6
     report = build_shards({"a": folder}, out=out, max_reject_fraction=0.5, **settings)
     assert report.built == 0

@@ -23,7 +23,7 @@ from training.checkpointing.checkpoints import Checkpoints
 from training.job import Job
 from training.launch import Result, train
 from training.run.attempt import checkpoints_of
-from training.run.errors import TrainingTrouble, explained
+from training.run.errors import TrainingError, explained
 from training.run.signals import Interrupted
 from training.settings import override
 from training.tracking.mlflow_run import tracked_run
@@ -82,7 +82,7 @@ def test_a_disk_that_fills_up_with_checkpoints_is_named_and_the_last_one_stays(
     undisturbed = train(job, tmp_path / "undisturbed", console=QUIET)
     disk, size = tmp_path / "disk", checkpoint_bytes(job, tmp_path)
     with small_disk(disk, int(2.5 * size)):  # a third does not fit beside the two that are kept
-        with pytest.raises(TrainingTrouble) as trouble:
+        with pytest.raises(TrainingError) as trouble:
             train(job, tmp_path / "run", storage=str(disk), console=QUIET)
         assert str(trouble.value) == (
             f"{disk}/run/checkpoints/0000000048.ckpt cannot be written (No space left on device): check space and "
@@ -109,7 +109,7 @@ def test_a_disk_too_full_for_reports_is_named(job: Job, tmp_path: Path, mlflow_s
 
         every = override(job.config, ["schedule.log_every=4"])
         often = job.model_copy(update={"config": every})
-        with pytest.raises(TrainingTrouble, match=r"no space left for .*: make room there; the same command"):
+        with pytest.raises(TrainingError, match=r"no space left for .*: make room there; the same command"):
             during(
                 lambda: train(often, run, storage=places, console=QUIET),
                 lambda: any((tmp_path / "places/run/checkpoints").glob("*.ckpt")), fill,
@@ -133,7 +133,7 @@ def test_a_bucket_that_is_lost_is_named(
     monkeypatch.setattr("pipelines.storage.remote._PAUSES", (0.1,))
     storage, server = bucket
     checkpoints = checkpoints_of(job, join(storage, "run"))
-    with pytest.raises(TrainingTrouble, match=r"s3://runs/seasons/run/checkpoints/.* cannot be .*: check address"):
+    with pytest.raises(TrainingError, match=r"s3://runs/seasons/run/checkpoints/.* cannot be .*: check address"):
         during(
             lambda: train(job, tmp_path / "run", storage=storage, console=QUIET),
             lambda: len(checkpoints.positions()) > 0, server.close,

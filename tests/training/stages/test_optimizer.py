@@ -4,14 +4,14 @@ from torch import nn
 from torch.optim import Adam, AdamW
 
 from training.config import OptimConfig
-from training.stages.optimizer import Learner
+from training.stages.optimizer import OptimizedNetwork
 
 
-def _learner(kind: type[Adam] = Adam, **settings: float) -> Learner:
+def _learner(kind: type[Adam] = Adam, **settings: float) -> OptimizedNetwork:
     network = nn.Linear(2, 1, bias=False)
     nn.init.ones_(network.weight)
     network.weight.grad = torch.tensor([[3.0, 4.0]])
-    return Learner(network, OptimConfig(learning_rate=0.1, **settings), kind)
+    return OptimizedNetwork(network, OptimConfig(learning_rate=0.1, **settings), kind)
 
 
 def test_gradients_are_clipped_by_their_norm_which_is_told() -> None:

@@ -3,13 +3,13 @@
 import torch
 
 from training.distributed.worker import LocalWorker
-from training.stages.rng import Draws, seed_of
+from training.stages.rng import StepRandom, seed_of
 
 
-def draws(rank: int, world_size: int, position: int = 8) -> Draws:
+def draws(rank: int, world_size: int, position: int = 8) -> StepRandom:
     worker = LocalWorker(None, None)  # type: ignore[arg-type]
     worker.rank, worker.world_size = rank, world_size
-    return Draws(worker, "stage1", 0, position, num_domains=3)
+    return StepRandom(worker, "stage1", 0, position, num_domains=3)
 
 
 def test_workers_share_the_rows_of_one() -> None:

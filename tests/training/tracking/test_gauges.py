@@ -4,7 +4,7 @@ import urllib.request
 
 import pytest
 
-from training.tracking.report_actor import mailbox
+from training.tracking.report_actor import report_actor
 
 
 class Silent:
@@ -21,11 +21,11 @@ def test_figures_of_a_training_are_metrics_of_its_node(ray_session: None) -> Non
     (node,) = (node for node in ray.nodes() if node["Alive"])
     address = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
     journal: object = Silent()
-    with mailbox(journal, "first") as letters:  # type: ignore[arg-type]
+    with report_actor(journal, "first") as reports:  # type: ignore[arg-type]
         found: dict[str, float] = {}
         deadline = time.monotonic() + 60
         while not {"position", "pixel", "time_data"} <= found.keys() and time.monotonic() < deadline:
-            letters.put.remote("log", (250, 1000, {"pixel": 0.25, "time/data": 2.0}, 60.0))
+            reports.put.remote("log", (250, 1000, {"pixel": 0.25, "time/data": 2.0}, 60.0))
             time.sleep(1)
             page = urllib.request.urlopen(address, timeout=10).read().decode()
             found = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.tracking.report_actor import Sender, mailbox
+from training.tracking.report_actor import ReportClient, report_actor
 
 
 class Slow:
@@ -27,8 +27,8 @@ class Slow:
 @pytest.mark.slow
 def test_what_was_sent_is_written_down_in_its_order_when_it_is_settled(ray_session: None) -> None:
     journal: Any = Slow()
-    with mailbox(journal, "run") as actor:
-        sender = Sender(actor)
+    with report_actor(journal, "run") as actor:
+        sender = ReportClient(actor)
         for position in range(100):
             if position % 10 == 0:  # large ones travel by another way
                 sender.send("show", (position, {"grid": np.zeros((256, 256, 3), np.uint8)}))

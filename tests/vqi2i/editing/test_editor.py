@@ -1,4 +1,4 @@
-"""Applications as changes of a draft: what is known stays, whatever the prior, the side or the size."""
+"""Applications as changes of a canvas: what is known stays, whatever the prior, the side or the size."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +13,9 @@ from tests.conftest import untrained, untrained_masked
 from vqi2i import Sampling, Translator
 from vqi2i.editing.chain import keep_mask
 from vqi2i.editing.context import bounding_box
-from vqi2i.editing.editor import Studio, last
+from vqi2i.editing.editor import Editor, last
 from vqi2i.editing.steps import Keep
-from vqi2i.priors.infill import imagine
+from vqi2i.priors.infill import infill
 from vqi2i.priors.prior import Prior
 from vqi2i.seeds import generators
 
@@ -32,27 +32,27 @@ def images(count: int = 1, height: int = 32, width: int = 32) -> torch.Tensor:
 
 
 def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> None:
-    studio, batch = Studio(translator), images(2)
-    before = studio.photograph(batch, "summer")
-    after = last(studio.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7))
+    editor, batch = Editor(translator), images(2)
+    before = editor.from_images(batch, "summer")
+    after = last(editor.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7))
     rows, columns = (after.offset[0] + 4) // 4, (after.offset[1] + 9) // 4
     assert after.size == (32 + 4 + 7, 32 + 9 + 16)
-    read = studio._read_on(before, left=9, right=16, top=4, bottom=7)
+    read = editor._read_on(before, left=9, right=16, top=4, bottom=7)
     assert torch.equal(after.tokens[:, rows : rows + 8, columns : columns + 8], read.tokens)
     assert after.known.all()
 
 
 @pytest.mark.parametrize("axis", [2, 3])
 def test_the_encoder_sees_a_picture_go_on_where_it_is_extended(translator: Translator, axis: int) -> None:
-    studio, side = Studio(translator), "right" if axis == 3 else "bottom"
+    editor, side = Editor(translator), "right" if axis == 3 else "bottom"
     batch = images()[:, :, :1].expand(-1, -1, 32, -1)  # stripes that go on as they end
     batch = batch if axis == 3 else batch.transpose(2, 3)
     more = batch.narrow(axis, 31, 1).repeat_interleave(8, dim=axis)
-    wide = studio.photograph(torch.cat([batch, more], dim=axis), "summer").tokens[:, :8, :8]
-    draft = studio.photograph(batch, "summer")
-    after = last(studio.extended(draft, FEW, generators(0, 1, "tokens"), **{side: 16}))
+    wide = editor.from_images(torch.cat([batch, more], dim=axis), "summer").tokens[:, :8, :8]
+    canvas = editor.from_images(batch, "summer")
+    after = last(editor.extended(canvas, FEW, generators(0, 1, "tokens"), **{side: 16}))
     assert torch.equal(after.tokens[:, :8, :8], wide)
-    assert not torch.equal(draft.tokens, wide)
+    assert not torch.equal(canvas.tokens, wide)
 
 
 @pytest.mark.parametrize("sides", [{"left": 5}, {"top": 6}, {"left": 3, "right": 9, "top": 1, "bottom": 13}], ids=str)
@@ -75,16 +75,16 @@ def test_pixels_put_back_are_the_given_ones_bit_for_bit(translator: Translator) 
 
 
 def test_a_completion_keeps_tokens_and_with_paste_pixels(translator: Translator) -> None:
-    studio, batch = Studio(translator), images(1, 30, 41)
+    editor, batch = Editor(translator), images(1, 30, 41)
     mask = torch.rand(30, 41, generator=torch.Generator().manual_seed(3)) > 0.02
     mask[4:20, 11:30] = False
-    photograph = studio.photograph(batch, "summer")
-    draft = last(studio.completed(photograph, mask, FEW, generators(0, 1, "tokens")))
+    photograph = editor.from_images(batch, "summer")
+    canvas = last(editor.completed(photograph, mask, FEW, generators(0, 1, "tokens")))
     whole = torch.stack([mask[r * 4 : r * 4 + 4, c * 4 : c * 4 + 4].all() for r in range(8) for c in range(11)])
     kept = whole.view(8, 11)
     assert kept.any()
-    read = studio._read_without_lost(studio.photograph(batch, "summer").losing(mask, kept))
-    assert torch.equal(draft.tokens[:, kept], read.tokens[:, kept])
+    read = editor._read_without_lost(editor.from_images(batch, "summer").losing(mask, kept))
+    assert torch.equal(canvas.tokens[:, kept], read.tokens[:, kept])
     pasted = translator.complete(batch, mask=mask, domain="summer", feather=0, sampling=FEW)
     assert torch.equal(pasted[..., mask], batch[..., mask])
 
@@ -94,12 +94,12 @@ def test_completing_what_lies_before_the_kept_part_is_extending_that(
     translator: Translator, keep: Keep, sides: list[str]
 ) -> None:
     """So that a prior that reads from the top left sees what is kept, too."""
-    studio, batch = Studio(translator), images()
+    editor, batch = Editor(translator), images()
     mask = keep_mask(keep, (32, 32))
     rows, columns = bounding_box(mask)
-    whole = studio.completed(studio.photograph(batch, "summer"), mask, FEW, generators(0, 1, "tokens"))
-    part = studio.photograph(batch[..., rows, columns], "summer")
-    wide = studio.extended(part, FEW, generators(0, 1, "tokens"), **dict.fromkeys(sides, 16))
+    whole = editor.completed(editor.from_images(batch, "summer"), mask, FEW, generators(0, 1, "tokens"))
+    part = editor.from_images(batch[..., rows, columns], "summer")
+    wide = editor.extended(part, FEW, generators(0, 1, "tokens"), **dict.fromkeys(sides, 16))
     assert torch.equal(last(whole).tokens, last(wide).tokens)
 
 
@@ -118,13 +118,13 @@ def test_a_picture_does_not_depend_on_its_company(translator: Translator) -> Non
 
 
 def test_to_the_left_a_causal_prior_continues_the_mirror_image() -> None:
-    studio, batch = Studio(untrained()), images()
-    draft = studio.photograph(batch, "summer")
-    left = last(studio.extended(draft, FEW, generators(2, 1, "tokens"), left=16))
-    mirror = studio.photograph(batch.flip(3), "summer")
-    right = last(studio.extended(mirror, FEW, generators(2, 1, "tokens"), right=16))
-    shown = studio.painted(replace(right, style=draft.own)).flip(3)[..., :16]
-    read = studio.photograph(torch.cat([shown, batch], dim=3), "summer")
+    editor, batch = Editor(untrained()), images()
+    canvas = editor.from_images(batch, "summer")
+    left = last(editor.extended(canvas, FEW, generators(2, 1, "tokens"), left=16))
+    mirror = editor.from_images(batch.flip(3), "summer")
+    right = last(editor.extended(mirror, FEW, generators(2, 1, "tokens"), right=16))
+    shown = editor.render(replace(right, style=canvas.own)).flip(3)[..., :16]
+    read = editor.from_images(torch.cat([shown, batch], dim=3), "summer")
     assert torch.equal(left.tokens[..., :4], read.tokens[..., :4])
 
 
@@ -136,18 +136,18 @@ def test_upwards_a_causal_prior_continues_the_picture_upside_down_as_it_has_lear
 
     def noting(prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, *rest: Any) -> Iterator[Any]:
         heard.append(domains.tolist())
-        return imagine(prior, tokens, known, domains, *rest)
+        return infill(prior, tokens, known, domains, *rest)
 
     monkeypatch.setattr("vqi2i.editing.editor.imagine", noting)
-    studio = Studio(model)
-    draft = studio.photograph(batch, "winter")
-    up = last(studio.extended(draft, FEW, generators(2, 1, "tokens"), top=16))
+    editor = Editor(model)
+    canvas = editor.from_images(batch, "winter")
+    up = last(editor.extended(canvas, FEW, generators(2, 1, "tokens"), top=16))
     assert heard == [[3] * len(batch)]  # winter, the second of two domains, upside down
-    turned = studio._read_on(studio.photograph(batch.flip(2), "winter"), left=0, right=0, top=0, bottom=16)
+    turned = editor._read_on(editor.from_images(batch.flip(2), "winter"), left=0, right=0, top=0, bottom=16)
     grown = turned.grown(left=0, right=0, top=0, bottom=16, stride=4, least=1)
-    down = last(studio.imagined(grown, FEW, generators(2, 1, "tokens"), upside_down=True))
-    shown = studio.painted(replace(down, style=draft.own)).flip(2)[:, :, :16]
-    read = studio.photograph(torch.cat([shown, batch], dim=2), "winter")
+    down = last(editor.infilled(grown, FEW, generators(2, 1, "tokens"), upside_down=True))
+    shown = editor.render(replace(down, style=canvas.own)).flip(2)[:, :, :16]
+    read = editor.from_images(torch.cat([shown, batch], dim=2), "winter")
     assert torch.equal(up.tokens[:, :4], read.tokens[:, :4])
 
 

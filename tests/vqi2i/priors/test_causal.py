@@ -10,7 +10,7 @@ from torch import Tensor
 from vqi2i.config import PriorConfig
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.causal_infill import fill_window
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.kv_cache import Stepper
 from vqi2i.priors.sampling import Precision, Sampling, draw, probabilities, uniforms
 
@@ -189,10 +189,10 @@ def test_windows_per_token_are_those_of_the_release() -> None:
     wide = F.pad(tokens, (0, 3))
     given = known, torch.tensor([0, 1])
     seeds = generators(3, 4)
-    found = complete(imagine(model, wide, *given, Sampling(windows="per_token"), seeds))
+    found = complete(infill(model, wide, *given, Sampling(windows="per_token"), seeds))
     wanted = release_extends(model, tokens, 9, uniforms(generators(3, 4), 12))
     assert torch.equal(found, wanted)
-    assert not torch.equal(found, complete(imagine(model, wide, *given, Sampling(), generators(3, 4))))
+    assert not torch.equal(found, complete(infill(model, wide, *given, Sampling(), generators(3, 4))))
 
 
 def test_windows_per_token_end_where_the_release_scrambles() -> None:
@@ -200,4 +200,4 @@ def test_windows_per_token_end_where_the_release_scrambles() -> None:
     known[:, :6] = True
     tokens = torch.zeros(1, 4, 13, dtype=torch.long)
     with pytest.raises(ValueError, match="use block"):
-        complete(imagine(model, tokens, known, torch.tensor([0]), Sampling(windows="per_token"), generators(1)))
+        complete(infill(model, tokens, known, torch.tensor([0]), Sampling(windows="per_token"), generators(1)))

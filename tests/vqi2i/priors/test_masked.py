@@ -8,7 +8,7 @@ from tests.vqi2i.test_prior import generators
 
 from tests.vqi2i.company import check_rows_are_the_same_in_any_company
 from vqi2i.config import PriorConfig
-from vqi2i.priors.infill import complete, imagine
+from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.masked_infill import best_window, halton, shares
 from vqi2i.priors.masks import scattered, training_mask
@@ -107,7 +107,7 @@ def test_any_mask_is_filled_and_known_tokens_stay(height: int, width: int, optio
     torch.manual_seed(height)
     known = torch.rand(height, width) < 0.3
     tokens = torch.where(known, torch.randint(11, (2, height, width)), -1)
-    canvases = list(imagine(prior(), tokens, known, torch.tensor([0, 1]), Sampling(**options), generators(1, 2)))
+    canvases = list(infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(**options), generators(1, 2)))
     before = known
     for canvas in canvases:
         assert torch.equal(canvas.tokens[:, known], tokens[:, known])
@@ -121,14 +121,14 @@ def test_steps_are_those_asked_for() -> None:
     empty, known = torch.zeros(1, *WINDOW, dtype=torch.long), torch.zeros(WINDOW, dtype=torch.bool)
     for steps in (4, 8, 24):
         given = prior(), empty, known, torch.tensor([0]), Sampling(steps=steps), generators(1)
-        assert len(list(imagine(*given))) == steps
+        assert len(list(infill(*given))) == steps
 
 
 def test_guidance_0_is_none_and_more_is_some() -> None:
     empty, known = torch.zeros(1, *WINDOW, dtype=torch.long), torch.zeros(WINDOW, dtype=torch.bool)
 
     def sample(**options: float) -> torch.Tensor:
-        return complete(imagine(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))  # type: ignore[arg-type]
+        return complete(infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))  # type: ignore[arg-type]
 
     assert torch.equal(sample(), sample(guidance=0.0))
     assert not torch.equal(sample(), sample(guidance=5.0))
@@ -150,7 +150,7 @@ def test_guidance_strengthens_what_a_domain_has_more_of_than_others() -> None:
 
     def share(guidance: float) -> float:
         given = prior, empty, known, torch.tensor([0]), Sampling(guidance=guidance, top_p=1.0), generators(1)
-        return float((complete(imagine(*given)) == 0).float().mean())
+        return float((complete(infill(*given)) == 0).float().mean())
 
     assert 0.5 < share(0.0) < 0.8
     assert share(8.0) > 0.9
@@ -165,4 +165,4 @@ def test_a_seed_gives_the_same_tokens_in_any_company(order: Any) -> None:
 def test_options_of_causal_priors_are_refused(options: dict[str, Any]) -> None:
     empty, known = torch.zeros(1, *WINDOW, dtype=torch.long), torch.zeros(WINDOW, dtype=torch.bool)
     with pytest.raises(ValueError, match="for causal priors"):
-        complete(imagine(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))
+        complete(infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))
