@@ -24,7 +24,8 @@ SMALL = (
 )
 PRIOR = (
     "prior.width=32 prior.num_layers=1 batch_size=4 schedule.images=48 schedule.log_every=16"
-    " schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null schedule.minutes=null precision=float32"
+    " schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null schedule.minutes=null"
+    " precision=float32"
 )
 STAGE1 = {
     "ema_restart": "",

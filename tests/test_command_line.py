@@ -13,7 +13,7 @@ import pytest
 import run
 from commands.verbs import Verb
 from errors import UserError
-from tests.pipelines.test_interrupted_builds import write
+from tests.pipelines.building.test_interrupted_builds import write
 from vqi2i import __version__
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from vqi2i.networks.layers import channels_last
 from vqi2i.priors.prior import Prior, build_prior
 from vqi2i.priors.style_prior import StylePrior
 from vqi2i.seeds import Seeds, generators
+
+Own = TypeVar("Own", bound="Model")
 
 
 class Encoded(NamedTuple):
@@ -43,8 +45,8 @@ class Model:
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", limits: CallLimits | None = None
-    ) -> Self:
+        cls: type[Own], path: str | Path, device: str | torch.device = "cpu", limits: CallLimits | None = None
+    ) -> Own:
         """Load a bundle directory.
 
         Args:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pipelines.test_interrupted_builds import write
 from typer.testing import CliRunner
 
 from errors import UserError
 from pipelines.schema import Manifest
 from run import app
+from tests.pipelines.building.test_interrupted_builds import write
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from tests.pipelines.test_interrupted_builds import files, write
 
 import imaging
 from pipelines.images_to_shards import build_shards
 from pipelines.shards_to_batches import ShardReader
 from tests.pipelines import hostile
+from tests.pipelines.building.test_interrupted_builds import files, write
 
 
 @pytest.fixture(scope="module")

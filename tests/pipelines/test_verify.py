@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.pipelines.test_interrupted_builds import write
 
 from pipelines.images_to_shards import build_shards
 from pipelines.schema import MANIFEST_NAME, Manifest
 from pipelines.verify import Damage, verify
+from tests.pipelines.building.test_interrupted_builds import write
 
 
 @pytest.fixture(scope="module")

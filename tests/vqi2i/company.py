@@ -1,8 +1,8 @@
 """What tests of both priors ask for: rows that do not disturb each other."""
 
 import torch
-from tests.vqi2i.test_prior import generators
 
+from tests.vqi2i.priors.test_causal import generators
 from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.prior import Prior
 from vqi2i.priors.sampling import Sampling

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipelines.test_interrupted_builds import write
 
+from tests.pipelines.building.test_interrupted_builds import write
 from vqi2i.modules import HOME, MODULES
 
 ENTRANCE = "import sys; from vqi2i.__main__ import main; sys.argv[0] = 'vqi2i'; main()"
@@ -73,7 +73,7 @@ def test_a_process_that_knows_nothing_of_ours_finds_our_modules(shipped: bool, f
     script = (
         f"import pickle, sys; pickle.loads({hook(shipped)!r})(); sys.path.insert(0, '{folder}')\n"
         "import errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i\n"
-        "print(*(module.__file__ for module in (errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i)))"
+        "print(*(it.__file__ for it in (errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False,

@@ -52,9 +52,7 @@ class Stage1:
         self.discriminator.to(collectives.device)
         perceptual = _perceptual(config.perceptual, collectives.device)
         self.patch_nce = _patch_nce(config, self.autoencoder).to(collectives.device)
-        self.adversaries = Adversaries(
-            config, self.discriminator, perceptual, self.patch_nce, collectives.device
-        )
+        self.adversaries = Adversaries(config, self.discriminator, perceptual, self.patch_nce, collectives.device)
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )

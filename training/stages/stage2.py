@@ -168,8 +168,8 @@ class Stage2:
 
     def measure(self) -> dict[str, float]:
         """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
-        as many training grids (`gap_bits`); see `vqi2i.priors.likelihood` for what is comparable. For a prior that continues
-        pictures upwards, also the bits of held-out pictures turned upside down.
+        as many training grids (`gap_bits`); see `vqi2i.priors.likelihood` for what is comparable. For a prior that
+        continues pictures upwards, also the bits of held-out pictures turned upside down.
         """
         held_out, trained = self._mean_nats(self.measured), self._mean_nats("train")
         upwards = (
@@ -200,7 +200,9 @@ class Stage2:
             domains = prior.upside_down(domains)
         tokens = torch.cat(seen)
         with self._autocast():
-            return float(nats_per_token(prior, tokens.to(self.collectives.device), domains.to(self.collectives.device)).mean())
+            return float(
+                nats_per_token(prior, tokens.to(self.collectives.device), domains.to(self.collectives.device)).mean()
+            )
 
     def _average(self) -> Prior:
         """The averaged weights: what is measured, shown and exported."""
@@ -217,7 +219,9 @@ class Stage2:
         provenance = {**self.stage1.provenance, **self.provenance, **own}
         prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self._average().state_dict())
-        return Translator(self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.collectives.device), provenance)
+        return Translator(
+            self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.collectives.device), provenance
+        )
 
     def export(self, path: Path) -> None:
         """Write the bundle of stage 1 and the prior."""

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.pipelines.test_interrupted_builds import write
 
 from errors import UserError
 from pipelines.building.output_folder import held_options
@@ -15,6 +14,7 @@ from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
 from pipelines.schema import BuildOptions, Manifest, measured_split
 from pipelines.verify import verify
+from tests.pipelines.building.test_interrupted_builds import write
 
 
 @pytest.fixture(scope="module")

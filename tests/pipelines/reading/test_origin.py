@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.pipelines.test_interrupted_builds import write
 
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.origin import comes_from, origin
 from pipelines.schema import Manifest
+from tests.pipelines.building.test_interrupted_builds import write
 
 
 @pytest.fixture

@@ -55,9 +55,17 @@ def run_rank(rank: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exchange")
-    before = set(training.distributed.exchange.SHARED.glob("vqi2i-*")) if training.distributed.exchange.SHARED.is_dir() else set()
+    before = (
+        set(training.distributed.exchange.SHARED.glob("vqi2i-*"))
+        if training.distributed.exchange.SHARED.is_dir()
+        else set()
+    )
     mp.start_processes(run_rank, (folder,), nprocs=WORKERS, start_method=METHOD)  # pyright: ignore[reportPrivateImportUsage]
-    after = set(training.distributed.exchange.SHARED.glob("vqi2i-*")) if training.distributed.exchange.SHARED.is_dir() else set()
+    after = (
+        set(training.distributed.exchange.SHARED.glob("vqi2i-*"))
+        if training.distributed.exchange.SHARED.is_dir()
+        else set()
+    )
     assert after == before
     return folder
 
@@ -159,7 +167,11 @@ def test_workers_add_up_about_as_much_as_each_other() -> None:
     assert adders == [0, 0, 0, 0, 1, 1]
     sizes = [(7 * number) % 13 + 1 for number in range(200)]
     shares = [
-        sum(size for size, adder in zip(sizes, training.distributed.exchange._adders(sizes, 4), strict=True) if adder == worker)
+        sum(
+            size
+            for size, adder in zip(sizes, training.distributed.exchange._adders(sizes, 4), strict=True)
+            if adder == worker
+        )
         for worker in range(4)
     ]
     assert max(shares) - min(shares) <= 2 * max(sizes)

@@ -133,7 +133,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
-from tests.training.test_chaos import newest
+from tests.training.run.test_chaos import newest
 from training.job import Job
 from training.launch import train
 from training.run.ray_trainer import RayPlan

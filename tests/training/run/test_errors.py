@@ -158,7 +158,9 @@ def test_another_machine_goes_on_from_a_bucket_in_the_same_mlflow_run(
 def test_a_shard_that_is_deleted_is_named_and_the_run_goes_on_when_it_is_back(
     job: Job, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.storage.shard_files._OPEN_FILES", 1)  # as with many shards: they are opened again and again
+    monkeypatch.setattr(
+        "pipelines.storage.shard_files._OPEN_FILES", 1
+    )  # as with many shards: they are opened again and again
     synthesize(tmp_path / "images", pairs=20, size=32, tests=1, wide=0)
     folders = {domain: tmp_path / "images/train" / domain for domain in DOMAINS}
     build_shards(folders, out=tmp_path / "shards", size=32, shard_samples=4)

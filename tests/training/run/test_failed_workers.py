@@ -59,7 +59,9 @@ def test_what_ends_workers_ends_the_command(
 ) -> None:  # fmt: skip
     attempts = tmp_path / "attempts"
     attempts.mkdir()
-    monkeypatch.setattr("training.run.ray_trainer._train_on_worker", Deadly() if what == "start" else failing(what, attempts))
+    monkeypatch.setattr(
+        "training.run.ray_trainer._train_on_worker", Deadly() if what == "start" else failing(what, attempts)
+    )
     settings = [part for setting in STAGE1 for part in ("--set", setting)]
     monkeypatch.setattr(
         sys, "argv", ["vqi2i", "train", "stage1", "--data", str(shards), "--max-failures", "1", *settings]

@@ -12,7 +12,7 @@ from tests.conftest import untrained, untrained_masked
 from tests.pretend_gpu import GPU, PretendGPU, device_of
 from vqi2i import Sampling, Translator
 from vqi2i.editing.chain import read_chain
-from vqi2i.translator import CallLimits
+from vqi2i.networks.batching import CallLimits
 
 PHOTOGRAPHS = torch.rand(2, 3, 18, 25, generator=torch.Generator().manual_seed(0)) * 2 - 1
 FEW = Sampling(steps=3)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from tests.vqi2i.test_autoencoder import network
 
+from tests.vqi2i.networks.test_autoencoder import network
 from vqi2i.networks.quantizers import (
     Codebook,
     LearnedCodebook,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.vqi2i.test_autoencoder import network
 
 from tests.conftest import TINY
+from tests.vqi2i.networks.test_autoencoder import network
 from vqi2i.networks.decoder import Decoder
 from vqi2i.networks.tiling import cut, decode_in_tiles
 

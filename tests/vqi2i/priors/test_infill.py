@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.vqi2i.test_prior import generators, prior
 from torch import Tensor
 
 from tests.vqi2i.company import check_rows_are_the_same_in_any_company
+from tests.vqi2i.priors.test_causal import generators, prior
 from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.sampling import Precision, Sampling
 

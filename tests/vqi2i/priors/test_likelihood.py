@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from tests.vqi2i import test_masked, test_prior
+from tests.vqi2i.priors import test_causal, test_masked
 from vqi2i.priors.likelihood import nats_per_token
 
 
 def test_the_causal_priors_figure_is_the_chain_rule() -> None:
-    model, tokens, domains = test_prior.prior(), torch.randint(11, (3, 4, 6)), torch.tensor([0, 1, 1])
+    model, tokens, domains = test_causal.prior(), torch.randint(11, (3, 4, 6)), torch.tensor([0, 1, 1])
     found = nats_per_token(model, tokens, domains, rows=2)
     likely = model(model.inputs(tokens.flatten(1), domains)).log_softmax(-1).detach()
     wanted = -likely.gather(2, tokens.flatten(1)[..., None]).mean(dim=(1, 2))

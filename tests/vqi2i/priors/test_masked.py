@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.vqi2i.test_prior import generators
 
 from tests.vqi2i.company import check_rows_are_the_same_in_any_company
+from tests.vqi2i.priors.test_causal import generators
 from vqi2i.config import PriorConfig
 from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.masked import MaskedPrior
