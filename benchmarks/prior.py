@@ -4,8 +4,8 @@
 
 Sizes, batches and schedule are those of the recipe laptop64 in all of them. One JSON line per setting. A causal prior's
 figure is exact, a masked one's an upper bound (`vqi2i/priors/likelihood.py`); `gap_bits` is held-out minus training
-images. Further settings of the form name=value hold for all that are named. Figures are of test images; `upside_down` are those
-of priors that continue pictures upwards, of test images turned so.
+images. Further settings of the form name=value hold for all that are named. Figures are of test images; `upside_down`
+are those of priors that continue pictures upwards, of test images turned so.
 """
 
 import argparse
