@@ -170,7 +170,7 @@ def ray_plan(local: bool, **how: Any) -> "RayPlan | None":
 
 def _train(job: "Job", run_dir: Path, plan: "RayPlan | None", *, as_json: bool, **how: Any) -> None:
     from training.launch import train
-    from training.run.signals import Interrupted
+    from training.loop.fit import Interrupted
 
     if remark := job.remark():
         console.print(remark, markup=False, soft_wrap=True)

@@ -89,6 +89,42 @@ def test_packages_know_only_what_lies_below_them(path: Path) -> None:
     assert others <= ALLOWED[own], f"{path.relative_to(ROOT)} must not import {sorted(others - ALLOWED[own])}"
 
 
+def known_modules(path: Path, names: dict[str, Path]) -> set[str]:
+    """Modules of ours that a module imports, anywhere in it, for type checkers alone included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & names.keys()
+
+
+def test_no_module_comes_back_to_itself() -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
+    left = {name: known_modules(path, names) - {name} for name, path in names.items()}
+    while free := {name for name, known in left.items() if not known & left.keys()}:
+        left = {name: known for name, known in left.items() if name not in free}
+    assert not left, f"circles among {sorted(left)}"
+
+
+def test_a_stage_knows_nothing_of_reports_checkpoints_workers_and_ray() -> None:
+    hidden = ("ray", "training.run", "training.loop", "training.tracking", "training.distributed.worker",
+              "training.distributed.ray_worker", "training.checkpointing.checkpoints")  # fmt: skip
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
+    for path in sorted((ROOT / "training/stages").glob("*.py")):
+        seen = known_modules(path, names) | imported(path) & {"ray"}
+        assert not {name for name in seen if name.startswith(hidden)}, path.name
+
+
+@pytest.mark.parametrize("package", PACKAGES[2:])
+def test_a_folder_shows_at_most_fourteen_entries(package: str) -> None:
+    folders = [ROOT / package, *(path for path in (ROOT / package).rglob("*") if path.is_dir())]
+    for folder in folders:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith("__")]
+        assert len(entries) <= 14, f"{folder.relative_to(ROOT)} shows {len(entries)}"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "vqi2i").rglob("*.py")), ids=lambda path: path.name)
 def test_the_method_runs_alone(path: Path) -> None:
     foreign = imported(path) - sys.stdlib_module_names - {"vqi2i", "run" if path == ENTRANCE else ""}
@@ -119,5 +155,7 @@ def test_every_package_is_listed_for_installation() -> None:
     import tomllib
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert sorted(listed["packages"]) == sorted(PACKAGES[2:])
-    assert sorted(listed["packages"] + listed["py-modules"]) == sorted(MODULES)
+    found = (path.parent for package in PACKAGES[2:] for path in (ROOT / package).rglob("__init__.py"))
+    assert sorted(listed["packages"]) == sorted(".".join(path.relative_to(ROOT).parts) for path in found)
+    top = {package.split(".")[0] for package in listed["packages"]}
+    assert sorted(top | set(listed["py-modules"])) == sorted(MODULES)

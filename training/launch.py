@@ -17,12 +17,12 @@ from training.checkpointing.bundles import fetch_bundle
 from training.checkpointing.checkpoints import BUNDLE
 from training.distributed.worker import LocalWorker
 from training.job import Job
-from training.loop.fit import Outcome
+from training.loop.fit import Interrupted, Outcome
 from training.loop.provenance import code_version
 from training.run.attempt import Run, attempt
 from training.run.errors import explaining
 from training.run.run_record import RunRecord, claim, write_record
-from training.run.signals import Interrupted, listening
+from training.run.signals import listening
 from training.stages.build import caution, prepare
 from training.tracking.journal import RunJournal, read_metrics
 from training.tracking.mlflow_run import Tracker, forget_others

@@ -17,7 +17,6 @@ from training.distributed.worker import Worker
 from training.hardware import memory_figures
 from training.loop.profiler import StepProfiler
 from training.loop.provenance import environment
-from training.run.signals import Interrupted
 from training.stopwatch import Stopwatch
 from training.tracking.reports import Start
 
@@ -59,6 +58,17 @@ class Stage(Protocol):
     def data_state(self) -> DataState:
         """Which data it has seen, and would see next."""
         ...
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Somebody ended a training before its time; what it had learned is saved."""
+
+    def __init__(self, position: int):
+        super().__init__(position)
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"stopped and saved after {self.position} images of each domain"
 
 
 class Outcome(NamedTuple):

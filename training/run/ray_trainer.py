@@ -13,11 +13,11 @@ from pipelines.storage.store import Store
 from training.checkpointing.checkpoints import Checkpoints
 from training.distributed.ray_worker import RayWorker
 from training.job import Job
-from training.loop.fit import Outcome
+from training.loop.fit import Interrupted, Outcome
 from training.run.attempt import Run, attempt, checkpoints_of
 from training.run.errors import TrainingError, WorkerFault, explained, resumption
 from training.run.run_record import RECORD
-from training.run.signals import Interrupt, Interrupted, run_in_thread
+from training.run.signals import Interrupt, run_in_thread
 from training.tracking.journal import RunJournal
 from training.tracking.report_actor import ReportClient, Verdict, report_actor
 

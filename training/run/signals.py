@@ -15,17 +15,6 @@ _LOOK_EVERY = 0.2  # seconds
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):  # noqa: N818
-    """Somebody ended a training before its time; what it had learned is saved."""
-
-    def __init__(self, position: int):
-        super().__init__(position)
-        self.position = position
-
-    def __str__(self) -> str:
-        return f"stopped and saved after {self.position} images of each domain"
-
-
 class Interrupt:
     """Whether a person or a machine has asked for an end."""
 

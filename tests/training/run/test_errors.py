@@ -22,9 +22,9 @@ from tests.servers import s3_server, upload
 from training.checkpointing.checkpoints import Checkpoints
 from training.job import Job
 from training.launch import Result, train
+from training.loop.fit import Interrupted
 from training.run.attempt import checkpoints_of
 from training.run.errors import TrainingError, explained
-from training.run.signals import Interrupted
 from training.settings import override
 from training.tracking.mlflow_run import tracked_run
 from vqi2i.bundle import fingerprint
