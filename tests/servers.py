@@ -115,9 +115,7 @@ def http_answer(status: str, kind: str, body: bytes) -> bytes:
 
 def nobody() -> str:
     """HOST:PORT where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

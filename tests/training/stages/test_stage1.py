@@ -18,6 +18,7 @@ from training.config import LossWeights
 from training.distributed.worker import LocalWorker
 from training.job import Job
 from training.settings import override
+from training.stages.adversarial import Loss
 from training.stages.build import make_stage
 from training.stages.nan_guard import DivergenceError
 from training.stages.stage1 import Stage1
@@ -92,7 +93,8 @@ def test_every_parameter_learns(stage: Stage1) -> None:
 
 
 def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_teach_discriminator", lambda images, views, draws, share: {})
+    idle = Loss(torch.zeros((), requires_grad=True), {})
+    monkeypatch.setattr(stage.adversaries, "discriminators", lambda shown, penalised: idle)
     before = _copy(stage.discriminator)
     (batch,) = _batches(stage, 1)
     stage.train_step(batch)

@@ -22,7 +22,7 @@ from training.stages.build import make_stage
 from training.stages.stage1 import Stage1
 from vqi2i import Translator
 
-STEPS = {"paper256": 200, "reference256": 150}  # others learn in 100
+STEPS = {"paper256": 200, "reference256": 150, "vq": 150}  # others learn in 100
 TINY = (
     "crop=16", "precision=float32", "batch_size=2", "accumulate=1", "network.resolution=16", "network.patch=2",
     "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_res_blocks=1", "network.z_channels=8",
@@ -75,7 +75,10 @@ def learn(stage: Stage1, steps: int = 100) -> list[float]:
 
 
 def idle(stage: Stage1, steps: int = 10) -> set[str]:
-    """Weights without a gradient in all of some further steps: at the end of a game one step may have none."""
+    """Weights without a gradient in all of some further steps: at the end of a game one step may have none.
+
+    Biases of hinge heads are left out: while nothing is beyond its margin, both sides pull at them equally hard.
+    """
     networks = (stage.generators.network, stage.discriminator)
     silent = {name for network in networks for name, _ in network.named_parameters()}
     for batch in islice(stage.batches(stage.position), steps):
@@ -83,7 +86,7 @@ def idle(stage: Stage1, steps: int = 10) -> set[str]:
         silent -= {
             n for network in networks for n, p in network.named_parameters() if p.grad is not None and p.grad.any()
         }
-    return silent
+    return {name for name in silent if not re.fullmatch(r"heads\.\w+\.bias", name)}
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ def test_upwards_a_causal_prior_continues_the_picture_upside_down_as_it_has_lear
         heard.append(domains.tolist())
         return infill(prior, tokens, known, domains, *rest)
 
-    monkeypatch.setattr("vqi2i.editing.editor.imagine", noting)
+    monkeypatch.setattr("vqi2i.editing.editor.infill", noting)
     editor = Editor(model)
     canvas = editor.from_images(batch, "winter")
     up = last(editor.extended(canvas, FEW, generators(2, 1, "tokens"), top=16))
