@@ -1,5 +1,6 @@
 """Every variant of the method is an option that trains: the same step, a falling loss, a gradient for every weight."""
 
+import re
 from functools import partial
 from itertools import islice
 from pathlib import Path
