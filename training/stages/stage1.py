@@ -26,7 +26,7 @@ from vqi2i.networks.autoencoder import Autoencoder, Views
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import places_of_parts, put_back
 from vqi2i.networks.layers import channels_last
-from vqi2i.networks.quantizers import Codebook
+from vqi2i.networks.quantizers import EmaCodebook
 from vqi2i.objective import diff_augment
 from vqi2i.objective.patch_nce import PatchNCE
 from vqi2i.objective.perceptual import LPIPS, MultiScale
@@ -60,7 +60,7 @@ class Stage1:
         self.discriminators = OptimizedNetwork(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
         self.codebook = SharedCodebook(self.autoencoder.codebook, collectives, len(config.network.domains), self.usage)
-        if isinstance(codebook := self.autoencoder.codebook, Codebook):
+        if isinstance(codebook := self.autoencoder.codebook, EmaCodebook):
             codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
         self.guard = Guard(collectives, config.max_nonfinite, feed.names)
         self._phase = collectives.stopwatch.phase

@@ -123,11 +123,11 @@ def build_quantizer(config: NetworkConfig) -> Quantizer:
     size, dim = config.codebook_size, config.embed_dim
     if config.quantizer == "fsq":
         return FiniteScalar(config.fsq_levels)
-    kinds = {"vq": LearnedCodebook, "ema_restart": Codebook, "l2": UnitCodebook, "simvq": ProjectedCodebook}
+    kinds = {"vq": LearnedCodebook, "ema_restart": EmaCodebook, "l2": UnitCodebook, "simvq": ProjectedCodebook}
     return kinds[config.quantizer](size, dim)
 
 
-class Codebook(VectorQuantizer):
+class EmaCodebook(VectorQuantizer):
     """`ema_restart`: vectors are moving averages of the content they stand for; unused ones begin anew.
 
     With few images and small batches a codebook that is trained by gradients collapses to a few per cent of its

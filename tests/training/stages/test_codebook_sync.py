@@ -9,21 +9,21 @@ from torch import Tensor
 from tests.training.company import company
 from training.distributed.worker import LocalWorker
 from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
-from vqi2i.networks.quantizers import Codebook
+from vqi2i.networks.quantizers import EmaCodebook
 
 DOMAINS = 2
 CONTENT = torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10  # two images of each domain, domain by domain
 
 
-def shared(codebook: Codebook, rank: int = 0, world_size: int = 1) -> SharedCodebook:
+def shared(codebook: EmaCodebook, rank: int = 0, world_size: int = 1) -> SharedCodebook:
     worker = LocalWorker(None, None)  # type: ignore[arg-type]
     worker.rank, worker.world_size = rank, world_size
     return SharedCodebook(codebook, worker, DOMAINS, RollingUsage(codebook.size, window=8))
 
 
-def codebook() -> Codebook:
+def codebook() -> EmaCodebook:
     torch.manual_seed(0)
-    return Codebook(5, 3, decay=0.5, restart_below=0.9)
+    return EmaCodebook(5, 3, decay=0.5, restart_below=0.9)
 
 
 def generator() -> torch.Generator:

@@ -7,7 +7,7 @@ import torch
 
 from tests.vqi2i.networks.test_autoencoder import network
 from vqi2i.networks.quantizers import (
-    Codebook,
+    EmaCodebook,
     LearnedCodebook,
     ProjectedCodebook,
     Quantizer,
@@ -114,9 +114,9 @@ def test_the_release_starts_all_vectors_near_zero() -> None:
     assert (LearnedCodebook(512, 4).vectors.abs() <= 1 / 512).all()
 
 
-def codebook() -> Codebook:
+def codebook() -> EmaCodebook:
     torch.manual_seed(0)
-    return Codebook(6, 4)
+    return EmaCodebook(6, 4)
 
 
 def test_each_vector_is_its_own_nearest() -> None:
@@ -188,7 +188,7 @@ def test_codes_in_use_stay_where_they_are_when_dead_ones_are_restarted() -> None
 
 
 def test_a_restarted_code_is_given_time_to_be_chosen() -> None:
-    book = Codebook(4, 2, decay=0.5, restart_below=0.1)
+    book = EmaCodebook(4, 2, decay=0.5, restart_below=0.1)
     counts, sums = torch.tensor([8.0, 8.0, 8.0, 0.0]), torch.ones(4, 2)
     restarted = [book.follow(counts, sums, torch.ones(1, 2), torch.Generator()) for _ in range(12)]
     assert 0 < sum(restarted) < len(restarted) / 2
