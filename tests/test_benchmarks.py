@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT
 from tests.processes import begin
-from tests.test_readme import ROOT
 
 SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.test_readme import ROOT
+from tests.documents import ROOT
 
 LIMIT = 4e9 / 1024  # kB
 SCRIPT = """

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.schema import Manifest
+from tests.documents import SHORT, vqi2i
 from tests.processes import command
-from tests.test_readme import SHORT, vqi2i
 
 pytestmark = pytest.mark.slow
 

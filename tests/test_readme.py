@@ -1,8 +1,6 @@
 """The README's commands, run as a reader would; only the training is made short."""
 
 import os
-import re
-import secrets
 import shlex
 import shutil
 import signal
@@ -16,42 +14,15 @@ import pytest
 
 import imaging
 from pipelines.synthetic.dataset import synthesize
-from tests.conftest import RAY_SETTINGS
+from tests.documents import ROOT, SHORT, blocks, environment, shell_lines, vqi2i
 from tests.processes import command
 from tests.servers import free_port
 
-ROOT = Path(__file__).parents[1]
-SHORT = {
-    "stage1": "--set network.base_channels=16 --set network.codebook_size=32 --set schedule.images=40 "
-    "--set schedule.log_every=20 --set codebook.start_at=8 "
-    "--set game.discriminator_from=8 --set game.generator_from=16",
-    "stage2": "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set schedule.log_every=20",
-}
-
-
-def blocks() -> list[str]:
-    """Shell lines of the README, in order."""
-    text = (ROOT / "README.md").read_text()
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+README = ROOT / "README.md"
 
 
 def commands() -> list[str]:
-    return [line.removeprefix("vqi2i ") for line in blocks() if line.startswith("vqi2i ")]
-
-
-def environment() -> dict[str, str]:
-    # A token of its own, so that Ray writes none into the home directory.
-    return os.environ | RAY_SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-def vqi2i(arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=folder, env=environment(),
-        capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
-    return done
+    return [line.removeprefix("vqi2i ") for line in shell_lines(README) if line.startswith("vqi2i ")]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_readme_has_its_two_and_five_commands() -> None:
-    assert [line for line in blocks() if line.startswith("make")] == ["make demo", "make test"]
+    assert [line for line in shell_lines(README) if line.startswith("make")] == ["make demo", "make test"]
     verbs = ["data shard", "train stage1", "train stage2", "translate", "serve"]
     assert [
         " ".join(line.split()[: 2 if verb.count(" ") else 1]) for line, verb in zip(commands(), verbs, strict=True)
@@ -98,10 +69,8 @@ def test_the_same_command_again_finds_its_work_done(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_python_sees_what_the_readme_shows(trained: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert code is not None
-    script = code[1].replace(
+    (code,) = blocks(README, "python")
+    script = code.replace(
         "from vqi2i import Translator\n",
         "from vqi2i import Translator\nimport torch\nimages = torch.rand(2, 3, 50, 64)\n",
     )
