@@ -72,7 +72,7 @@ MEANINGS = {
     "psnr_over_identity": "Closer to the truth than the input is",
     "psnr_over_best_control": "Closer to the truth than the better trivial method",
     "domain_accuracy": "Translations taken for the target domain",
-    "gradient_correlation": "Edges lie where the truth has them",
+    "edges_over_best_control": "Edges nearer to the truth's than the best trivial method's (correlation)",
     "psnr_lost_with_other_tokens": "PSNR lost when the content is another image's",
     "reconstruction_psnr": "Input rebuilt from its own tokens and style",
     "codes_used": "Codebook vectors in use",
@@ -95,7 +95,7 @@ def _line(verdict: Verdict, evaluation: PairEvaluation) -> _Line:
 def _figure(name: str, value: float, digits: int = 1) -> str:
     if name in SHARES:
         return f"{value:.{digits}%}"
-    return f"{value:.{digits + 1}f}" if name == "gradient_correlation" else f"{value:.{digits}f} dB"
+    return f"{value:+.3f}" if name == "edges_over_best_control" else f"{value:.{digits}f} dB"
 
 
 def _codebook(evaluation: PairEvaluation) -> str:
@@ -114,11 +114,9 @@ def _controls(name: str, direction: DirectionEvaluation) -> str:
             return f"exemplar itself {exemplar.psnr:.1f} dB, Reinhard transfer {transferred.psnr:.1f} dB"
         case "domain_accuracy":
             return f"truth {direction.truth_domain_accuracy:.1%}, input itself {identity.domain_accuracy:.1%}"
-        case "gradient_correlation":
-            return (
-                f"input itself {identity.gradient_correlation:.3f}, Reinhard {transferred.gradient_correlation:.3f}, "
-                f"exemplar {exemplar.gradient_correlation:.3f}"
-            )
+        case "edges_over_best_control":
+            shown = {"translation": ours, "input itself": identity, "Reinhard": transferred, "exemplar": exemplar}
+            return ", ".join(f"{label} {scores.gradient_correlation:.3f}" for label, scores in shown.items())
         case "psnr_lost_with_other_tokens":
             return f"of {ours.psnr:.1f} dB; the exemplar itself loses none"
         case _:

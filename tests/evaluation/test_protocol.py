@@ -103,12 +103,23 @@ def test_every_direction_is_asked_everything_once(evaluation: PairEvaluation):
 
 def test_thresholds_follow_the_direction_and_are_met_when_just_reached(evaluation: PairEvaluation):
     forth, back = evaluation.directions
-    level = forth.translation.model_copy(update={"gradient_correlation": 0.6})
-    same = tuple(d.model_copy(update={"translation": level, "reconstruction_psnr": 23.0}) for d in (forth, back))
-    met = verdict_of(evaluation.model_copy(update={"directions": same}))
-    assert met["gradient_correlation", "summer_to_winter"] is False
-    assert met["gradient_correlation", "winter_to_summer"] is None  # the input's own edges are better than any yet
-    assert met["reconstruction_psnr", "winter_to_summer"]
+    no_edges = {"gradient_correlation": 0.0}
+    quiet = {name: getattr(forth, name).model_copy(update=no_edges) for name in ("identity", "exemplar", "reinhard")}
+    for reached, met in ((0.02, True), (0.0199, False)):
+        level = forth.translation.model_copy(update={"gradient_correlation": reached})
+        changes = quiet | {"translation": level, "reconstruction_psnr": 23.0}
+        same = tuple(d.model_copy(update=changes) for d in (forth, back))
+        found = verdict_of(evaluation.model_copy(update={"directions": same}))
+        assert found["edges_over_best_control", "summer_to_winter"] is met
+        assert found["edges_over_best_control", "winter_to_summer"] is None  # no model seen so far beats the input's
+        assert found["reconstruction_psnr", "winter_to_summer"]
+
+
+def test_no_trivial_answer_has_better_edges_than_the_best_of_them(evaluation: PairEvaluation):
+    for direction in evaluation.directions:
+        for name in ("identity", "exemplar", "reinhard"):
+            trivial = direction.model_copy(update={"translation": getattr(direction, name)})
+            assert trivial.edges_over_best_control <= 0
 
 
 def test_controls_are_what_their_names_say(evaluation: PairEvaluation, triples: Pairs, classifier: DomainClassifier):

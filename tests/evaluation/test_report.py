@@ -101,7 +101,7 @@ def test_every_verdict_is_a_row_that_says_met_or_not(html: str, evaluation: Pair
         share = verdict.name in {"domain_accuracy", "codes_used"}
         assert (
             f">{verdict.value:.2%}<" if share else f">{verdict.value:.2f}"
-        ) in row or f">{verdict.value:.3f}<" in row
+        ) in row or f">{verdict.value:+.3f}<" in row
         assert verdict.direction is None or verdict.direction.replace("_to_", " → ") in row
     met, asked = Tally.of(judged)
     assert f"{met} of {asked} criteria met" in html
