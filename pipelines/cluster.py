@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,22 @@ def processors() -> list[int]:
     import ray
 
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def held() -> set[str]:
+    """Names of the placement groups that hold resources of the cluster, or wait for them."""
+    from ray.util import placement_group_table
+
+    return {name for name, group in placement_group_table().items() if group["state"] != "REMOVED"}
+
+
+def release(groups: Iterable[str]) -> None:
+    """Give back what placement groups hold."""
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    for name in groups:
+        remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.cluster import held, release
 from pipelines.images_to_shards import build_shards
 from pipelines.synthetic.dataset import DOMAINS, synthesize
 from tests.pipelines import hostile
@@ -153,14 +154,12 @@ def started_ray() -> Iterator[None]:
 def ray_session(started_ray: None) -> Iterator[None]:
     """The test run's Ray, all of which is free again after the test: otherwise later ones would wait for it."""
     import ray
-    from ray.util.placement_group import PlacementGroup
 
     yield
     deadline = time.monotonic() + 30
     while (free := ray.available_resources().get("CPU", 0)) < RAY_CPUS and time.monotonic() < deadline:
         time.sleep(0.2)
     if free < RAY_CPUS:
-        left = {name: group for name, group in ray.util.placement_group_table().items() if group["state"] != "REMOVED"}
-        for name in left:
-            ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+        left = held()
+        release(left)
         pytest.fail(f"{free:g} of {RAY_CPUS} CPUs of Ray are free after the test; placement groups: {left}")

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,6 +33,16 @@ def begin(
     process = _CONTEXT.Process(target=_run, args=(*where, target, args), daemon=True)  # it ends with the tests
     process.start()
     return process
+
+
+def kill_once(process: BaseProcess, condition: Callable[[], object]) -> None:
+    """Kill a process as soon as something holds, which must be while it lives and within a minute."""
+    deadline = time.monotonic() + 60
+    while not condition() and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def command(arguments: list[str], folder: Path) -> CompletedProcess[str]:

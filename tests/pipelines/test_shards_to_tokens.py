@@ -1,8 +1,6 @@
 import io
 import json
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from pipelines.storage.shard_cache import CacheSettings
 from pipelines.tokens import TokenIdentity, TokenManifest, TokenReader
 from tests.conftest import untrained
 from tests.pipelines.conftest import flip_byte
-from tests.processes import begin
+from tests.processes import begin, kill_once
 from vqi2i import Translator
 from vqi2i.bundle import read_config
 from vqi2i.networks.autoencoder import Autoencoder
@@ -145,12 +143,7 @@ def test_a_killed_build_makes_only_what_is_missing_and_ends_with_the_same_bytes(
     shards_to_tokens(source, identity, tmp_path / "whole")
     out = tmp_path / "killed"
     process = begin(make_small_shards, source, identity, out)
-    deadline = time.monotonic() + 60
-    while not list(out.glob("*/*/*.json")) and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_once(process, lambda: list(out.glob("*/*/*.json")))
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")}
     assert 0 < len(kept) < len(_files(tmp_path / "whole")) // 2 - 1
     shards_to_tokens(source, identity, out)

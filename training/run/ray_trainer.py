@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ray.train import UserCallback
 
 from errors import UserError
-from pipelines.cluster import join_ray, processors
+from pipelines.cluster import held, join_ray, processors, release
 from pipelines.storage.store import Store
 from training.checkpointing.checkpoints import Checkpoints
 from training.distributed.ray_worker import RayWorker
@@ -77,7 +77,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
     if not _has_room(plan, cpus, gpus):
         _log.warning("%s: training waits for machines", _no_room(plan, cpus))
-    held = _held()
+    before = held()
     with report_actor(journal, run.folder.name) as reports:
         trainer = TorchTrainer(
             _train_on_worker,
@@ -96,7 +96,7 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
             answer = run_in_thread(trainer.fit, interrupt, reports.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
             if _died_at_once(error):
-                _release(_held() - held)  # Ray Train forgets the places of workers that die while they are started
+                release(held() - before)  # Ray Train forgets the places of workers that die while they are started
             raise _reason(reports, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
@@ -251,18 +251,3 @@ def _died_at_once(error: Exception) -> bool:
     from ray.train import ControllerError
 
     return isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError)
-
-
-def _held() -> set[str]:
-    """Placement groups that hold resources of the cluster."""
-    from ray.util import placement_group_table
-
-    return {name for name, group in placement_group_table().items() if group["state"] != "REMOVED"}
-
-
-def _release(groups: Iterable[str]) -> None:
-    from ray import PlacementGroupID
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
-
-    for name in groups:
-        remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))

@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Read = TypeVar("Read")
+Made = TypeVar("Made")
+_DEPTH = 2  # batches that wait
+
 
 class Sent(NamedTuple):
     """An array under way."""
@@ -43,11 +47,6 @@ class Transfer:
             arrived = torch.cuda.Event()
             arrived.record()
         return Sent(there, arrived)
-
-
-Read = TypeVar("Read")
-Made = TypeVar("Made")
-_DEPTH = 2  # batches that wait
 
 
 class _End:

@@ -8,6 +8,8 @@ from evaluation.metrics import psnr
 from imaging.codec import Pixels
 from vqi2i.translator import Translator
 
+BATCH = 32
+SHOWN = 8
 _SIZE, _DPI = (6.4, 3.6), 100  # inches, pixels per inch
 
 
@@ -40,10 +42,6 @@ def usage_picture(history: Tensor) -> Pixels:
     below.set_xlabel("code, most used first")
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-
-
-BATCH = 32
-SHOWN = 8
 
 
 def reconstruction_psnr(translator: Translator, held_out: dict[str, Tensor]) -> float:

@@ -26,7 +26,7 @@ from training.stages.nan_guard import Guard
 from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import generation_grid
 from training.stages.rng import seed_of
-from training.stages.token_windows import glimpse, measured_windows
+from training.stages.token_windows import draw_windows, measured_windows
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.likelihood import nats_per_token
 from vqi2i.priors.masked import MaskedPrior
@@ -95,7 +95,7 @@ class Stage2:
             local = len(batch.tokens) // len(self.tokens.domains)
             first = position + self.collectives.rank * local
             places = [(number, first + row % local) for row, number in enumerate(batch.domains.tolist())]
-            seen = glimpse(
+            seen = draw_windows(
                 torch.from_numpy(batch.tokens), self.config.prior.window, places,
                 seed=self.config.seed, domain_dropout=self.config.domain_dropout,
             )  # fmt: skip

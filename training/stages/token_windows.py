@@ -25,7 +25,7 @@ class TokenWindows(NamedTuple):
     domains_told: Tensor  # (b,) bool
 
 
-def glimpse(
+def draw_windows(
     tokens: Tensor, window: tuple[int, int], places: Sequence[tuple[int, int]], *, seed: int, domain_dropout: float
 ) -> TokenWindows:
     """Draw windows and masks.

@@ -16,6 +16,9 @@ from ray.util.metrics import Gauge
 
 from training.tracking.reports import Journal, ReportKind
 
+_PATIENCE = 10.0  # seconds given to the last reports
+_DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down
+
 
 class Gauges:
     """`ray_vqi2i_NAME{run="..."}` for the position, the seconds trained and every figure that is reported.
@@ -35,10 +38,6 @@ class Gauges:
                 plain = name.replace("/", "_")
                 self._gauges[name] = Gauge(f"vqi2i_{plain}", description=f"training: {name}", tag_keys=("run",))
             self._gauges[name].set(value, tags={"run": self._run})
-
-
-_PATIENCE = 10.0  # seconds given to the last reports
-_DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down
 
 
 class Verdict(NamedTuple):

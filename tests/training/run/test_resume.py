@@ -8,7 +8,7 @@ import torch
 from mlflow import MlflowClient
 from rich.console import Console
 
-from tests.processes import begin
+from tests.processes import begin, kill_once
 from tests.training.conftest import STAGE1
 from training.job import Job
 from training.launch import train
@@ -29,12 +29,7 @@ def _train(job: Job, run_dir: Path) -> None:
 
 def _kill_after_first_checkpoint(job: Job, run_dir: Path) -> None:
     process = begin(_train, job, run_dir)
-    deadline = time.monotonic() + 60
-    while not list(run_dir.glob("checkpoints/*.ckpt")) and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_once(process, lambda: list(run_dir.glob("checkpoints/*.ckpt")))
 
 
 def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(

@@ -15,7 +15,7 @@ from training.settings import override
 from training.stages.build import make_stage, prepare
 from training.stages.nan_guard import DivergenceError
 from training.stages.stage2 import Stage2
-from training.stages.token_windows import glimpse, measured_windows
+from training.stages.token_windows import draw_windows, measured_windows
 
 
 def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage2:
@@ -169,7 +169,7 @@ def test_a_smaller_window_sees_different_parts_of_a_grid(stage2_job: Job, worker
     _step(stage, 2)
     grid = torch.arange(64).view(1, 8, 8)
     lefts = {
-        int(glimpse(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0]) for place in range(60)
+        int(draw_windows(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0]) for place in range(60)
     }  # fmt: skip
     assert lefts == {0, 1, 2, 3, 4}
 
@@ -227,10 +227,10 @@ def test_priors_are_chosen_by_validation_images(
 def test_what_is_hidden_depends_on_the_place_in_the_data_alone() -> None:
     grids = torch.randint(9, (4, 8, 8))
     places = [(0, 5), (0, 6), (1, 5), (1, 6)]
-    together = glimpse(grids, (8, 8), places, seed=3, domain_dropout=0.5)
+    together = draw_windows(grids, (8, 8), places, seed=3, domain_dropout=0.5)
     assert len({tuple(mask.flatten().tolist()) for mask in together.hidden}) == 4
     for row, place in enumerate(places):
-        alone = glimpse(grids[row : row + 1], (8, 8), [place], seed=3, domain_dropout=0.5)
+        alone = draw_windows(grids[row : row + 1], (8, 8), [place], seed=3, domain_dropout=0.5)
         assert torch.equal(alone.hidden[0], together.hidden[row])
         assert alone.domains_told[0] == together.domains_told[row]
 
