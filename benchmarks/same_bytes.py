@@ -30,7 +30,8 @@ PRIOR = (
 STAGE1 = {
     "ema_restart": "",
     "vq": "network.quantizer=vq weights.codebook=1",
-    "fsq": "network.quantizer=fsq network.fsq_levels=[4,4] network.embed_dim=2 weights.commitment=0",
+    "fsq": "network.quantizer=fsq network.fsq_levels=[4,4] network.codebook_size=16 network.embed_dim=2"
+    " weights.commitment=0",
 }
 STAGE2 = {"causal": "--recipe laptop64", "masked": "--recipe masked64"}
 VERBS = (
@@ -120,7 +121,7 @@ def pictures(code: Path, work: Path, name: str) -> Iterator[tuple[str, str]]:
         f"complete {model} {summer} --from summer --keep left --seed 3 --out {out}/completed",
         f"generate {model} --domain winter --count 2 --seed 3 --out {out}/generated",
         f"transition {model} {summer} --from summer --to winter --style {winter} --style {winter} --out {out}/blended",
-        f"compose {model} chain.yaml {summer} --seed 3 --out {out}/composed",
+        f"compose {model} {summer} --steps chain.yaml --seed 3 --out {out}/composed",
     ):
         run(command, code, work)
     yield from digests(work / out, f"pictures {name}")
