@@ -167,9 +167,9 @@ def _train_slowly(job: Job, run_dir: Path) -> None:
     """Leaves the processor to the servers that start meanwhile."""
     step = Stage1.train_step
 
-    def rested(stage: Stage1, batch: Tensor) -> dict[str, Tensor]:
+    def rested(stage: Stage1, batch: Tensor, time_gone: float) -> dict[str, Tensor]:
         time.sleep(0.1)
-        return step(stage, batch)
+        return step(stage, batch, time_gone)
 
     Stage1.train_step = rested  # type: ignore[method-assign]
     train(job, run_dir)
