@@ -14,9 +14,10 @@ from commands.verbs import PIPE_CLOSED, Verbs, piped
 from errors import UserError
 
 app = Verbs(
-    no_args_is_help=True, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="From folders of unpaired images to a trained, tracked and served image translator.",
-)  # fmt: skip
+)
 
 app.command(rich_help_panel="Start here")(demo.demo)
 
@@ -27,7 +28,14 @@ app.command(rich_help_panel="Train")(evaluate.evaluate)
 app.command(rich_help_panel="Train")(publish.publish)
 app.command(rich_help_panel="Train")(import_authors.import_authors)
 
-for verb in (apply.translate, apply.extend, apply.complete, apply.generate, apply.transition, apply.compose):
+for verb in (
+    apply.translate,
+    apply.extend,
+    apply.complete,
+    apply.generate,
+    apply.transition,
+    apply.compose,
+):
     app.command(rich_help_panel="Use")(verb)
 app.command(rich_help_panel="Use")(serve.serve)
 
@@ -42,15 +50,21 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Take what stands before a verb."""
 
 
 def main() -> None:
-    """Run a command: what a user can mend ends with one sentence and exit code 2, a fault of ours with a traceback."""
-    # One store for everything that a command starts, wherever Ray runs it; MLflow's own default depends on the folder.
+    """Run a command: what a user can mend ends with one sentence and exit code 2, a fault of ours
+    with a traceback.
+    """
+    # One store for everything that a command starts, wherever Ray runs it; MLflow's own default
+    # depends on the folder.
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     code = _exit_code()
     try:
@@ -73,7 +87,10 @@ def _exit_code() -> int | str | None:
         return 2
     except Exception:
         traceback.print_exc()
-        sys.stderr.write("vqi2i: a fault of vqi2i, not yours: please report it with the lines above and the command\n")
+        sys.stderr.write(
+            "vqi2i: a fault of vqi2i, not yours: please report it with the lines above and the "
+            "command\n"
+        )
         return 1
 
 

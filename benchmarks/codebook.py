@@ -1,10 +1,12 @@
-"""Codes used, perplexity and reconstruction of one quantizer after a number of steps on real images.
+"""Codes used, perplexity and reconstruction of one quantizer after a number of steps on real
+images.
 
     python benchmarks/codebook.py --data shards --quantizer vq
     python benchmarks/codebook.py --data shards --quantizer ema_restart
 
-`vq` is trained as released: vectors start within 1/K of zero, the commitment weighs 1 and the codebook term 0.25.
-Everything else is the recipe laptop64 with K codes. Figures are of held-out images.
+`vq` is trained as released: vectors start within 1/K of zero, the commitment weighs 1 and the
+codebook term 0.25. Everything else is the recipe laptop64 with K codes. Figures are of held-out
+images.
 """
 
 import argparse
@@ -28,10 +30,25 @@ from training.stages.stage1 import Stage1
 from vqi2i.networks.quantizers import Usage
 
 RULES = {
-    "vq": ["network.quantizer=vq", "weights.commitment=1", "weights.codebook=0.25", "codebook.start_at=0"],
+    "vq": [
+        "network.quantizer=vq",
+        "weights.commitment=1",
+        "weights.codebook=0.25",
+        "codebook.start_at=0",
+    ],
     "ema_restart": [],
-    "l2": ["network.quantizer=l2", "weights.commitment=0.25", "weights.codebook=1", "codebook.start_at=0"],
-    "simvq": ["network.quantizer=simvq", "weights.commitment=0.25", "weights.codebook=1", "codebook.start_at=0"],
+    "l2": [
+        "network.quantizer=l2",
+        "weights.commitment=0.25",
+        "weights.codebook=1",
+        "codebook.start_at=0",
+    ],
+    "simvq": [
+        "network.quantizer=simvq",
+        "weights.commitment=0.25",
+        "weights.codebook=1",
+        "codebook.start_at=0",
+    ],
 }
 
 
@@ -47,7 +64,8 @@ def main() -> None:
     reader = ShardReader(options.data)
     settings = [f"network.codebook_size={options.codes}", f"schedule.images={4 * options.steps}"]
     config = override(
-        stage1_laptop64(reader.manifest.domains), [*settings, "schedule.minutes=null", *RULES[options.quantizer]]
+        stage1_laptop64(reader.manifest.domains),
+        [*settings, "schedule.minutes=null", *RULES[options.quantizer]],
     )
     nothing: Any = None  # neither checkpoints nor reports
     worker = LocalWorker(nothing, nothing)
@@ -69,7 +87,9 @@ def main() -> None:
                 "perplexity": round(usage.perplexity, 1),
                 "psnr": round(figures["held_out_psnr"], 2),
                 "steps": options.steps,
-                "images_per_second": round(options.steps * 4 * len(reader.manifest.domains) / seconds, 1),
+                "images_per_second": round(
+                    options.steps * 4 * len(reader.manifest.domains) / seconds, 1
+                ),
                 "data": reader.manifest.fingerprint[:12],
                 "torch": torch.__version__,
             }
@@ -83,7 +103,9 @@ def counts(stage: Stage1, reader: ShardReader) -> torch.Tensor:
     size = translator.network.codebook_size
     total = torch.zeros(size, dtype=torch.long)
     for domain in translator.domains:
-        images = held_out(reader, domain, crop=stage.config.crop, limit=reader.count("test", domain))
+        images = held_out(
+            reader, domain, crop=stage.config.crop, limit=reader.count("test", domain)
+        )
         tokens = translator.encode(imaging.to_tensor(images), domain).tokens
         total += tokens.flatten().cpu().bincount(minlength=size)
     return total

@@ -1,11 +1,13 @@
-"""Extensions beside the truth: seams, repetition and skylines of real pictures, of ours and of the release's way.
+"""Extensions beside the truth: seams, repetition and skylines of real pictures, of ours and of the
+release's way.
 
-    python benchmarks/extension.py --model BUNDLE [--model BUNDLE ...] --paint SEED --count 32 --sheet sheet.png
-    python benchmarks/extension.py --model BUNDLE --wide FOLDER --domain summer --count 32
+    python benchmarks/extension.py --model BUNDLE [--model BUNDLE ...] --paint SEED --count 32
+    --sheet sheet.png python benchmarks/extension.py --model BUNDLE --wide FOLDER --domain summer
+    --count 32
 
-The middle half of wide pictures is extended back to their full width. Ends with one JSON line; a score is to be read
-against that of the real pictures at the same borders, and of their own tokens as the first model decodes them: no prior
-can do better than that model.
+The middle half of wide pictures is extended back to their full width. Ends with one JSON line; a
+score is to be read against that of the real pictures at the same borders, and of their own tokens
+as the first model decodes them: no prior can do better than that model.
 """
 
 import argparse
@@ -54,15 +56,29 @@ def painted(count: int, size: int, seed: int) -> list[Wide]:
     made = []
     for domain in DOMAINS:
         rngs = [np.random.default_rng([seed, index]) for index in range(count)]
-        made.append(Wide(domain, np.stack([
-            render(draw_content(rng, 2), draw_style(rng, domain), height=size, width=2 * size) for rng in rngs
-        ])))  # fmt: skip
+        made.append(
+            Wide(
+                domain,
+                np.stack(
+                    [
+                        render(
+                            draw_content(rng, 2),
+                            draw_style(rng, domain),
+                            height=size,
+                            width=2 * size,
+                        )
+                        for rng in rngs
+                    ]
+                ),
+            )
+        )
     return made
 
 
 def photographs(folder: Path, domain: str, count: int, size: int) -> Wide:
-    """The first `count` pictures of a folder that are at least 1.5 times as wide as high, cut to twice a height of
-    `size` or what of that there is."""
+    """The first `count` pictures of a folder that are at least 1.5 times as wide as high, cut to
+    twice a height of `size` or what of that there is.
+    """
     found = []
     for path in sorted(folder.iterdir()):
         picture = imaging.resize_short_side(imaging.read(path), size)
@@ -71,26 +87,35 @@ def photographs(folder: Path, domain: str, count: int, size: int) -> Wide:
         if len(found) == count:
             break
     if not found:
-        raise SystemExit(f"{folder} holds no picture that is 1.5 times as wide as high: choose another folder")
+        raise SystemExit(
+            f"{folder} holds no picture that is 1.5 times as wide as high: choose another folder"
+        )
     width = min(min(picture.shape[1] for picture in found), 2 * size) // 16 * 16
     return Wide(domain, np.stack([imaging.center_crop(picture, size, width) for picture in found]))
 
 
 def rebuilt(translator: Translator, wide: Wide) -> Tensor:
-    """What a perfect prior would give: the tokens of the whole pictures, decoded in the style of their middle."""
+    """What a perfect prior would give: the tokens of the whole pictures, decoded in the style of
+    their middle.
+    """
     tokens, _ = translator.encode(imaging.to_tensor(wide.pictures), wide.domain)
     return translator.decode(tokens, translator.encode(wide.middle, wide.domain).style, wide.domain)
 
 
 def released(translator: Translator, wide: Wide) -> Tensor:
-    """As the release extends: a window moved token by token, and to the left with mirrored tokens."""
+    """As the release extends: a window moved token by token, and to the left with mirrored
+    tokens.
+    """
     prior = translator.prior
     assert isinstance(prior, CausalPrior)
     tokens, style = translator.encode(wide.middle, wide.domain)
     domains = torch.full((len(tokens),), translator.domains.index(wide.domain))
     new = wide.side // translator.network.stride
     for _ in range(2):  # to the right, then mirrored and to what is now the right
-        canvas, known = F.pad(tokens, (0, new)), F.pad(torch.ones_like(tokens[0], dtype=torch.bool), (0, new))
+        canvas, known = (
+            F.pad(tokens, (0, new)),
+            F.pad(torch.ones_like(tokens[0], dtype=torch.bool), (0, new)),
+        )
         generators = [torch.Generator().manual_seed(row) for row in range(len(tokens))]
         tokens = complete(infill(prior, canvas, known, domains, RELEASED, generators)).flip(2)
     return translator.decode(tokens, style, wide.domain)
@@ -104,9 +129,14 @@ def ways(
 
     def extended(feather: int | None) -> Callable[[], Tensor]:
         return lambda: translator.extend(
-            wide.middle, domain=wide.domain, left=wide.side, right=wide.side, seed=seed, feather=feather,
+            wide.middle,
+            domain=wide.domain,
+            left=wide.side,
+            right=wide.side,
+            seed=seed,
+            feather=feather,
             sampling=sampling,
-        )  # fmt: skip
+        )
 
     yield f"{name}, as decoded", extended(None)
     for feather in (0, 1, 2, 4):
@@ -116,7 +146,9 @@ def ways(
 
 
 def figures(pictures: np.ndarray, side: int) -> dict[str, np.ndarray]:
-    """Scores of pictures (n, height, width, 3) that were continued on either side, per picture or border."""
+    """Scores of pictures (n, height, width, 3) that were continued on either side, per picture or
+    border.
+    """
     width = pictures.shape[2]
     new = np.ones(pictures.shape[1:3], bool)
     new[:, side : width - side] = False
@@ -129,8 +161,9 @@ def figures(pictures: np.ndarray, side: int) -> dict[str, np.ndarray]:
 
 
 def summary(scores: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means; for the seam its ratio to real pictures' with the standard error by resampling pictures, for repetition
-    how much more it is than in them."""
+    """Means; for the seam its ratio to real pictures' with the standard error by resampling
+    pictures, for repetition how much more it is than in them.
+    """
     rng = np.random.default_rng(0)
     picks = rng.integers(len(real["seam"]), size=(400, len(real["seam"])))
     ratios = scores["seam"][picks].mean(1) / real["seam"][picks].mean(1)
@@ -151,8 +184,12 @@ def summary(scores: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True, help="a bundle with a prior; once per prior")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", action="append", required=True, help="a bundle with a prior; once per prior"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wide", type=Path, help="folder of wide pictures")
     source.add_argument("--paint", type=int, help="seed of painted landscapes")
@@ -172,7 +209,9 @@ def main() -> None:
         sets = [photographs(options.wide, options.domain, options.count, size)]
 
     made: dict[str, list[np.ndarray]] = {"real": [wide.pictures for wide in sets]}
-    made["the truth's tokens"] = [np.stack(imaging.to_pixels(rebuilt(models[0], wide))) for wide in sets]
+    made["the truth's tokens"] = [
+        np.stack(imaging.to_pixels(rebuilt(models[0], wide))) for wide in sets
+    ]
     seconds: dict[str, float] = {}
     for translator in models:
         for wide in sets:
@@ -187,8 +226,12 @@ def main() -> None:
         cells = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
         print(f"{name:28s} {cells}  {seconds.get(name, 0):.1f} s")
     if options.sheet is not None:
-        shown: list[Pixels] = [picture for pictures in made.values() for wide in pictures
-                               for picture in wide[: SHOWN // len(sets)]]  # fmt: skip
+        shown: list[Pixels] = [
+            picture
+            for pictures in made.values()
+            for wide in pictures
+            for picture in wide[: SHOWN // len(sets)]
+        ]
         imaging.write(options.sheet, imaging.grid(shown, columns=SHOWN // len(sets) * len(sets)))
     print(json.dumps({"pictures": len(scores["real"]["seam"]), "ways": result, "seconds": seconds}))
 

@@ -3,11 +3,12 @@
     python benchmarks/hostile.py
     python benchmarks/hostile.py --count 200 --clients 2
 
-Starts `vqi2i serve` with a tiny untrained model and sends it `--count` requests drawn by `--seed` from several clients:
-damaged and enormous images, wrong types, huge fields, absurd numbers and deep JSON in steps, what is no form, and
-clients that do not wait for their panoramas. Another client asks for plain translations all the while. One JSON line:
-answers by status (`gone` are clients that did not wait), memory in MB of the processes of the model and of the routes
-before and after, and the time of plain translations in ms.
+Starts `vqi2i serve` with a tiny untrained model and sends it `--count` requests drawn by `--seed`
+from several clients: damaged and enormous images, wrong types, huge fields, absurd numbers and deep
+JSON in steps, what is no form, and clients that do not wait for their panoramas. Another client
+asks for plain translations all the while. One JSON line: answers by status (`gone` are clients that
+did not wait), memory in MB of the processes of the model and of the routes before and after, and
+the time of plain translations in ms.
 """
 
 import argparse
@@ -56,7 +57,9 @@ class Server:
                 command, status = (folder / "cmdline").read_bytes(), (folder / "status").read_text()
             except OSError:
                 continue  # it has ended
-            if command.startswith(f"ray::ServeReplica:vqi2i:{deployment}".encode()) and self._owns(folder):
+            if command.startswith(f"ray::ServeReplica:vqi2i:{deployment}".encode()) and self._owns(
+                folder
+            ):
                 found = max(found, int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
         return round(found / 1024, 1)
 
@@ -75,13 +78,24 @@ def served(folder: Path) -> Iterator[Server]:
     untrained().save(folder / "bundle")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, str(ROOT / "run.py"), "serve", f"m={folder / 'bundle'}", "--port", str(port)]
+    command = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        "serve",
+        f"m={folder / 'bundle'}",
+        "--port",
+        str(port),
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             env=environment | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
     try:
         yield Server(process, _ready(f"http://127.0.0.1:{port}", process, folder / "log.txt"))
     finally:
@@ -110,7 +124,9 @@ def answer(client: httpx.Client, sent: Sent) -> str:
         return str(client.request(sent.method, sent.path, **options).status_code)
     except httpx.ReadTimeout:
         return "gone" if sent.patience else "timeout"
-    except httpx.HTTPError as error:  # the server closed the connection on a body that was too large
+    except (
+        httpx.HTTPError
+    ) as error:  # the server closed the connection on a body that was too large
         return type(error).__name__
 
 
@@ -138,42 +154,67 @@ class Friend(threading.Thread):
 
 def main() -> None:
     """Attack a server, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=900, help="after which no more requests are sent")
+    parser.add_argument(
+        "--seconds", type=float, default=900, help="after which no more requests are sent"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, served(Path(name)) as server:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        served(Path(name)) as server,
+    ):
         attacker = Attacker(files_of(hostile.build(Path(name) / "images").folder), options.seed)
         with httpx.Client(base_url=server.url, timeout=60) as client:
             calm = [answer(client, PLAIN) for _ in range(20)]
             assert calm == ["200"] * 20, calm
-            before = {deployment: server.memory(deployment) for deployment in ("model-m", "ingress")}
+            before = {
+                deployment: server.memory(deployment) for deployment in ("model-m", "ingress")
+            }
             friend = Friend(server.url)
             friend.start()
             start = time.monotonic()
 
             def attack(sent: Sent) -> str:
-                return answer(client, sent) if time.monotonic() - start < options.seconds else "unsent"
+                return (
+                    answer(client, sent) if time.monotonic() - start < options.seconds else "unsent"
+                )
 
             with ThreadPoolExecutor(options.clients) as pool:
-                statuses = Counter(pool.map(attack, attacker.requests(options.count, panoramas=True)))
+                statuses = Counter(
+                    pool.map(attack, attacker.requests(options.count, panoramas=True))
+                )
             seconds = time.monotonic() - start
             friend.enough.set()
             friend.join()
             after = {deployment: server.memory(deployment) for deployment in before}
     times = sorted(1000 * took for took in friend.seconds)
-    print(json.dumps({
-        "requests": options.count, "clients": options.clients, "seed": options.seed, "seconds": round(seconds, 1),
-        "by_status": dict(sorted(statuses.items())),
-        "server_errors": sum(count for status, count in statuses.items() if status.startswith("5")),
-        "model_mb": [before["model-m"], after["model-m"]], "routes_mb": [before["ingress"], after["ingress"]],
-        "plain": {
-            "answered": len(times), "failed": dict(friend.failures), "p50_ms": round(statistics.median(times), 1),
-            "p95_ms": round(times[int(0.95 * (len(times) - 1))], 1),
-        },
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "requests": options.count,
+                "clients": options.clients,
+                "seed": options.seed,
+                "seconds": round(seconds, 1),
+                "by_status": dict(sorted(statuses.items())),
+                "server_errors": sum(
+                    count for status, count in statuses.items() if status.startswith("5")
+                ),
+                "model_mb": [before["model-m"], after["model-m"]],
+                "routes_mb": [before["ingress"], after["ingress"]],
+                "plain": {
+                    "answered": len(times),
+                    "failed": dict(friend.failures),
+                    "p50_ms": round(statistics.median(times), 1),
+                    "p95_ms": round(times[int(0.95 * (len(times) - 1))], 1),
+                },
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Images per second from pre-sized shards to uint8 training batches, as a share of what decoding alone allows.
+"""Images per second from pre-sized shards to uint8 training batches, as a share of what decoding
+alone allows.
 
-Four ways to do the same work with the same number of threads or processes, in turn, several times: `cv2.imdecode` of
-bytes in memory and nothing else; our loader; webdataset with a DataLoader; a DataLoader over a folder. The last three
-decode, cut a random window, mirror half of the images, and stack uint8 batches. Figures are the best of all rounds,
-which neighbours on the machine disturbed least; the share by CPU time compares the two that run in this process.
+Four ways to do the same work with the same number of threads or processes, in turn, several times:
+`cv2.imdecode` of bytes in memory and nothing else; our loader; webdataset with a DataLoader; a
+DataLoader over a folder. The last three decode, cut a random window, mirror half of the images, and
+stack uint8 batches. Figures are the best of all rounds, which neighbours on the machine disturbed
+least; the share by CPU time compares the two that run in this process.
 
     python benchmarks/loader.py [--threads 2] [--images 2000] [--size 286] [--crop 256] [--rounds 5]
 """
@@ -46,7 +48,9 @@ DOMAINS = ("a", "b")
 def main() -> None:
     """Build a data set, measure everything in turn and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2, help="threads, or processes of a DataLoader")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads, or processes of a DataLoader"
+    )
     parser.add_argument("--images", type=int, default=2000, help="of both domains together")
     parser.add_argument("--size", type=int, default=286, help="side of the stored images")
     parser.add_argument("--crop", type=int, default=256)
@@ -64,16 +68,22 @@ def main() -> None:
             test_fraction=0,
             shard_samples=250,
         )
-        rates = measure(contenders(Path(folder), options.threads, options.crop), options.images, options.rounds)
+        rates = measure(
+            contenders(Path(folder), options.threads, options.crop), options.images, options.rounds
+        )
     best = {name: max(rate for rate, _ in values) for name, values in rates.items()}
     cpu = {name: min(seconds for _, seconds in rates[name]) for name in ("imdecode", "ours")}
     report = {
         "benchmark": "loader",
         "share_of_imdecode": round(best["ours"] / best["imdecode"], 3),
         "share_of_imdecode_cpu": round(cpu["imdecode"] / cpu["ours"], 3),
-        "ahead_of": {name: round(best["ours"] / best[name], 2) for name in ("webdataset", "folder")},
+        "ahead_of": {
+            name: round(best["ours"] / best[name], 2) for name in ("webdataset", "folder")
+        },
         "images_per_second": {name: round(rate) for name, rate in best.items()},
-        "medians": {name: round(median(rate for rate, _ in values)) for name, values in rates.items()},
+        "medians": {
+            name: round(median(rate for rate, _ in values)) for name, values in rates.items()
+        },
         **vars(options),
         "batch": BATCH,
         "cpus": os.cpu_count(),
@@ -94,7 +104,9 @@ def paint(folder: Path, count: int, size: int) -> None:
             for side in (4, 16, 64, size):
                 noise = draws.normal(0, 130 / side**0.5, (side, side, 3)).astype(np.float32)
                 pixels += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
-            data = cv2.imencode(".jpg", pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+            data = cv2.imencode(
+                ".jpg", pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90]
+            )[1]
             (folder / domain / f"{index:06d}.jpg").write_bytes(data.tobytes())
 
 
@@ -113,7 +125,7 @@ def contenders(folder: Path, threads: int, crop: int) -> dict[str, Callable[[], 
 
 def measure(
     streams: dict[str, Callable[[], Iterator[int]]], images: int, rounds: int
-) -> dict[str, list[tuple[float, float]]]:  # fmt: skip
+) -> dict[str, list[tuple[float, float]]]:
     """Images per second, and seconds of this process's CPU per image, of each in every round.
 
     Starting, and filling what waits, is not counted.
@@ -127,7 +139,9 @@ def measure(
             done, begin, busy = 0, time.perf_counter(), time.process_time()
             while done < images:
                 done += next(stream)
-            rates[name].append((done / (time.perf_counter() - begin), (time.process_time() - busy) / done))
+            rates[name].append(
+                (done / (time.perf_counter() - begin), (time.process_time() - busy) / done)
+            )
             del stream
     return rates
 
@@ -137,7 +151,9 @@ def decode_only(encoded: list[bytes], threads: int) -> Iterator[int]:
 
     def decode(first: int) -> int:
         for index in range(first, first + BATCH):
-            cv2.imdecode(np.frombuffer(encoded[index % len(encoded)], np.uint8), cv2.IMREAD_COLOR_RGB)
+            cv2.imdecode(
+                np.frombuffer(encoded[index % len(encoded)], np.uint8), cv2.IMREAD_COLOR_RGB
+            )
         return BATCH
 
     with ThreadPoolExecutor(threads) as pool:
@@ -150,7 +166,9 @@ def decode_only(encoded: list[bytes], threads: int) -> Iterator[int]:
 
 def ours(reader: ShardReader, threads: int, crop: int) -> Iterator[int]:
     """The loader that training uses."""
-    batches = Batches(reader, domains=DOMAINS, crop=crop, global_batch=BATCH // 2, seed=0, threads=threads)
+    batches = Batches(
+        reader, domains=DOMAINS, crop=crop, global_batch=BATCH // 2, seed=0, threads=threads
+    )
     return (batch.pixels.shape[0] * batch.pixels.shape[1] for batch in batches.iterate())
 
 
@@ -184,15 +202,22 @@ class Folder(Dataset[Pixels]):
 def with_folder(files: list[Path], workers: int, crop: int) -> Iterator[int]:
     """A shuffling DataLoader over a folder."""
     loader: Any = DataLoader(
-        Folder(files, CropAndFlip(crop)), BATCH, shuffle=True, num_workers=workers, drop_last=True,
-        persistent_workers=True, worker_init_fn=_single_threaded,
+        Folder(files, CropAndFlip(crop)),
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        drop_last=True,
+        persistent_workers=True,
+        worker_init_fn=_single_threaded,
         multiprocessing_context=multiprocessing.get_context("fork"),
-    )  # fmt: skip
+    )
     return (len(batch) for batch in _endlessly(loader))
 
 
 def with_webdataset(shards: list[str], workers: int, crop: int) -> Iterator[int]:
-    """webdataset's own pipeline in a DataLoader's processes: shuffled shards, a shuffle buffer, batches."""
+    """webdataset's own pipeline in a DataLoader's processes: shuffled shards, a shuffle buffer,
+    batches.
+    """
     from webdataset.compat import WebDataset
 
     augment = CropAndFlip(crop)
@@ -200,9 +225,13 @@ def with_webdataset(shards: list[str], workers: int, crop: int) -> Iterator[int]
     data: Any = WebDataset(shuffled, shardshuffle=False)
     data = data.shuffle(500).to_tuple("jpg").map_tuple(augment).batched(BATCH, partial=False)
     loader: Any = DataLoader(
-        data, batch_size=None, num_workers=workers, persistent_workers=True, worker_init_fn=_single_threaded,
+        data,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=True,
+        worker_init_fn=_single_threaded,
         multiprocessing_context=multiprocessing.get_context("fork"),
-    )  # fmt: skip
+    )
     return (len(images) for (images,) in _endlessly(loader))
 
 

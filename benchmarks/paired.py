@@ -1,12 +1,15 @@
-"""L1 of translations to their truth on the held-out pairs of a data set, against the mean training image.
+"""L1 of translations to their truth on the held-out pairs of a data set, against the mean training
+image.
 
-    vqi2i data shard --paired --labels label --domain photo=... --domain label=... --out shards --size 64
-    vqi2i train stage1 --data shards --recipe laptop64 --set pairing=paired --set weights.cross_pixel=10 \
+    vqi2i data shard --paired --labels label --domain photo=... --domain label=... --out shards
+    --size 64 vqi2i train stage1 --data shards --recipe laptop64 --set pairing=paired --set
+    weights.cross_pixel=10 \
         --set weights.adversarial=0.02 --set schedule.minutes=null --run paired
-    python benchmarks/paired.py --data shards --bundle runs/paired/bundle --source label --target photo
+    python benchmarks/paired.py --data shards --bundle runs/paired/bundle --source label --target
+    photo
 
-Pixels count from 0 to 1. The truth's style is unknown to a translator, so the mean style of the training images stands
-in for it; beside it the style of the truth itself, as a bound.
+Pixels count from 0 to 1. The truth's style is unknown to a translator, so the mean style of the
+training images stands in for it; beside it the style of the truth itself, as a bound.
 """
 
 import argparse
@@ -31,8 +34,10 @@ def main() -> None:
     options = parser.parse_args()
     reader, translator = ShardReader(options.data), Translator.load(options.bundle)
     side = translator.network.resolution
-    sources, truths = (images(reader, "test", d, (options.source, options.target), side)
-                       for d in (options.source, options.target))  # fmt: skip
+    sources, truths = (
+        images(reader, "test", d, (options.source, options.target), side)
+        for d in (options.source, options.target)
+    )
     known = images(reader, "train", options.target, (options.source, options.target), side)
     style = translator.encode(imaging.to_tensor(known), options.target).style.mean(0)
     own = translator.encode(imaging.to_tensor(truths), options.target).style
@@ -58,11 +63,15 @@ def main() -> None:
     )
 
 
-def images(reader: ShardReader, split: str, domain: str, pair: tuple[str, str], side: int) -> np.ndarray:
+def images(
+    reader: ShardReader, split: str, domain: str, pair: tuple[str, str], side: int
+) -> np.ndarray:
     """Centre crops of one side of all pairs: uint8 (n, side, side, 3)."""
     assert split in ("train", "test")
     rows = reader.pairs(split, pair)[domain]
-    return np.stack([imaging.center_crop(reader.read(split, domain, int(row)), side, side) for row in rows])
+    return np.stack(
+        [imaging.center_crop(reader.read(split, domain, int(row)), side, side) for row in rows]
+    )
 
 
 def l1(shown: np.ndarray, truths: np.ndarray) -> float:

@@ -1,10 +1,12 @@
 """What small weights cost a prior: bits per token of held-out images, as in sampling.
 
-A causal prior is fed token by token; a masked one sees half of each image, the same half in every precision.
+A causal prior is fed token by token; a masked one sees half of each image, the same half in every
+precision.
 
     python benchmarks/precision.py --model BUNDLE --data SHARDS [--count 16]
 
-One JSON line: bits per token in every precision, and the difference to float32 with its standard error over images.
+One JSON line: bits per token in every precision, and the difference to float32 with its standard
+error over images.
 """
 
 import argparse
@@ -32,7 +34,9 @@ PRECISIONS: dict[type[Prior], tuple[Precision, ...]] = {
 
 def main() -> None:
     """Measure and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, help="a bundle with a prior")
     parser.add_argument("--data", required=True, help="shards whose test images are read")
     parser.add_argument("--count", type=int, default=16, help="images of each domain")
@@ -44,7 +48,9 @@ def main() -> None:
     for number, domain in enumerate(translator.domains):
         side = translator.network.resolution
         chosen = range(min(options.count, reader.count("test", domain)))
-        images = imaging.to_tensor([imaging.center_crop(reader.read("test", domain, i), side, side) for i in chosen])
+        images = imaging.to_tensor(
+            [imaging.center_crop(reader.read("test", domain, i), side, side) for i in chosen]
+        )
         tokens, _ = translator.encode(images, domain)
         for precision in bits:
             measured = (
@@ -79,7 +85,9 @@ def stepped(prior: CausalPrior, tokens: Tensor, domain: int, precision: Precisio
 
 @torch.no_grad()
 def half_hidden(prior: MaskedPrior, tokens: Tensor, domain: int, precision: Precision) -> Tensor:
-    """Bits per hidden token (b,) of grids (b, h, w) of a domain, about half of whose cells are hidden."""
+    """Bits per hidden token (b,) of grids (b, h, w) of a domain, about half of whose cells are
+    hidden.
+    """
     hidden = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(domain)) < 0.5
     with torch.autocast(tokens.device.type, torch.bfloat16, enabled=precision == "bf16"):
         return prior.eval().nll(tokens, hidden, torch.full((len(tokens),), domain)) / math.log(2)

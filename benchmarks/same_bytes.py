@@ -1,9 +1,11 @@
-"""Whether two commits make the same files: data, tokens, models, pictures, help, the OpenAPI document.
+"""Whether two commits make the same files: data, tokens, models, pictures, help, the OpenAPI
+document.
 
     python benchmarks/same_bytes.py BEFORE AFTER --work FOLDER
 
-Both are checked out side by side and given the same commands, in the environment of this Python. One JSON line:
-how many results there are and which differ. A run that is killed goes on with the other commit, too.
+Both are checked out side by side and given the same commands, in the environment of this Python.
+One JSON line: how many results there are and which differ. A run that is killed goes on with the
+other commit, too.
 """
 
 import argparse
@@ -19,26 +21,52 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SMALL = (
     "network.base_channels=16 network.codebook_size=64 batch_size=4 schedule.images=48"
-    " schedule.log_every=16 schedule.save_every=16 schedule.save_seconds=null schedule.minutes=null codebook.start_at=8"
+    " schedule.log_every=16 schedule.save_every=16 schedule.save_seconds=null "
+    "schedule.minutes=null codebook.start_at=8"
     " schedule.log_seconds=null game.discriminator_from=8 game.generator_from=16 precision=float32"
 )
 PRIOR = (
     "prior.width=32 prior.num_layers=1 batch_size=4 schedule.images=48 schedule.log_every=16"
-    " schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null schedule.minutes=null"
+    " schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null "
+    "schedule.minutes=null"
     " precision=float32"
 )
 STAGE1 = {
     "ema_restart": "",
     "vq": "network.quantizer=vq weights.codebook=1",
-    "fsq": "network.quantizer=fsq network.fsq_levels=[4,4] network.codebook_size=16 network.embed_dim=2"
-    " weights.commitment=0",
+    "fsq": (
+        "network.quantizer=fsq network.fsq_levels=[4,4] network.codebook_size=16 "
+        "network.embed_dim=2"
+        " weights.commitment=0"
+    ),
 }
 STAGE2 = {"causal": "--recipe laptop64", "masked": "--recipe masked64"}
 VERBS = (
-    "", "demo", "data", "data synthesize", "data shard", "data inspect", "data verify", "data copy", "train",
-    "train stage1", "train stage2", "tune", "tune stage1", "tune stage2", "evaluate", "publish", "import-authors",
-    "translate", "extend", "complete", "generate", "transition", "compose", "serve",
-)  # fmt: skip
+    "",
+    "demo",
+    "data",
+    "data synthesize",
+    "data shard",
+    "data inspect",
+    "data verify",
+    "data copy",
+    "train",
+    "train stage1",
+    "train stage2",
+    "tune",
+    "tune stage1",
+    "tune stage2",
+    "evaluate",
+    "publish",
+    "import-authors",
+    "translate",
+    "extend",
+    "complete",
+    "generate",
+    "transition",
+    "compose",
+    "serve",
+)
 CHAIN = """from: summer
 steps:
   - extend: {left: 8, right: 16, draw: {temperature: 0.9}}
@@ -47,14 +75,24 @@ steps:
 
 
 def run(command: str, code: Path, work: Path, *, kill_after: str | None = None) -> str:
-    """What a command of one commit prints; with `kill_after`, it is killed once that file is there."""
+    """What a command of one commit prints; with `kill_after`, it is killed once that file is
+    there.
+    """
     environment = {
-        **os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1", "COLUMNS": "120",
+        **os.environ,
+        "PYTHONPATH": str(code),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
         "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db",
-    }  # fmt: skip
+    }
     arguments = [sys.executable, str(code / "run.py"), *command.split()]
     process = subprocess.Popen(
-        arguments, cwd=work, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        arguments,
+        cwd=work,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     if kill_after is not None:
         while process.poll() is None and not (work / kill_after).exists():
@@ -73,7 +111,9 @@ def settings(text: str) -> str:
 
 
 def make(code: Path, work: Path, other: Path) -> Iterator[tuple[str, str]]:
-    """Names of results and their sha256, made by one commit; `other` goes on with what is killed."""
+    """Names of results and their sha256, made by one commit; `other` goes on with what is
+    killed.
+    """
     work.mkdir(parents=True)
     run("data synthesize seasons --pairs 24 --tests 2", code, work)
     domains = "--domain summer=seasons/train/summer --domain winter=seasons/train/winter"
@@ -86,7 +126,9 @@ def make(code: Path, work: Path, other: Path) -> Iterator[tuple[str, str]]:
     killed = f"{stage1} --run killed"
     run(killed, code, work, kill_after="runs/killed/checkpoints/0000000016.ckpt")
     run(killed, other, work)
-    yield from digests(work / "runs/killed/bundle", "stage1 killed, gone on with by the other commit")
+    yield from digests(
+        work / "runs/killed/bundle", "stage1 killed, gone on with by the other commit"
+    )
     run(f"{stage1.replace('--local', '--workers 2 --cpus-per-worker 1')} --run two", code, work)
     yield from digests(work / "runs/two/bundle", "stage1 on two workers")
     for name, recipe in STAGE2.items():
@@ -104,23 +146,32 @@ def make(code: Path, work: Path, other: Path) -> Iterator[tuple[str, str]]:
 
 def _document(code: Path) -> str:
     place = "serving.http.api" if (code / "serving/http").is_dir() else "serving.api"
-    return f"import json; from {place} import make_api; print(json.dumps(make_api(None).openapi(), sort_keys=True))"
+    return (
+        f"import json; from {place} import make_api; print(json.dumps(make_api(None).openapi(), "
+        "sort_keys=True))"
+    )
 
 
 def pictures(code: Path, work: Path, name: str) -> Iterator[tuple[str, str]]:
     """Every application of a model at a fixed seed."""
     (work / "chain.yaml").write_text(CHAIN)
-    summer, winter = (sorted((work / f"seasons/train/{season}").iterdir())[0] for season in ("summer", "winter"))
+    summer, winter = (
+        sorted((work / f"seasons/train/{season}").iterdir())[0] for season in ("summer", "winter")
+    )
     (work / "example.png").write_bytes(winter.read_bytes())
     model, out = f"runs/{name}/bundle", f"pictures/{name}"
-    sides = "--right 16 --bottom 8" if name == "causal" else "--left 8 --right 16 --top 8 --bottom 8"
+    sides = (
+        "--right 16 --bottom 8" if name == "causal" else "--left 8 --right 16 --top 8 --bottom 8"
+    )
     for command in (
         f"translate {model} {summer} --from summer --to winter --seed 3 --out {out}/sampled",
-        f"translate {model} {summer} --from summer --to winter --style {winter} --out {out}/example",
+        f"translate {model} {summer} --from summer --to winter --style {winter} --out "
+        f"{out}/example",
         f"extend {model} {summer} --from summer {sides} --seed 3 --out {out}/extended",
         f"complete {model} {summer} --from summer --keep left --seed 3 --out {out}/completed",
         f"generate {model} --domain winter --count 2 --seed 3 --out {out}/generated",
-        f"transition {model} {summer} --from summer --to winter --style {winter} --style {winter} --out {out}/blended",
+        f"transition {model} {summer} --from summer --to winter --style {winter} --style {winter} "
+        f"--out {out}/blended",
         f"compose {model} {summer} --steps chain.yaml --seed 3 --out {out}/composed",
     ):
         run(command, code, work)
@@ -138,26 +189,36 @@ def sha(content: bytes) -> str:
 
 
 def compared(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before")
     parser.add_argument("after")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the checkouts and what they make")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the checkouts and what they make"
+    )
     options = parser.parse_args()
     codes = {}
     for side in ("before", "after"):
         codes[side] = (options.work / side / "code").absolute()
         clone = ["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(codes[side])]
         subprocess.run(clone, check=True)
-        subprocess.run(["git", "checkout", "--quiet", getattr(options, side)], cwd=codes[side], check=True)
+        subprocess.run(
+            ["git", "checkout", "--quiet", getattr(options, side)], cwd=codes[side], check=True
+        )
     found = {}
     for side, other in (("before", "after"), ("after", "before")):
         found[side] = dict(make(codes[side], options.work.absolute() / side / "work", codes[other]))
     different = compared(found["before"], found["after"])
-    print(json.dumps({"benchmark": "same_bytes", "results": len(found["before"]), "different": different}))
+    print(
+        json.dumps(
+            {"benchmark": "same_bytes", "results": len(found["before"]), "different": different}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """What a training step loses: to data, to communication, to Ray; and what a GPU makes of a recipe.
 
-Without `--sweep`, stage 1 of `laptop64` is trained for a while locally, on one Ray worker, on two, and the first two
-again in reverse order, so that a drift of the machine cancels out. Shares are of a steady step (the first reports of
-each run are left out); Ray's overhead is the step on one worker over the local step, with as many threads. With fewer
-`--threads` than cores, Ray's own processes have a core to themselves.
+Without `--sweep`, stage 1 of `laptop64` is trained for a while locally, on one Ray worker, on two,
+and the first two again in reverse order, so that a drift of the machine cancels out. Shares are of
+a steady step (the first reports of each run are left out); Ray's overhead is the step on one worker
+over the local step, with as many threads. With fewer `--threads` than cores, Ray's own processes
+have a core to themselves.
 
-With `--sweep 1,2,4`, only steps are measured, on random images, one configuration after the other: images per second
-(of all domains), peak memory, and on GPUs the share of the card's dense bfloat16 peak, from the multiplications that
-`torch.utils.flop_counter` sees.
+With `--sweep 1,2,4`, only steps are measured, on random images, one configuration after the other:
+images per second (of all domains), peak memory, and on GPUs the share of the card's dense bfloat16
+peak, from the multiplications that `torch.utils.flop_counter` sees.
 
-    python benchmarks/throughput.py [--steps 160] [--threads 2]
-    python benchmarks/throughput.py --sweep 8,16,32 --recipe plus256 [--precision bf16|float32] [--compile] [--steps 20]
+    python benchmarks/throughput.py [--steps 160] [--threads 2] python benchmarks/throughput.py
+    --sweep 8,16,32 --recipe plus256 [--precision bf16|float32] [--compile] [--steps 20]
 """
 
 import argparse
@@ -41,17 +42,37 @@ from training.tracking.journal import read_metrics
 ROOT = Path(__file__).parents[1]
 WINDOW = 10  # steps of a report
 WARM_UP = 3  # reports that are left out
-PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}  # dense bfloat16
+PEAK_TFLOPS = {
+    "H100": 989,
+    "H200": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L4": 121,
+    "4090": 165,
+}  # dense bfloat16
 PLACES = {"local": 0, "ray1": 1, "ray2": 2}  # workers of Ray
-EVERYTHING_ON = ("codebook.start_at=0", "game.discriminator_from=0", "game.generator_from=0", "schedule.minutes=null")
+EVERYTHING_ON = (
+    "codebook.start_at=0",
+    "game.discriminator_from=0",
+    "game.generator_from=0",
+    "schedule.minutes=null",
+)
 
 
 def main() -> None:
     """Measure and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=160, help="of each run, or of each configuration of a sweep")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of a run, over all its workers")
-    parser.add_argument("--sweep", help="batch sizes (of each domain), for example 8,16,32: measure steps alone")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps", type=int, default=160, help="of each run, or of each configuration of a sweep"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="of a run, over all its workers"
+    )
+    parser.add_argument(
+        "--sweep", help="batch sizes (of each domain), for example 8,16,32: measure steps alone"
+    )
     parser.add_argument("--recipe", default="laptop64", help="of a sweep")
     parser.add_argument("--precision", default="auto", help="of a sweep")
     parser.add_argument("--compile", action="store_true", help="torch.compile in a sweep")
@@ -59,18 +80,26 @@ def main() -> None:
     options = parser.parse_args()
     figures = sweep(options) if options.sweep else losses(options.steps, options.threads)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPUs"
-    print(json.dumps({"benchmark": "throughput", **figures, "device": device, "torch": torch.__version__}))
+    print(
+        json.dumps(
+            {"benchmark": "throughput", **figures, "device": device, "torch": torch.__version__}
+        )
+    )
 
 
 def losses(steps: int, threads: int) -> dict[str, Any]:
     """Shares of a step lost to data and communication, Ray's overhead, peak memory."""
     if steps // WINDOW <= WARM_UP:
-        raise SystemExit(f"--steps must be above {WARM_UP * WINDOW + WINDOW - 1}: the first reports are left out")
+        raise SystemExit(
+            f"--steps must be above {WARM_UP * WINDOW + WINDOW - 1}: the first reports are left out"
+        )
     reports: dict[str, list[dict[str, float]]] = {name: [] for name in PLACES}
     with tempfile.TemporaryDirectory() as folder:
         shards = make_shards(Path(folder))
         for number, place in enumerate(("local", "ray1", "ray2", "ray1", "local")):
-            reports[place] += train(shards, Path(folder) / f"{number}-{place}", place, steps, threads)
+            reports[place] += train(
+                shards, Path(folder) / f"{number}-{place}", place, steps, threads
+            )
     step = {place: median(rows, "time/step") for place, rows in reports.items()}
     figures: dict[str, Any] = {"recipe": "laptop64", "steps": steps, "threads": threads}
     for place, rows in reports.items():
@@ -80,7 +109,9 @@ def losses(steps: int, threads: int) -> dict[str, Any]:
                 f"{phase}_share": round(median(rows, f"time/{phase}") / step[place], 4)
                 for phase in ("data", "communication", "save")
             },
-            "peak_memory_mb": round(max(row["memory/resident"] for row in rows)),  # of the first worker
+            "peak_memory_mb": round(
+                max(row["memory/resident"] for row in rows)
+            ),  # of the first worker
         }
     return figures | {"ray_overhead": round(step["ray1"] / step["local"] - 1, 4)}
 
@@ -92,27 +123,48 @@ def make_shards(folder: Path) -> Path:
     return folder / "shards"
 
 
-def train(shards: Path, run_dir: Path, place: str, steps: int, threads: int) -> list[dict[str, float]]:
+def train(
+    shards: Path, run_dir: Path, place: str, steps: int, threads: int
+) -> list[dict[str, float]]:
     """Train in a process of its own; the reports of its steady steps."""
     batch = recipe("stage1", "laptop64", DOMAINS).batch_size
     settings = (
-        *EVERYTHING_ON, f"schedule.images={steps * batch}", f"schedule.log_every={WINDOW * batch}",
+        *EVERYTHING_ON,
+        f"schedule.images={steps * batch}",
+        f"schedule.log_every={WINDOW * batch}",
         f"schedule.sample_every={10 * steps * batch}",
-    )  # fmt: skip
+    )
     workers = PLACES[place]
     where = (
-        ["--workers", str(workers), "--cpus-per-worker", str(max(1, threads // workers))] if workers else ["--local"]
+        ["--workers", str(workers), "--cpus-per-worker", str(max(1, threads // workers))]
+        if workers
+        else ["--local"]
     )
-    command = [sys.executable, str(ROOT / "run.py"), "train", "stage1", "--data", str(shards), *where,
-               "--runs", str(run_dir.parent), "--run", run_dir.name]  # fmt: skip
+    command = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        "train",
+        "stage1",
+        "--data",
+        str(shards),
+        *where,
+        "--runs",
+        str(run_dir.parent),
+        "--run",
+        run_dir.name,
+    ]
     environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local",
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": str(ROOT),
+        "RAY_ADDRESS": "local",
         "MLFLOW_TRACKING_URI": f"sqlite:///{run_dir.parent / 'mlflow.db'}",
-    }  # fmt: skip
+    }
     done = subprocess.run(
         [*command, *(part for setting in settings for part in ("--set", setting))],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise SystemExit(f"{place} failed: {done.stderr[-2000:]}")
     print(f"{place}: done", file=sys.stderr)
@@ -128,19 +180,30 @@ def sweep(options: argparse.Namespace) -> dict[str, Any]:
     """Speed of bare steps for every batch size."""
     keep_freed_memory()
     rows = [measure(options, int(batch)) for batch in options.sweep.split(",")]
-    return {"recipe": options.recipe, "precision": options.precision, "compile": options.compile, "rows": rows}
+    return {
+        "recipe": options.recipe,
+        "precision": options.precision,
+        "compile": options.compile,
+        "rows": rows,
+    }
 
 
 def measure(options: argparse.Namespace, batch: int) -> dict[str, Any]:
-    """Images per second, memory and share of peak at one batch size; a batch that does not fit says so."""
+    """Images per second, memory and share of peak at one batch size; a batch that does not fit says
+    so.
+    """
     settings = [
-        *EVERYTHING_ON, f"batch_size={batch}", f"precision={options.precision}",
+        *EVERYTHING_ON,
+        f"batch_size={batch}",
+        f"precision={options.precision}",
         f"compile={str(options.compile).lower()}",
-    ]  # fmt: skip
+    ]
     config = override(recipe("stage1", options.recipe, DOMAINS), settings)
     assert isinstance(config, Stage1Config)
     nothing: Any = None  # steps write no checkpoint and report to nobody
-    feed: Any = SimpleNamespace(epoch=1, labels=frozenset(), names=lambda position, rank: ())  # and read no data
+    feed: Any = SimpleNamespace(
+        epoch=1, labels=frozenset(), names=lambda position, rank: ()
+    )  # and read no data
     try:
         worker = LocalWorker(nothing, nothing)
         flops = count(config.model_copy(update={"compile": False}), worker, feed)
@@ -148,9 +211,13 @@ def measure(options: argparse.Namespace, batch: int) -> dict[str, Any]:
     except torch.OutOfMemoryError:
         return {"batch": batch, "out_of_memory": True}
     images = batch * len(config.network.domains)
-    row = {"batch": batch, "step_ms": round(1000 * seconds, 1), "images_per_second": round(images / seconds, 2),
-           "tflops_per_step": round(flops / 1e12, 4),
-           **{name: round(value) for name, value in memory_figures(worker.device).items()}}  # fmt: skip
+    row = {
+        "batch": batch,
+        "step_ms": round(1000 * seconds, 1),
+        "images_per_second": round(images / seconds, 2),
+        "tflops_per_step": round(flops / 1e12, 4),
+        **{name: round(value) for name, value in memory_figures(worker.device).items()},
+    }
     if (peak := options.peak_tflops or known_peak()) is not None:
         row["share_of_peak"] = round(flops / seconds / 1e12 / peak, 4)
     return row

@@ -1,10 +1,12 @@
-"""Pairs per second of one optimisation step at the paper's size, against a step with the release's pass counts.
+"""Pairs per second of one optimisation step at the paper's size, against a step with the release's
+pass counts.
 
-Both teach the same networks on the same pair, batch 1, with the LPIPS of random weights. The release's step makes 10
-content encodes, 6 decodes, 8 style encodes and 12 VGG passes in float32 on contiguous tensors, one image at a time;
-its regressions are computed but take no part in the objective. Ours makes 4 content encodes and 4 decodes, both
-regressions counting, in bfloat16, channels last, domains together.
-The release's step is measured twice: as PyTorch runs it, and with the allocator's settings of our training.
+Both teach the same networks on the same pair, batch 1, with the LPIPS of random weights. The
+release's step makes 10 content encodes, 6 decodes, 8 style encodes and 12 VGG passes in float32 on
+contiguous tensors, one image at a time; its regressions are computed but take no part in the
+objective. Ours makes 4 content encodes and 4 decodes, both regressions counting, in bfloat16,
+channels last, domains together. The release's step is measured twice: as PyTorch runs it, and with
+the allocator's settings of our training.
 
     python benchmarks/train_step.py [--steps 2] [--resolution 256] [--batch 1]
 """
@@ -38,9 +40,13 @@ DOMAINS: tuple[str, ...] = ("a", "b")
 def main() -> None:
     """Measure both steps in turn and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2, help="measured steps of each kind, after two to warm up")
+    parser.add_argument(
+        "--steps", type=int, default=2, help="measured steps of each kind, after two to warm up"
+    )
     parser.add_argument("--resolution", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=1, help="pairs in our step; the release's is always 1")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="pairs in our step; the release's is always 1"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         stage = build_stage(random_lpips(Path(folder)), options.resolution, options.batch)
@@ -50,9 +56,15 @@ def main() -> None:
     theirs = seconds(released, options.steps)
     keep_freed_memory()  # as our training does, and the release does not
     theirs_kept = seconds(released, options.steps)
-    ours = seconds(lambda: stage.train_step(pairs.contiguous(memory_format=torch.channels_last)), options.steps)
+    ours = seconds(
+        lambda: stage.train_step(pairs.contiguous(memory_format=torch.channels_last)), options.steps
+    )
     ours_per_pair = ours / options.batch
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or platform.machine()
+    )
     print(
         json.dumps(
             {
@@ -88,15 +100,22 @@ def random_lpips(folder: Path) -> PerceptualConfig:
     vgg, channels, index = {}, 3, 0
     for stage in VGG_WIDTHS:
         for width in stage:
-            vgg[f"features.{index}.weight"] = torch.randn(width, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
+            vgg[f"features.{index}.weight"] = (
+                torch.randn(width, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
+            )
             vgg[f"features.{index}.bias"] = torch.zeros(width)
             channels, index = width, index + 2
         index += 1
-    heads = {f"lin{i}.model.1.weight": torch.rand(1, widths[-1], 1, 1) for i, widths in enumerate(VGG_WIDTHS)}
+    heads = {
+        f"lin{i}.model.1.weight": torch.rand(1, widths[-1], 1, 1)
+        for i, widths in enumerate(VGG_WIDTHS)
+    }
     torch.save(vgg, folder / "vgg.pth")
     torch.save(heads, folder / "heads.pth")
     return PerceptualConfig(
-        kind="lpips", vgg=WeightFile(source=str(folder / "vgg.pth")), heads=WeightFile(source=str(folder / "heads.pth"))
+        kind="lpips",
+        vgg=WeightFile(source=str(folder / "vgg.pth")),
+        heads=WeightFile(source=str(folder / "heads.pth")),
     )
 
 
@@ -106,23 +125,32 @@ class ReleasedStep:
     def __init__(self, stage: Stage1, pair: Tensor):
         self.model, self.judge = contiguous(stage.autoencoder), contiguous(stage.discriminator)
         self.perceptual = stage.adversaries.perceptual
-        self.adams = [torch.optim.Adam(module.parameters(), 1e-5, (0.5, 0.999)) for module in (self.model, self.judge)]
+        self.adams = [
+            torch.optim.Adam(module.parameters(), 1e-5, (0.5, 0.999))
+            for module in (self.model, self.judge)
+        ]
         self.images = dict(zip(DOMAINS, pair.contiguous().split(1), strict=True))
 
     def __call__(self) -> None:
         """Both domains' generator graphs, the discriminators' step, the generators' step."""
-        made = {domain: self.generate(domain, other) for domain, other in zip(DOMAINS, DOMAINS[::-1], strict=True)}
+        made = {
+            domain: self.generate(domain, other)
+            for domain, other in zip(DOMAINS, DOMAINS[::-1], strict=True)
+        }
         self.watch(made)
         self.step(self.adams[1], [self.discriminator_objective(d, *made[d][:2]) for d in DOMAINS])
         self.step(self.adams[0], [self.generator_objective(d, *made[d]) for d in DOMAINS])
 
     def generate(self, domain: str, other: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction, translation and quantiser loss of one domain: 2 content encodes, 2 styles, 2 decodes."""
+        """Reconstruction, translation and quantiser loss of one domain: 2 content encodes, 2
+        styles, 2 decodes.
+        """
         model = self.model
         own, partner = (model.encode_content(self.images[d]) for d in (domain, other))
         styles = [model.encode_style(self.images[domain], domain) for _ in range(2)]
         reconstruction, translation = (
-            model.decode(codes, style, domain) for codes, style in zip((own.codes, partner.codes), styles, strict=True)
+            model.decode(codes, style, domain)
+            for codes, style in zip((own.codes, partner.codes), styles, strict=True)
         )
         assert own.commitment is not None
         assert own.codebook is not None
@@ -143,10 +171,15 @@ class ReleasedStep:
         assert self.perceptual is not None
         return self.perceptual(images, self.images[domain])
 
-    def discriminator_objective(self, domain: str, reconstruction: Tensor, translation: Tensor) -> Tensor:
-        """Hinge loss; the release runs its whole loss here, with 2 evaluations of LPIPS that nothing uses."""
+    def discriminator_objective(
+        self, domain: str, reconstruction: Tensor, translation: Tensor
+    ) -> Tensor:
+        """Hinge loss; the release runs its whole loss here, with 2 evaluations of LPIPS that
+        nothing uses.
+        """
         real, *fakes = (
-            self.judged(x, domain) for x in (self.images[domain], translation.detach(), reconstruction.detach())
+            self.judged(x, domain)
+            for x in (self.images[domain], translation.detach(), reconstruction.detach())
         )
         for image in (reconstruction, translation):
             self.perceive(image, domain)
@@ -158,7 +191,11 @@ class ReleasedStep:
         """The released objective of one domain."""
         pixel = (reconstruction - self.images[domain]).abs().mean()
         fooled = [fooling(self.judged(x, domain), "hinge") for x in (translation, reconstruction)]
-        return 5 * (pixel + self.perceive(reconstruction, domain)) + 0.1 * (fooled[0] + 0.2 * fooled[1]) + quantiser
+        return (
+            5 * (pixel + self.perceive(reconstruction, domain))
+            + 0.1 * (fooled[0] + 0.2 * fooled[1])
+            + quantiser
+        )
 
     def judged(self, images: Tensor, domain: str) -> Tensor:
         """Logits of one domain's discriminator."""

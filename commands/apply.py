@@ -1,6 +1,8 @@
-"""vqi2i translate, extend, complete, generate, transition, compose: what a trained model does with images.
+"""vqi2i translate, extend, complete, generate, transition, compose: what a trained model does with
+images.
 
-Every verb is a chain of steps, as `compose` reads them from a file: the same seed gives the same pixels either way.
+Every verb is a chain of steps, as `compose` reads them from a file: the same seed gives the same
+pixels either way.
 """
 
 from collections.abc import Sequence
@@ -17,37 +19,71 @@ if TYPE_CHECKING:
     from vqi2i.editing.chain import Chain
     from vqi2i.translator import Translator
 
-ModelArgument = Annotated[str, typer.Argument(help="A bundle directory or an MLflow URI (models:/name@alias).")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="A bundle directory or an MLflow URI (models:/name@alias).")
+]
 ImagesArgument = Annotated[list[Path], typer.Argument(help="Image files of any size.")]
 ImageArgument = Annotated[Path, typer.Argument(help="An image file of any size.")]
 OutOption = Annotated[Path, typer.Option(help="Folder for the results.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="The images' domain; may be left out with two domains.")]
-ToOption = Annotated[str | None, typer.Option(help="Show the result in this domain (default: the image's own).")]
-StyleOption = Annotated[
-    Path | None, typer.Option(help="Image of the domain it is shown in whose style is taken (default: its own).")
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="The images' domain; may be left out with two domains.")
 ]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same pixels.", callback=seed_given)]
+ToOption = Annotated[
+    str | None, typer.Option(help="Show the result in this domain (default: the image's own).")
+]
+StyleOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Image of the domain it is shown in whose style is taken (default: its own)."
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option(help="The same seed gives the same pixels.", callback=seed_given)
+]
 DrawOption = Annotated[
     list[str] | None,
-    typer.Option("--draw", help="NAME=VALUE of any setting of sampling: temperature, top_k, steps... ; a wrong one "
-                                "lists them."),
-]  # fmt: skip
+    typer.Option(
+        "--draw",
+        help="NAME=VALUE of any setting of sampling: temperature, top_k, steps... ; a wrong one "
+        "lists them.",
+    ),
+]
 PasteOption = Annotated[
     int | None,
-    typer.Option("--paste", min=0, help="Put the given pixels back, with a soft border of so many pixels; 0: none."),
+    typer.Option(
+        "--paste",
+        min=0,
+        help="Put the given pixels back, with a soft border of so many pixels; 0: none.",
+    ),
 ]
 
-Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "center"]
+Keep = Literal[
+    "left",
+    "right",
+    "top",
+    "bottom",
+    "top-left",
+    "top-right",
+    "bottom-left",
+    "bottom-right",
+    "center",
+]
 
 
 def translate(
     model: ModelArgument,
     images: ImagesArgument,
-    to: Annotated[str, typer.Option(help="The domain to translate to; the images' own restyles them.")],
+    to: Annotated[
+        str, typer.Option(help="The domain to translate to; the images' own restyles them.")
+    ],
     out: OutOption,
     source: FromOption = None,
-    style: Annotated[Path | None, typer.Option(help="Image of the target domain whose style is taken.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Sampled styles per image, if no --style is given.")] = 1,
+    style: Annotated[
+        Path | None, typer.Option(help="Image of the target domain whose style is taken.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Sampled styles per image, if no --style is given.")
+    ] = 1,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +98,9 @@ def translate(
             works.append(Work(path, seed + sample, out / f"{path.stem}{suffix}.png"))
     plan(works, _paths(style))
     translator = load(model)
-    chain = _chain(source_domain(translator, source, to), {"translate": {"to": to, "style": _name(style)}})
+    chain = _chain(
+        source_domain(translator, source, to), {"translate": {"to": to, "style": _name(style)}}
+    )
     _finish(perform(translator, chain, works), as_json=as_json)
 
 
@@ -84,9 +122,12 @@ def extend(
 ) -> None:
     """Continue images past their borders, on any sides at once.
 
-    Example: vqi2i extend runs/demo/bundle photo.jpg --from summer --left 32 --right 64 --paste 4 --out results
+    Example: vqi2i extend runs/demo/bundle photo.jpg --from summer --left 32 --right 64 --paste 4
+    --out results
     """
-    works = plan([Work(path, seed, out / f"{path.stem}_extended.png") for path in images], _paths(style))
+    works = plan(
+        [Work(path, seed, out / f"{path.stem}_extended.png") for path in images], _paths(style)
+    )
     translator = load(model)
     domain = source_domain(translator, source, to)
     sides = {"left": left, "right": right, "top": top, "bottom": bottom, "draw": _settings(draw)}
@@ -99,7 +140,9 @@ def complete(
     images: ImagesArgument,
     out: OutOption,
     keep: Annotated[Keep | None, typer.Option(help="The part that stays.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Image of the same size: white stays, black is imagined.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image of the same size: white stays, black is imagined.")
+    ] = None,
     source: FromOption = None,
     to: ToOption = None,
     style: StyleOption = None,
@@ -114,7 +157,10 @@ def complete(
     """
     if (keep is None) == (mask is None):
         raise UserError("say what stays: either --keep or --mask")
-    works = plan([Work(path, seed, out / f"{path.stem}_completed.png") for path in images], _paths(style, mask))
+    works = plan(
+        [Work(path, seed, out / f"{path.stem}_completed.png") for path in images],
+        _paths(style, mask),
+    )
     translator = load(model)
     domain = source_domain(translator, source, to)
     what = {"keep": keep, "mask": _name(mask), "draw": _settings(draw)}
@@ -127,8 +173,12 @@ def generate(
     domain: Annotated[str, typer.Option(help="Domain of the new images.")],
     out: OutOption,
     count: Annotated[int, typer.Option(min=1)] = 16,
-    width: Annotated[int | None, typer.Option(min=1, help="Pixels (default: the model's size).")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Pixels (default: the model's size).")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Pixels (default: the model's size).")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Pixels (default: the model's size).")
+    ] = None,
     seed: SeedOption = 0,
     draw: DrawOption = None,
     as_json: JsonOption = False,
@@ -137,7 +187,12 @@ def generate(
 
     Example: vqi2i generate runs/demo/bundle --domain winter --count 16 --out results
     """
-    works = plan([Work(None, seed + index, out / f"{domain}_{seed + index:05d}.png") for index in range(count)])
+    works = plan(
+        [
+            Work(None, seed + index, out / f"{domain}_{seed + index:05d}.png")
+            for index in range(count)
+        ]
+    )
     translator = load(model)
     what = {"domain": domain, "width": width, "height": height, "draw": _settings(draw)}
     _finish(perform(translator, _chain(None, {"generate": what}), works), as_json=as_json)
@@ -146,16 +201,23 @@ def generate(
 def transition(
     model: ModelArgument,
     image: ImageArgument,
-    style: Annotated[list[Path], typer.Option(help="Images whose styles are met across the canvas; two or more.")],
+    style: Annotated[
+        list[Path], typer.Option(help="Images whose styles are met across the canvas; two or more.")
+    ],
     out: OutOption,
     source: FromOption = None,
-    to: Annotated[str | None, typer.Option(help="Domain of the styles (default: the image's own).")] = None,
-    direction: Annotated[Literal["horizontal", "vertical", "radial"], typer.Option()] = "horizontal",
+    to: Annotated[
+        str | None, typer.Option(help="Domain of the styles (default: the image's own).")
+    ] = None,
+    direction: Annotated[
+        Literal["horizontal", "vertical", "radial"], typer.Option()
+    ] = "horizontal",
     as_json: JsonOption = False,
 ) -> None:
     """Show an image under a style that changes across the canvas.
 
-    Example: vqi2i transition runs/demo/bundle photo.jpg --from summer --style noon.jpg --style dusk.jpg --out results
+    Example: vqi2i transition runs/demo/bundle photo.jpg --from summer --style noon.jpg --style
+    dusk.jpg --out results
     """
     if len(style) < 2:
         raise UserError("a transition needs at least two --style images")
@@ -169,9 +231,12 @@ def transition(
 def compose(
     model: ModelArgument,
     out: OutOption,
-    steps: Annotated[Path, typer.Option(help="YAML file with the chain; pictures it names lie beside it.")],
+    steps: Annotated[
+        Path, typer.Option(help="YAML file with the chain; pictures it names lie beside it.")
+    ],
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Image files; none for a chain that begins with generate.")
+        list[Path] | None,
+        typer.Argument(help="Image files; none for a chain that begins with generate."),
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -188,8 +253,14 @@ def compose(
         chain = read_chain(yaml.safe_load(steps.read_bytes()))
     except UserError as error:
         raise UserError(f"{steps}: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError tells of dates that there are not
-        raise UserError(f"{steps} is not YAML that can be read: {' '.join(str(error).split())}") from error
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a ValueError tells of dates that there are not
+        raise UserError(
+            f"{steps} is not YAML that can be read: {' '.join(str(error).split())}"
+        ) from error
     pictures: list[Path | None] = [*images] if images else [None]
     works = [Work(path, seed, out / f"{(path or steps).stem}_composed.png") for path in pictures]
     plan(works, picture_paths(chain, steps.parent).values())
@@ -202,7 +273,9 @@ def _chain(source: str | None, *steps: dict[str, Any]) -> "Chain":
     return read_chain({"from": source, "steps": list(steps)})
 
 
-def _finish_steps(domain: str, to: str | None, style: Path | None, paste: int | None) -> list[dict[str, Any]]:
+def _finish_steps(
+    domain: str, to: str | None, style: Path | None, paste: int | None
+) -> list[dict[str, Any]]:
     from vqi2i.editing.chain import finishing
 
     return finishing(domain, to or domain, style=_name(style), paste=paste)
@@ -247,7 +320,9 @@ def source_domain(translator: "Translator", source: str | None, target: str | No
     others = [domain for domain in translator.domains if domain != target]
     if target is not None and len(others) == 1:
         return others[0]
-    raise UserError(f"say with --from which domain the images are of: {', '.join(translator.domains)}")
+    raise UserError(
+        f"say with --from which domain the images are of: {', '.join(translator.domains)}"
+    )
 
 
 def _finish(written: Sequence[Path], *, as_json: bool) -> None:

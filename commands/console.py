@@ -35,10 +35,14 @@ def replacing(targets: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        replaced = [target for target, was in before.items() if was is not None and _identity(target) != was]
+        replaced = [
+            target for target, was in before.items() if was is not None and _identity(target) != was
+        ]
         if replaced:
             more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
-            console.print(f"replaced what was there: {replaced[0]}{more}", markup=False, soft_wrap=True)
+            console.print(
+                f"replaced what was there: {replaced[0]}{more}", markup=False, soft_wrap=True
+            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -58,21 +62,28 @@ Tell = Callable[[int, int], None]  # told (things done, things in all)
 
 @contextmanager
 def progress(title: str) -> Iterator[Tell]:
-    """A bar with a count, the rate and the time left; yields a function that takes (done, total)."""
+    """A bar with a count, the rate and the time left; yields a function that takes (done,
+    total).
+    """
     with stages(title) as (tell,):
         yield tell
 
 
 @contextmanager
 def stages(*titles: str) -> Iterator[tuple[Tell, ...]]:
-    """A bar for each of several stages, shown once it is told of; a line now and then where there is no terminal."""
+    """A bar for each of several stages, shown once it is told of; a line now and then where there
+    is no terminal.
+    """
     if not console.is_terminal:
         yield tuple(_Lines(title).tell for title in titles)
         return
     columns = (
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         yield tuple(_Bar(bar, title).tell for title in titles)
 

@@ -24,7 +24,10 @@ _WORDS = {
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[Path, typer.Option(help="Folder made by `vqi2i data synthesize`: its test images have a truth.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder made by `vqi2i data synthesize`: its test images have a truth."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -41,13 +44,17 @@ def evaluate(
     tally = Tally.of(verdicts)
     sentence = f"{tally.met} of {tally.asked} criteria met; open {out / 'report.html'}"
     if not known:
-        sentence += f"; the criteria are meant for models of these painted seasons, this one {_WORDS[known]}"
+        sentence += (
+            "; the criteria are meant for models of these painted seasons, this one "
+            f"{_WORDS[known]}"
+        )
     judged = {"criteria": [v.model_dump() for v in verdicts], "trained_on_this_data": known}
     conclude(judged | result.model_dump(), as_json=as_json, sentence=sentence)
 
 
 def trained_on(translator: "Translator", data: Path) -> bool | None:
-    """Whether a model was trained on the painted seasons in `data`; None if its bundle does not say.
+    """Whether a model was trained on the painted seasons in `data`; None if its bundle does not
+    say.
 
     Raises:
         UserError: it has other domains.
@@ -56,15 +63,26 @@ def trained_on(translator: "Translator", data: Path) -> bool | None:
     from pipelines.synthetic.dataset import DOMAINS
 
     if set(translator.domains) != set(DOMAINS):
-        raise UserError(f"the model knows {', '.join(translator.domains)}, but the truth is of {', '.join(DOMAINS)}")
-    return comes_from(translator.provenance, {domain: data / "train" / domain for domain in translator.domains})
+        raise UserError(
+            f"the model knows {', '.join(translator.domains)}, but the truth is of "
+            f"{', '.join(DOMAINS)}"
+        )
+    return comes_from(
+        translator.provenance, {domain: data / "train" / domain for domain in translator.domains}
+    )
 
 
 def report(
-    translator: "Translator", data: Path, out: Path, *, facts: Mapping[str, str] | None = None,
+    translator: "Translator",
+    data: Path,
+    out: Path,
+    *,
+    facts: Mapping[str, str] | None = None,
     curves: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-) -> "tuple[PairEvaluation, list[Verdict]]":  # fmt: skip
-    """Evaluate on the test images of a synthetic data set; write `report.html` and `evaluation.json` into `out`."""
+) -> "tuple[PairEvaluation, list[Verdict]]":
+    """Evaluate on the test images of a synthetic data set; write `report.html` and
+    `evaluation.json` into `out`.
+    """
     from evaluation.domain_classifier import train_classifier
     from evaluation.protocol import evaluate_pairs, verdicts
     from evaluation.report import write_report
@@ -75,16 +93,26 @@ def report(
     triples = {(a, b): read_triples(data, a, b) for a, b in (DOMAINS, DOMAINS[::-1])}
     real = {domain: read_training(data, domain) for domain in DOMAINS}
     with stages("measuring directions", "making figures") as (measuring, making):
-        console.print("teaching a small network to tell the seasons apart, then measuring and making figures")
+        console.print(
+            "teaching a small network to tell the seasons apart, then measuring and making figures"
+        )
         evaluation = evaluate_pairs(translator, triples, train_classifier(real), progress=measuring)
         figures = translation_figures(translator, triples)
         sources = {source: paired.source for (source, _), paired in triples.items()}
         figures += showcase(translator, sources, progress=making)
     judged = verdicts(evaluation)
-    machine = {"model": str(dict(translator.provenance)), "machine": f"{platform.platform()}, {platform.processor()}"}
+    machine = {
+        "model": str(dict(translator.provenance)),
+        "machine": f"{platform.platform()}, {platform.processor()}",
+    }
     write_report(
-        out / "report.html", title="VQ-I2I: two seasons", verdicts=judged, evaluation=evaluation, figures=figures,
-        facts={**(facts or {}), **machine}, curves=curves or {},
-    )  # fmt: skip
+        out / "report.html",
+        title="VQ-I2I: two seasons",
+        verdicts=judged,
+        evaluation=evaluation,
+        figures=figures,
+        facts={**(facts or {}), **machine},
+        curves=curves or {},
+    )
     (out / "evaluation.json").write_text(evaluation.model_dump_json(indent=2))
     return evaluation, judged

@@ -10,20 +10,31 @@ from errors import UserError
 
 
 def import_authors(
-    stage1: Annotated[Path, typer.Argument(help="The release's stage-1 checkpoint, or a stage-2 one that repeats it.")],
-    domains: Annotated[str, typer.Option(help="Names of its domains A and B, for example summer,winter.")],
+    stage1: Annotated[
+        Path,
+        typer.Argument(help="The release's stage-1 checkpoint, or a stage-2 one that repeats it."),
+    ],
+    domains: Annotated[
+        str, typer.Option(help="Names of its domains A and B, for example summer,winter.")
+    ],
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
     stage2: Annotated[Path | None, typer.Option(help="The release's stage-2 checkpoint.")] = None,
-    gpt_heads: Annotated[int, typer.Option(min=1, help="Attention heads of the transformer: not in the file.")] = 16,
-    data: Annotated[str | None, typer.Option(help="Shards of its training images: lets it sample styles.")] = None,
+    gpt_heads: Annotated[
+        int, typer.Option(min=1, help="Attention heads of the transformer: not in the file.")
+    ] = 16,
+    data: Annotated[
+        str | None, typer.Option(help="Shards of its training images: lets it sample styles.")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of network or prior, where shapes do not tell.")
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of network or prior, where shapes do not tell."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn the authors' checkpoints into a bundle that everything here understands.
 
-    Example: vqi2i import-authors yosemite.pt --stage2 yosemite_gpt.pt --domains summer,winter --out yosemite
+    Example: vqi2i import-authors yosemite.pt --stage2 yosemite_gpt.pt --domains summer,winter --out
+    yosemite
     """
     from training.settings import override
     from vqi2i import authors
@@ -34,7 +45,9 @@ def import_authors(
 
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2:
-        raise UserError(f"--domains needs the names of A and B, for example summer,winter; got {domains!r}")
+        raise UserError(
+            f"--domains needs the names of A and B, for example summer,winter; got {domains!r}"
+        )
     for name in names:
         domain_name(name)
     check_replaceable(out)
@@ -49,14 +62,19 @@ def import_authors(
     if second is not None:
         assert config.prior is not None
         prior = authors.load_stage2(second, config.prior, config.network)
-    provenance = {"recipe": "the authors' release", "files": [path.name for path in (stage1, stage2) if path]}
+    provenance = {
+        "recipe": "the authors' release",
+        "files": [path.name for path in (stage1, stage2) if path],
+    }
     translator = Translator(autoencoder, StylePrior({}), prior, provenance)
     if data is not None:
         from pipelines.reading.reader import ShardReader
         from training.stages.image_batches import styled
 
         reader = ShardReader(data)
-        translator.fit_styles({name: styled(reader, name, config.network.resolution) for name in names})
+        translator.fit_styles(
+            {name: styled(reader, name, config.network.resolution) for name in names}
+        )
     with replacing([out / CONFIG]):
         translator.save(out)
     sampled = "" if data is not None else "; without --data it can only take styles from examples"

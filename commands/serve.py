@@ -9,9 +9,14 @@ from commands.console import console
 
 
 def serve(
-    models: Annotated[list[str], typer.Argument(help="Bundles or MLflow URIs; NAME=MODEL gives one a name.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Bundles or MLflow URIs; NAME=MODEL gives one a name.")
+    ],
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on, 127.0.0.1 if left out; 0.0.0.0 opens it to the network.")
+        str | None,
+        typer.Option(
+            help="Address to listen on, 127.0.0.1 if left out; 0.0.0.0 opens it to the network."
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000 if left out.")] = None,
     name: Annotated[

@@ -16,21 +16,33 @@ if TYPE_CHECKING:
 
 app = Verbs(no_args_is_help=True, help="Train a stage; the same command again continues it.")
 
-DataOption = Annotated[str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")]
+DataOption = Annotated[
+    str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")
+]
 RECIPES = {  # as in training.recipes, which loads slowly
     "stage1": ("laptop64", "paper256", "reference256", "plus256"),
     "stage2": ("laptop64", "plus64", "masked64", "paper256", "plus256"),
 }
-Stage1Recipe = Annotated[str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage1'])}.")]
-Stage2Recipe = Annotated[str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage2'])}.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")]
+Stage1Recipe = Annotated[
+    str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage1'])}.")
+]
+Stage2Recipe = Annotated[
+    str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage2'])}.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")
+]
 RunOption = Annotated[str | None, typer.Option(help="Name of the run (default: stage and recipe).")]
 RunsOption = Annotated[Path, typer.Option(help="Folder of all runs.")]
 WorkersOption = Annotated[
     str | None,
-    typer.Option(metavar="N|N:M", help="Workers of Ray Train (default: 1), or from N to M of them."),
+    typer.Option(
+        metavar="N|N:M", help="Workers of Ray Train (default: 1), or from N to M of them."
+    ),
 ]
-CpusOption = Annotated[int | None, typer.Option(min=1, help="CPUs of a worker (default: all, shared out).")]
+CpusOption = Annotated[
+    int | None, typer.Option(min=1, help="CPUs of a worker (default: all, shared out).")
+]
 FailuresOption = Annotated[
     int | None,
     typer.Option(min=0, help="Deaths of workers without a new checkpoint in between (default: 3)."),
@@ -41,31 +53,55 @@ AddressOption = Annotated[
 ]
 StorageOption = Annotated[
     str | None,
-    typer.Option(help="Folder or s3:// or gs:// address that keeps checkpoints, where workers do not share a disk."),
+    typer.Option(
+        help=(
+            "Folder or s3:// or gs:// address that keeps checkpoints, where workers do not share "
+            "a disk."
+        )
+    ),
 ]
 CacheOption = Annotated[
-    str, typer.Option(envvar="VQI2I_SHARD_CACHE", help="Folder on each machine that keeps the files of remote shards.")
+    str,
+    typer.Option(
+        envvar="VQI2I_SHARD_CACHE",
+        help="Folder on each machine that keeps the files of remote shards.",
+    ),
 ]
 CacheSizeOption = Annotated[
     float,
-    typer.Option("--cache-gb", min=0, envvar="VQI2I_SHARD_CACHE_GB", help="Its size; 0: read remote shards in ranges."),
+    typer.Option(
+        "--cache-gb",
+        min=0,
+        envvar="VQI2I_SHARD_CACHE_GB",
+        help="Its size; 0: read remote shards in ranges.",
+    ),
 ]
 CACHE, CACHE_GB = "~/.cache/vqi2i/shards", 64  # as in CacheSettings, which loads slowly
 TokensOption = Annotated[
-    Path | None, typer.Option(help="Folder for token shards that all workers see (default: inside a local DATA).")
+    Path | None,
+    typer.Option(
+        help="Folder for token shards that all workers see (default: inside a local DATA)."
+    ),
 ]
 OtherDataOption = Annotated[
     bool,
     typer.Option(
         "--accept-other-data",
-        help="Continue a run although its data set, seed, batch size or order are no longer those it began with.",
+        help=(
+            "Continue a run although its data set, seed, batch size or order are no longer those "
+            "it began with."
+        ),
     ),
 ]
 ProfileOption = Annotated[
-    int, typer.Option(min=0, help="Steps of which a Chrome trace is written into the run's folder profile.")
+    int,
+    typer.Option(
+        min=0, help="Steps of which a Chrome trace is written into the run's folder profile."
+    ),
 ]
 RegisterOption = Annotated[
-    str | None, typer.Option(help="Model of MLflow's registry whose next version the best bundle becomes.")
+    str | None,
+    typer.Option(help="Model of MLflow's registry whose next version the best bundle becomes."),
 ]
 LocalOption = Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")]
 
@@ -92,15 +128,27 @@ def stage1(
 ) -> None:
     """Train encoders, codebook, generators and discriminators.
 
-    Example: vqi2i train stage1 --data shards --recipe laptop64 --set schedule.images=2000 --run first
+    Example: vqi2i train stage1 --data shards --recipe laptop64 --set schedule.images=2000 --run
+    first
     """
     from training.job import make_job
 
     job = make_job(
-        "stage1", data=data, model=None, recipe=recipe, settings=settings or [],
-        cache=cache_settings(cache, cache_gb), accept_other_data=accept_other_data,
-    )  # fmt: skip
-    plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
+        "stage1",
+        data=data,
+        model=None,
+        recipe=recipe,
+        settings=settings or [],
+        cache=cache_settings(cache, cache_gb),
+        accept_other_data=accept_other_data,
+    )
+    plan = ray_plan(
+        local,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        max_failures=max_failures,
+        address=address,
+    )
     run_dir = runs / (run or f"stage1-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
@@ -135,10 +183,22 @@ def stage2(
     from training.job import make_job
 
     job = make_job(
-        "stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
-        cache=cache_settings(cache, cache_gb), accept_other_data=accept_other_data,
-    )  # fmt: skip
-    plan = ray_plan(local, workers=workers, cpus_per_worker=cpus_per_worker, max_failures=max_failures, address=address)
+        "stage2",
+        data=data,
+        model=resolve(model),
+        recipe=recipe,
+        settings=settings or [],
+        tokens=tokens,
+        cache=cache_settings(cache, cache_gb),
+        accept_other_data=accept_other_data,
+    )
+    plan = ray_plan(
+        local,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        max_failures=max_failures,
+        address=address,
+    )
     run_dir = runs / (run or f"stage2-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
@@ -161,7 +221,10 @@ def ray_plan(local: bool, **how: Any) -> "RayPlan | None":
     if local:
         if given:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UserError(f"--local trains in this process, {options} would do nothing: leave out one or the other")
+            raise UserError(
+                f"--local trains in this process, {options} would do nothing: leave out one or "
+                "the other"
+            )
         return None
     from training.run.ray_trainer import RayPlan
 
@@ -177,8 +240,19 @@ def _train(job: "Job", run_dir: Path, plan: "RayPlan | None", *, as_json: bool, 
     try:
         result = train(job, run_dir, plan, console=console, **how)
     except Interrupted as interrupted:
-        console.print(f"{run_dir.name}: {interrupted}; the same command goes on", highlight=False, soft_wrap=True)
+        console.print(
+            f"{run_dir.name}: {interrupted}; the same command goes on",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(130) from None
-    rest = "" if result.complete else f" (stopped by schedule.minutes; {job.config.schedule.images} were planned)"
-    sentence = f"{result.bundle}: {result.position} images of each domain in {result.seconds / 60:.1f} min{rest}"
+    rest = (
+        ""
+        if result.complete
+        else f" (stopped by schedule.minutes; {job.config.schedule.images} were planned)"
+    )
+    sentence = (
+        f"{result.bundle}: {result.position} images of each domain in {result.seconds / 60:.1f} "
+        f"min{rest}"
+    )
     conclude(result._asdict(), as_json=as_json, sentence=sentence)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from training.job import Job
     from tuning.search import Found
 
-app = Verbs(no_args_is_help=True, help="Search settings of a stage; the same command again continues the search.")
+app = Verbs(
+    no_args_is_help=True,
+    help="Search settings of a stage; the same command again continues the search.",
+)
 
 
 class Mode(StrEnum):
@@ -39,11 +42,17 @@ class Mode(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option(help="Stage 1's bundle: a directory or an MLflow URI.")]
-SpaceOption = Annotated[str, typer.Option(help="Named space: method, codebook or rates (stage 1), rates (stage 2).")]
+SpaceOption = Annotated[
+    str, typer.Option(help="Named space: method, codebook or rates (stage 1), rates (stage 2).")
+]
 TrialsOption = Annotated[int, typer.Option(min=1, help="Settings to try.")]
 MetricOption = Annotated[str, typer.Option(help="What trials are ranked by.")]
-ModeOption = Annotated[Mode | None, typer.Option(help="What is better (default: as usual for the metric).")]
-CpusOption = Annotated[int, typer.Option(min=1, help="Cores of a trial; as many trials run at once as fit.")]
+ModeOption = Annotated[
+    Mode | None, typer.Option(help="What is better (default: as usual for the metric).")
+]
+CpusOption = Annotated[
+    int, typer.Option(min=1, help="Cores of a trial; as many trials run at once as fit.")
+]
 
 
 @app.command()
@@ -68,10 +77,25 @@ def stage1(
     """
     from training.job import make_job
 
-    job = make_job("stage1", data=data, model=None, recipe=recipe, settings=settings or [],
-                   cache=cache_settings(cache, cache_gb))  # fmt: skip
-    _tune(job, settings or [], runs / (run or f"tune-stage1-{recipe}-{space}"), space=space, trials=trials,
-          metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+    job = make_job(
+        "stage1",
+        data=data,
+        model=None,
+        recipe=recipe,
+        settings=settings or [],
+        cache=cache_settings(cache, cache_gb),
+    )
+    _tune(
+        job,
+        settings or [],
+        runs / (run or f"tune-stage1-{recipe}-{space}"),
+        space=space,
+        trials=trials,
+        metric=metric,
+        mode=mode,
+        cpus_per_trial=cpus_per_trial,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -99,16 +123,40 @@ def stage2(
     from serving.registry import resolve
     from training.job import make_job
 
-    job = make_job("stage2", data=data, model=resolve(model), recipe=recipe, settings=settings or [], tokens=tokens,
-                   cache=cache_settings(cache, cache_gb))  # fmt: skip
-    _tune(job, settings or [], runs / (run or f"tune-stage2-{recipe}-{space}"), space=space, trials=trials,
-          metric=metric, mode=mode, cpus_per_trial=cpus_per_trial, as_json=as_json)  # fmt: skip
+    job = make_job(
+        "stage2",
+        data=data,
+        model=resolve(model),
+        recipe=recipe,
+        settings=settings or [],
+        tokens=tokens,
+        cache=cache_settings(cache, cache_gb),
+    )
+    _tune(
+        job,
+        settings or [],
+        runs / (run or f"tune-stage2-{recipe}-{space}"),
+        space=space,
+        trials=trials,
+        metric=metric,
+        mode=mode,
+        cpus_per_trial=cpus_per_trial,
+        as_json=as_json,
+    )
 
 
 def _tune(
-    job: "Job", settings: list[str], run_dir: Path, *, space: str, trials: int, metric: str, mode: Mode | None,
-    cpus_per_trial: int, as_json: bool,
-) -> None:  # fmt: skip
+    job: "Job",
+    settings: list[str],
+    run_dir: Path,
+    *,
+    space: str,
+    trials: int,
+    metric: str,
+    mode: Mode | None,
+    cpus_per_trial: int,
+    as_json: bool,
+) -> None:
     from tuning.search import BEST, search
     from tuning.study import make_study
 
@@ -118,13 +166,22 @@ def _tune(
     study = make_study(job, space=space, trials=trials, metric=metric, mode=better, fixed=settings)
     found = search(study, run_dir, cpus_per_trial=cpus_per_trial, console=console)
     console.print(_table(found, metric))
-    result = {"bundle": found.bundle, "metric": metric, "trials": [row.model_dump() for row in found.trials]}
-    sentence = f"{found.bundle}: {metric} {found.trials[0].metric:.4g}, its settings are in {run_dir / BEST}"
+    result = {
+        "bundle": found.bundle,
+        "metric": metric,
+        "trials": [row.model_dump() for row in found.trials],
+    }
+    sentence = (
+        f"{found.bundle}: {metric} {found.trials[0].metric:.4g}, its settings are in "
+        f"{run_dir / BEST}"
+    )
     conclude(result, as_json=as_json, sentence=sentence)
 
 
 def _table(found: "Found", metric: str) -> Table:
-    table = Table("trial", metric, "images", "status", Column("settings", no_wrap=True), show_lines=True)
+    table = Table(
+        "trial", metric, "images", "status", Column("settings", no_wrap=True), show_lines=True
+    )
     for row in found.trials:
         figure = f"{row.metric:.4g}" if row.metric is not None else "-"
         settings = "\n".join(f"{name}={value:.4g}" for name, value in row.settings.items())

@@ -1,4 +1,6 @@
-"""What makes a function a verb of the command line: what users have named, and the disk denies, ends in a sentence."""
+"""What makes a function a verb of the command line: what users have named, and the disk denies,
+ends in a sentence.
+"""
 
 import select
 import signal
@@ -13,12 +15,16 @@ from typer.models import CommandFunctionType
 
 from errors import named
 
-PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code of what is piped into `head`, once that has read enough
+PIPE_CLOSED = (
+    128 + signal.SIGPIPE
+)  # the exit code of what is piped into `head`, once that has read enough
 
 
 @contextmanager
 def piped() -> Iterator[None]:
-    """End quietly when nobody reads standard output any more; Typer would take any broken connection for that."""
+    """End quietly when nobody reads standard output any more; Typer would take any broken
+    connection for that.
+    """
     try:
         yield
     except BrokenPipeError as error:
@@ -51,7 +57,7 @@ class Verbs(typer.Typer):
 
     def command(
         self, name: str | None = None, **settings: Any
-    ) -> Callable[[CommandFunctionType], CommandFunctionType]:  # fmt: skip
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Add a function as a verb; see `typer.Typer.command`."""
         return super().command(name, cls=Verb, **settings)
 
@@ -67,7 +73,9 @@ def _from_home(argument: str) -> str:
 
 
 def _places(values: Any) -> Iterator[str | PathLike[str]]:
-    """Paths among the values of a command's arguments; NAME=PATH counts too, an address elsewhere does not."""
+    """Paths among the values of a command's arguments; NAME=PATH counts too, an address elsewhere
+    does not.
+    """
     for value in values:
         if isinstance(value, PathLike):
             yield value

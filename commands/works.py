@@ -1,4 +1,6 @@
-"""Pictures in, files out: who writes which file, what a command would replace, and signs of life while it works."""
+"""Pictures in, files out: who writes which file, what a command would replace, and signs of life
+while it works.
+"""
 
 import threading
 import time
@@ -44,15 +46,27 @@ def plan(works: Sequence[Work], also_read: Iterable[Path] = ()) -> Sequence[Work
     for work in works:
         other = made.setdefault(work.target.resolve(), work)
         if other is not work:
-            given = f"{other.image} is given twice" if other.image == work.image else f"{other.image} and {work.image}"
-            raise UserError(f"{given}: both results would be {work.target}, give them in two commands with two --out")
+            given = (
+                f"{other.image} is given twice"
+                if other.image == work.image
+                else f"{other.image} and {work.image}"
+            )
+            raise UserError(
+                f"{given}: both results would be {work.target}, give them in two commands with "
+                "two --out"
+            )
     for path in [*(work.image for work in works if work.image is not None), *also_read]:
         if (work := made.get(path.resolve())) is not None:
-            raise UserError(f"{path} is read, and the result of {work.image} would replace it: choose another --out")
+            raise UserError(
+                f"{path} is read, and the result of {work.image} would replace it: choose another "
+                "--out"
+            )
     return works
 
 
-def perform(translator: "Translator", chain: "Chain", works: Sequence[Work], *, beside: Path = Path()) -> list[Path]:
+def perform(
+    translator: "Translator", chain: "Chain", works: Sequence[Work], *, beside: Path = Path()
+) -> list[Path]:
     """Apply a chain to image files and write the results; say which files they replace.
 
     Args:
@@ -66,14 +80,20 @@ def perform(translator: "Translator", chain: "Chain", works: Sequence[Work], *, 
     """
     pictures = {name: _load(path) for name, path in picture_paths(chain, beside).items()}
     for folder in dict.fromkeys(work.target.parent for work in works):
-        folder.mkdir(parents=True, exist_ok=True)  # before anything is computed that could not be written
+        folder.mkdir(
+            parents=True, exist_ok=True
+        )  # before anything is computed that could not be written
     targets = [work.target for work in works]
     with replacing(targets):
         for some in _together(works):
             source = some[0].image
             image = _load(source) if source is not None else None
-            with _signs_of_life(translator, chain, (source or some[0].target).name, image, pictures, count=len(some)):
-                made = translator.compose(image, chain, pictures=pictures, seed=[work.seed for work in some])
+            with _signs_of_life(
+                translator, chain, (source or some[0].target).name, image, pictures, count=len(some)
+            ):
+                made = translator.compose(
+                    image, chain, pictures=pictures, seed=[work.seed for work in some]
+                )
             for result, work in zip(made, some, strict=True):
                 _save(result[None], work.target)
     return targets
@@ -103,7 +123,9 @@ def _signs_of_life(
     *,
     count: int,
 ) -> Iterator[None]:
-    """Meanwhile, say how long it will take to do this to pictures, and how long it has taken, if that is long."""
+    """Meanwhile, say how long it will take to do this to pictures, and how long it has taken, if
+    that is long.
+    """
     from vqi2i.editing.forecast import forecast
 
     begun = time.monotonic()
@@ -122,8 +144,14 @@ def _signs_of_life(
 
 
 def _announced(expected: "Forecast") -> str:
-    remedy = f"; a copy of half the size would take {_said(expected.half)}" if expected.seconds > _VERY_LONG else ""
-    return f"{expected.width}x{expected.height} px will take about {_said(expected.seconds)}{remedy}"
+    remedy = (
+        f"; a copy of half the size would take {_said(expected.half)}"
+        if expected.seconds > _VERY_LONG
+        else ""
+    )
+    return (
+        f"{expected.width}x{expected.height} px will take about {_said(expected.seconds)}{remedy}"
+    )
 
 
 def _said(seconds: float) -> str:

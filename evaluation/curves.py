@@ -18,7 +18,8 @@ _INK_VARIABLE, _ACCENT_VARIABLE = "var(--muted)", "var(--accent)"
 def curve_svg(name: str, points: Sequence[tuple[float, float]]) -> str:
     """Draw one curve of (images seen, value) as an `<svg>` element for an HTML page.
 
-    Curves of more than 300 points are averaged over neighbours. The page defines `--muted` and `--accent`.
+    Curves of more than 300 points are averaged over neighbours. The page defines `--muted` and
+    `--accent`.
 
     Raises:
         ValueError: there are no points.
@@ -28,7 +29,9 @@ def curve_svg(name: str, points: Sequence[tuple[float, float]]) -> str:
     images, values = _thinned(points)
     figure = Figure(figsize=(3.6, 2.1), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(images, values, color=_ACCENT, linewidth=1.6, marker="o" if len(images) == 1 else None)
+    axes.plot(
+        images, values, color=_ACCENT, linewidth=1.6, marker="o" if len(images) == 1 else None
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_INK)
     axes.tick_params(colors=_INK, labelsize=9)
@@ -47,10 +50,14 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndar
 
 
 def _for_page(figure: Figure, name: str) -> str:
-    """The figure without what only a file of its own needs: prolog, namespaces, metadata, names of groups."""
+    """The figure without what only a file of its own needs: prolog, namespaces, metadata, names of
+    groups.
+    """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # the salt keeps ids unique on the page
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": name}
+    ):  # the salt keeps ids unique on the page
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

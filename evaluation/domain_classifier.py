@@ -27,7 +27,9 @@ class DomainClassifier:
     def predict(self, images: Images) -> list[str]:
         """Domain of each uint8 image (n, h, w, 3)."""
         starts = range(0, len(images), PREDICTION_BATCH_SIZE)
-        answers = [self.network(to_tensor(images[i : i + PREDICTION_BATCH_SIZE])).argmax(1) for i in starts]
+        answers = [
+            self.network(to_tensor(images[i : i + PREDICTION_BATCH_SIZE])).argmax(1) for i in starts
+        ]
         return [self.domains[index] for answer in answers for index in answer.tolist()]
 
     def accuracy(self, images: Images, domain: str) -> float:
@@ -37,11 +39,15 @@ class DomainClassifier:
             ValueError: the classifier does not know the domain.
         """
         if domain not in self.domains:
-            raise ValueError(f"unknown domain {domain!r}: the classifier knows {', '.join(self.domains)}")
+            raise ValueError(
+                f"unknown domain {domain!r}: the classifier knows {', '.join(self.domains)}"
+            )
         return float(np.mean([answer == domain for answer in self.predict(images)]))
 
 
-def train_classifier(images: Mapping[str, Images], *, seed: int = 0, steps: int = 300) -> DomainClassifier:
+def train_classifier(
+    images: Mapping[str, Images], *, seed: int = 0, steps: int = 300
+) -> DomainClassifier:
     """Train a classifier on the real images of each domain, on the CPU in float32.
 
     The same images and seed give the same classifier; the global random state stays as it is.
@@ -74,12 +80,16 @@ def train_classifier(images: Mapping[str, Images], *, seed: int = 0, steps: int 
 
 def _check(images: Mapping[str, Images]) -> None:
     if len(images) < 2:
-        raise ValueError(f"a domain classifier needs at least two domains, got {', '.join(images) or 'none'}")
+        raise ValueError(
+            f"a domain classifier needs at least two domains, got {', '.join(images) or 'none'}"
+        )
     empty = [domain for domain, pool in images.items() if len(pool) == 0]
     if empty:
         raise ValueError(f"domain {empty[0]!r} has no images to learn from: give at least one")
     if len({pool.shape[1:] for pool in images.values()}) > 1:
-        sizes = ", ".join(f"{domain} {pool.shape[2]}x{pool.shape[1]}" for domain, pool in images.items())
+        sizes = ", ".join(
+            f"{domain} {pool.shape[2]}x{pool.shape[1]}" for domain, pool in images.items()
+        )
         raise ValueError(f"the domains' images differ in size ({sizes}): resize them first")
 
 
@@ -87,8 +97,14 @@ def _network(domains: int) -> nn.Module:
     widths = (3, 16, 32, 64)
     blocks: list[nn.Module] = []
     for before, after in pairwise(widths):
-        blocks += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], domains))
+        blocks += [
+            nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(
+        *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], domains)
+    )
 
 
 def _draw(pools: Sequence[Tensor], draws: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""Distances between uint8 RGB images (n, height, width, 3), and the colour transfer that serves as a control."""
+"""Distances between uint8 RGB images (n, height, width, 3), and the colour transfer that serves as
+a control.
+"""
 
 import cv2
 import numpy as np
@@ -8,7 +10,9 @@ Images = NDArray[np.uint8]
 
 
 def psnr(images: Images, truths: Images) -> NDArray[np.float64]:
-    """Peak signal-to-noise ratio of each image to its truth in dB; identical images give infinity."""
+    """Peak signal-to-noise ratio of each image to its truth in dB; identical images give
+    infinity.
+    """
     error = np.mean((images.astype(np.float64) - truths) ** 2, axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / error)
@@ -16,13 +20,17 @@ def psnr(images: Images, truths: Images) -> NDArray[np.float64]:
 
 def luminance_gradient(images: Images) -> NDArray[np.float32]:
     """Magnitude of the luminance gradient of each image (n, height, width)."""
-    gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]).astype(np.float32)
+    gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]).astype(
+        np.float32
+    )
     rows, columns = np.gradient(gray, axis=(1, 2))
     return np.hypot(rows, columns)
 
 
 def gradient_correlation(images: Images, truths: Images) -> NDArray[np.float64]:
-    """Pearson correlation of luminance-gradient magnitudes, per image: do edges lie where they should?"""
+    """Pearson correlation of luminance-gradient magnitudes, per image: do edges lie where they
+    should?
+    """
     a, b = (luminance_gradient(x).reshape(len(x), -1) for x in (images, truths))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -30,12 +38,18 @@ def gradient_correlation(images: Images, truths: Images) -> NDArray[np.float64]:
 
 
 def reinhard(images: Images, exemplars: Images) -> Images:
-    """Give each image the mean and deviation of its exemplar's Lab channels (Reinhard et al., 2001)."""
-    return np.stack([_transfer(image, exemplar) for image, exemplar in zip(images, exemplars, strict=True)])
+    """Give each image the mean and deviation of its exemplar's Lab channels (Reinhard et al.,
+    2001).
+    """
+    return np.stack(
+        [_transfer(image, exemplar) for image, exemplar in zip(images, exemplars, strict=True)]
+    )
 
 
 def _transfer(image: NDArray[np.uint8], exemplar: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    source, target = (cv2.cvtColor(x.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for x in (image, exemplar))
+    source, target = (
+        cv2.cvtColor(x.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for x in (image, exemplar)
+    )
     scale = target.std(axis=(0, 1)) / np.maximum(source.std(axis=(0, 1)), 1e-6)
     moved = (source - source.mean(axis=(0, 1))) * scale + target.mean(axis=(0, 1))
     rgb = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)

@@ -13,7 +13,9 @@ LARGEST_SCALE = 3
 
 @dataclass(frozen=True)
 class Row:
-    """Images side by side under one label; uint8 (h, w, 3), in the order of the row above and below."""
+    """Images side by side under one label; uint8 (h, w, 3), in the order of the row above and
+    below.
+    """
 
     label: str
     images: Sequence[Pixels]
@@ -30,7 +32,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image as HTML needs it: its data, its size on the page, and words for those who cannot see it."""
+    """An image as HTML needs it: its data, its size on the page, and words for those who cannot see
+    it.
+    """
 
     uri: str
     width: int
@@ -39,7 +43,8 @@ class Embedded:
 
 
 def embed(figure: Figure) -> list[tuple[str, list[Embedded]]]:
-    """Labels and embedded images of a figure's rows; small images are shown enlarged by a whole factor.
+    """Labels and embedded images of a figure's rows; small images are shown enlarged by a whole
+    factor.
 
     Raises:
         ValueError: the figure shows nothing.

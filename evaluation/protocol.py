@@ -1,4 +1,6 @@
-"""Translations against a known truth: what is measured, which controls stand beside it, what counts as good."""
+"""Translations against a known truth: what is measured, which controls stand beside it, what counts
+as good.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
@@ -19,7 +21,9 @@ PSNR_CEILING = 100.0  # dB; what an identical image counts, so that means stay f
 
 
 class Paired(Protocol):
-    """Test images, uint8 (n, h, w, 3); `truth` is the content of `source` in the style of `exemplar`."""
+    """Test images, uint8 (n, h, w, 3); `truth` is the content of `source` in the style of
+    `exemplar`.
+    """
 
     @property
     def source(self) -> Images: ...
@@ -37,7 +41,9 @@ class Scores(_Frozen):
     """How close a set of images comes to the truth; means over images."""
 
     psnr: float = Field(description="dB to the truth")
-    gradient_correlation: float = Field(description="of luminance-gradient magnitudes with the truth's, in [-1, 1]")
+    gradient_correlation: float = Field(
+        description="of luminance-gradient magnitudes with the truth's, in [-1, 1]"
+    )
     domain_accuracy: float = Field(description="share taken for the target domain, in [0, 1]")
 
 
@@ -53,8 +59,12 @@ class DirectionEvaluation(_Frozen):
     reinhard: Scores = Field(description="the input with the exemplar's colour statistics")
     truth_domain_accuracy: float = Field(description="what the classifier makes of the true images")
     psnr_over_identity: float
-    psnr_over_best_control: float = Field(description="over the better of exemplar and Reinhard transfer")
-    psnr_lost_with_other_tokens: float = Field(description="when the content comes from another test image")
+    psnr_over_best_control: float = Field(
+        description="over the better of exemplar and Reinhard transfer"
+    )
+    psnr_lost_with_other_tokens: float = Field(
+        description="when the content comes from another test image"
+    )
     reconstruction_psnr: float = Field(description="of the source from its own tokens and style")
 
     @property
@@ -68,9 +78,13 @@ class DirectionEvaluation(_Frozen):
 
     @property
     def edges_over_best_control(self) -> float:
-        """Correlation of gradients with the truth's, over the best of input, exemplar and Reinhard transfer."""
+        """Correlation of gradients with the truth's, over the best of input, exemplar and Reinhard
+        transfer.
+        """
         controls = (self.identity, self.exemplar, self.reinhard)
-        return self.translation.gradient_correlation - max(scores.gradient_correlation for scores in controls)
+        return self.translation.gradient_correlation - max(
+            scores.gradient_correlation for scores in controls
+        )
 
 
 class PairEvaluation(_Frozen):
@@ -79,20 +93,27 @@ class PairEvaluation(_Frozen):
     directions: tuple[DirectionEvaluation, ...]
     triples: int
     codebook_size: int
-    codes_used: float = Field(description="share of codes that occur in the tokens of sources and exemplars")
+    codes_used: float = Field(
+        description="share of codes that occur in the tokens of sources and exemplars"
+    )
     perplexity: float = Field(description="of the same tokens, in [1, codebook_size]")
 
 
 class Criterion(_Frozen):
-    """A figure and the least that it has to reach; without a threshold it is shown beside its controls alone."""
+    """A figure and the least that it has to reach; without a threshold it is shown beside its
+    controls alone.
+    """
 
     name: str
     threshold: float | None
-    direction: str | None = Field(default=None, description="the only direction that it is asked of; every one if None")
+    direction: str | None = Field(
+        default=None, description="the only direction that it is asked of; every one if None"
+    )
 
 
-# What a trivial answer passes is no criterion: returning the winter's own edges beats any translation into summer seen
-# so far, a blurred picture in the right colours is taken for the season, and bad translations use all codes as well.
+# What a trivial answer passes is no criterion: returning the winter's own edges beats any
+# translation into summer seen so far, a blurred picture in the right colours is taken for the
+# season, and bad translations use all codes as well.
 CRITERIA = (
     Criterion(name="psnr_over_identity", threshold=6.0),
     Criterion(name="psnr_over_best_control", threshold=1.5),
@@ -106,7 +127,9 @@ CRITERIA = (
 
 
 class Verdict(_Frozen):
-    """Whether a figure reached its threshold; `direction` is None for figures of the whole model."""
+    """Whether a figure reached its threshold; `direction` is None for figures of the whole
+    model.
+    """
 
     name: str
     direction: str | None
@@ -128,14 +151,26 @@ class Tally(NamedTuple):
         return cls(sum(answers), len(answers))
 
 
-def verdicts(evaluation: PairEvaluation, criteria: tuple[Criterion, ...] = CRITERIA) -> list[Verdict]:
-    """Hold an evaluation against criteria, criterion by criterion and in each direction that it is asked of."""
+def verdicts(
+    evaluation: PairEvaluation, criteria: tuple[Criterion, ...] = CRITERIA
+) -> list[Verdict]:
+    """Hold an evaluation against criteria, criterion by criterion and in each direction that it is
+    asked of.
+    """
     found: list[Verdict] = []
     for criterion in criteria:
         for direction, value in _values(evaluation, criterion):
             threshold = criterion.threshold
             met = None if threshold is None else value >= threshold
-            found.append(Verdict(name=criterion.name, direction=direction, value=value, threshold=threshold, met=met))
+            found.append(
+                Verdict(
+                    name=criterion.name,
+                    direction=direction,
+                    value=value,
+                    threshold=threshold,
+                    met=met,
+                )
+            )
     return found
 
 
@@ -156,7 +191,8 @@ def evaluate_pairs(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> PairEvaluation:
-    """Translate test images with the style of exemplars and compare with the truth and with trivial controls.
+    """Translate test images with the style of exemplars and compare with the truth and with trivial
+    controls.
 
     Args:
         translator: the model; the figures do not depend on its prior.
@@ -170,13 +206,17 @@ def evaluate_pairs(
         ValueError: there are no directions.
     """
     if not triples:
-        raise ValueError("there is nothing to evaluate: give the test triples of at least one direction")
+        raise ValueError(
+            "there is nothing to evaluate: give the test triples of at least one direction"
+        )
     codebook_size = translator.network.codebook_size
     counts = torch.zeros(codebook_size, dtype=torch.long)
     directions: list[DirectionEvaluation] = []
     for (source, target), paired in triples.items():
         if len(paired.source) < 2:
-            raise UserError(f"{source} to {target} has {len(paired.source)} test triples: give at least two")
+            raise UserError(
+                f"{source} to {target} has {len(paired.source)} test triples: give at least two"
+            )
         shown = _show(translator, paired, source, target, batch_size)
         counts += torch.bincount(shown.tokens.flatten(), minlength=codebook_size)
         directions.append(_direction(paired, shown, classifier, source, target))
@@ -201,7 +241,9 @@ class _Shown(NamedTuple):
     tokens: Tensor  # of sources and exemplars
 
 
-def _show(translator: Translator, paired: Paired, source: str, target: str, batch_size: int) -> _Shown:
+def _show(
+    translator: Translator, paired: Paired, source: str, target: str, batch_size: int
+) -> _Shown:
     height, width = paired.source.shape[1:3]
     batches = [slice(i, i + batch_size) for i in range(0, len(paired.source), batch_size)]
 
@@ -211,7 +253,9 @@ def _show(translator: Translator, paired: Paired, source: str, target: str, batc
 
     def decode(tokens: Tensor, styles: Tensor, domain: str) -> Images:
         parts = [translator.decode(tokens[batch], styles[batch], domain) for batch in batches]
-        return np.stack([pixels for part in parts for pixels in to_pixels(part[..., :height, :width])])
+        return np.stack(
+            [pixels for part in parts for pixels in to_pixels(part[..., :height, :width])]
+        )
 
     tokens, own_styles = encode(paired.source, source)
     exemplar_tokens, styles = encode(paired.exemplar, target)
@@ -233,7 +277,11 @@ def _direction(
             domain_accuracy=classifier.accuracy(images, target),
         )
 
-    translation, identity, exemplar = scores(shown.translations), scores(paired.source), scores(paired.exemplar)
+    translation, identity, exemplar = (
+        scores(shown.translations),
+        scores(paired.source),
+        scores(paired.exemplar),
+    )
     transferred = scores(reinhard(paired.source, paired.exemplar))
     return DirectionEvaluation(
         source=source,
@@ -246,7 +294,8 @@ def _direction(
         truth_domain_accuracy=classifier.accuracy(paired.truth, target),
         psnr_over_identity=translation.psnr - identity.psnr,
         psnr_over_best_control=translation.psnr - max(exemplar.psnr, transferred.psnr),
-        psnr_lost_with_other_tokens=translation.psnr - _mean_psnr(shown.from_other_tokens, paired.truth),
+        psnr_lost_with_other_tokens=translation.psnr
+        - _mean_psnr(shown.from_other_tokens, paired.truth),
         reconstruction_psnr=_mean_psnr(shown.reconstructions, paired.source),
     )
 

@@ -1,4 +1,6 @@
-"""One HTML file to open and judge by: what was asked, what was reached, and pictures of everything."""
+"""One HTML file to open and judge by: what was asked, what was reached, and pictures of
+everything.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +47,8 @@ def write_report(
         verdicts: rows of the table of figures; without a truth there are none.
         evaluation: where the verdicts come from; its controls stand beside them.
         figures: sections with pictures, in this order.
-        facts: what a reader wants to know about the run: steps reached, time, hardware, seed, versions.
+        facts: what a reader wants to know about the run: steps reached, time, hardware, seed,
+            versions.
         curves: (images seen, value) by name.
 
     Raises:
@@ -53,8 +56,12 @@ def write_report(
     """
     if verdicts and evaluation is None:
         raise ValueError("verdicts need the evaluation that they judge: pass both or neither")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("evaluation").joinpath("report.html").read_text(encoding="utf-8"))
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        files("evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    )
     page = template.render(
         title=title,
         tally=Tally.of(verdicts),
@@ -72,7 +79,9 @@ MEANINGS = {
     "psnr_over_identity": "Closer to the truth than the input is",
     "psnr_over_best_control": "Closer to the truth than the better trivial method",
     "domain_accuracy": "Translations taken for the target domain",
-    "edges_over_best_control": "Edges nearer to the truth's than the best trivial method's (correlation)",
+    "edges_over_best_control": (
+        "Edges nearer to the truth's than the best trivial method's (correlation)"
+    ),
     "psnr_lost_with_other_tokens": "PSNR lost when the content is another image's",
     "reconstruction_psnr": "Input rebuilt from its own tokens and style",
     "codes_used": "Codebook vectors in use",
@@ -85,8 +94,12 @@ def _line(verdict: Verdict, evaluation: PairEvaluation) -> _Line:
     return _Line(
         meaning=MEANINGS.get(verdict.name, verdict.name.replace("_", " ")),
         direction=f"{direction.source} → {direction.target}" if direction else "all",
-        value=_figure(verdict.name, verdict.value, digits=2),  # so that no value looks like a threshold it misses
-        threshold="" if verdict.threshold is None else f"≥ {_figure(verdict.name, verdict.threshold)}",
+        value=_figure(
+            verdict.name, verdict.value, digits=2
+        ),  # so that no value looks like a threshold it misses
+        threshold=""
+        if verdict.threshold is None
+        else f"≥ {_figure(verdict.name, verdict.threshold)}",
         met=verdict.met,
         controls=_controls(verdict.name, direction) if direction else _codebook(evaluation),
     )
@@ -105,18 +118,34 @@ def _codebook(evaluation: PairEvaluation) -> str:
 def _controls(name: str, direction: DirectionEvaluation) -> str:
     """What the same figure is without a model, or what it is made of."""
     ours, identity, exemplar, transferred = (
-        direction.translation, direction.identity, direction.exemplar, direction.reinhard
-    )  # fmt: skip
+        direction.translation,
+        direction.identity,
+        direction.exemplar,
+        direction.reinhard,
+    )
     match name:
         case "psnr_over_identity":
             return f"translation {ours.psnr:.1f} dB, input itself {identity.psnr:.1f} dB"
         case "psnr_over_best_control":
-            return f"exemplar itself {exemplar.psnr:.1f} dB, Reinhard transfer {transferred.psnr:.1f} dB"
+            return (
+                f"exemplar itself {exemplar.psnr:.1f} dB, Reinhard transfer "
+                f"{transferred.psnr:.1f} dB"
+            )
         case "domain_accuracy":
-            return f"truth {direction.truth_domain_accuracy:.1%}, input itself {identity.domain_accuracy:.1%}"
+            return (
+                f"truth {direction.truth_domain_accuracy:.1%}, input itself "
+                f"{identity.domain_accuracy:.1%}"
+            )
         case "edges_over_best_control":
-            shown = {"translation": ours, "input itself": identity, "Reinhard": transferred, "exemplar": exemplar}
-            return ", ".join(f"{label} {scores.gradient_correlation:.3f}" for label, scores in shown.items())
+            shown = {
+                "translation": ours,
+                "input itself": identity,
+                "Reinhard": transferred,
+                "exemplar": exemplar,
+            }
+            return ", ".join(
+                f"{label} {scores.gradient_correlation:.3f}" for label, scores in shown.items()
+            )
         case "psnr_lost_with_other_tokens":
             return f"of {ours.psnr:.1f} dB; the exemplar itself loses none"
         case _:

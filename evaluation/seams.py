@@ -1,4 +1,5 @@
-"""Whether a continued picture shows where it was continued: at its seams, by repetition, in its skyline.
+"""Whether a continued picture shows where it was continued: at its seams, by repetition, in its
+skyline.
 
 All three are read against real pictures, cut at the same places: what matters is to be as they are.
 """
@@ -18,7 +19,9 @@ FLAT = 4.0  # luminance steps of 255; a patch of less deviation is sky or snow, 
 
 
 class Border(NamedTuple):
-    """A straight line between pixels: `vertical` ones lie between columns `at - 1` and `at`, others between rows."""
+    """A straight line between pixels: `vertical` ones lie between columns `at - 1` and `at`, others
+    between rows.
+    """
 
     orientation: Literal["vertical", "horizontal"]
     at: int
@@ -27,11 +30,14 @@ class Border(NamedTuple):
 
 def luminance(images: Images) -> NDArray[np.float32]:
     """Luminance (n, height, width) of RGB images, in steps of 255."""
-    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]).astype(np.float32)
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]).astype(
+        np.float32
+    )
 
 
 def seam_scores(images: Images, borders: Sequence[Border]) -> Values:
-    """Energy of the luminance gradient across the borders over that across all other such lines, per image.
+    """Energy of the luminance gradient across the borders over that across all other such lines,
+    per image.
 
     Args:
         images: uint8 (n, height, width, 3).
@@ -55,8 +61,9 @@ def seam_scores(images: Images, borders: Sequence[Border]) -> Values:
 def repetition_scores(images: Images, new: NDArray[np.bool_]) -> Values:
     """How well patches of the new part are found again elsewhere in the same picture, per image.
 
-    Each textured patch of the new part is compared with all patches of the picture that do not overlap it, by
-    normalised correlation; a picture's score is the mean of the best matches. 1: everything occurs twice.
+    Each textured patch of the new part is compared with all patches of the picture that do not
+    overlap it, by normalised correlation; a picture's score is the mean of the best matches. 1:
+    everything occurs twice.
 
     Args:
         images: uint8 (n, height, width, 3).
@@ -75,16 +82,20 @@ def _repetition(picture: NDArray[np.float32], corners: Sequence[tuple[int, int]]
         if patch.std() < FLAT:
             continue
         found = cv2.matchTemplate(picture, patch, cv2.TM_CCOEFF_NORMED)
-        found[max(0, y - PATCH + 1) : y + PATCH, max(0, x - PATCH + 1) : x + PATCH] = -1  # itself and what overlaps it
+        found[
+            max(0, y - PATCH + 1) : y + PATCH, max(0, x - PATCH + 1) : x + PATCH
+        ] = -1  # itself and what overlaps it
         best.append(float(found.max()))
     return float(np.mean(best)) if best else float("nan")
 
 
 def skylines(images: Images) -> NDArray[np.float64]:
-    """The row of the strongest vertical change of luminance in each column, smoothed along it: (n, width).
+    """The row of the strongest vertical change of luminance in each column, smoothed along it: (n,
+    width).
 
-    The line is the cheapest path from left to right (dynamic programming), where each step costs its distance and
-    each pixel what it lacks of its column's strongest gradient; so it exists in any picture.
+    The line is the cheapest path from left to right (dynamic programming), where each step costs
+    its distance and each pixel what it lacks of its column's strongest gradient; so it exists in
+    any picture.
     """
     gray = luminance(images)
     return np.stack([_skyline(picture) for picture in gray])
@@ -109,10 +120,11 @@ def _skyline(picture: NDArray[np.float32], stiffness: float = 0.15) -> NDArray[n
 
 
 def skyline_jumps(images: Images, columns: Sequence[int], reach: int = 4) -> Values:
-    """How far the skyline jumps at vertical borders, in pixels, per image and border: (n * len(columns),).
+    """How far the skyline jumps at vertical borders, in pixels, per image and border: (n *
+    len(columns),).
 
-    A line through `reach` pixels on each side is continued to the border; the jump is the distance of the two ends.
-    Compare its distribution with that of real pictures at the same columns.
+    A line through `reach` pixels on each side is continued to the border; the jump is the distance
+    of the two ends. Compare its distribution with that of real pictures at the same columns.
     """
     lines = skylines(images)
     jumps = []

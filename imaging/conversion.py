@@ -1,4 +1,6 @@
-"""Pixels of any kind to plain RGB: alpha, profiles, CMYK, palettes and 16 bits, which OpenCV drops or ignores."""
+"""Pixels of any kind to plain RGB: alpha, profiles, CMYK, palettes and 16 bits, which OpenCV drops
+or ignores.
+"""
 
 import io
 
@@ -23,21 +25,25 @@ _UPRIGHT = {
 
 
 def shown_by_opencv(data: bytes) -> bool:
-    """Whether OpenCV alone shows a file as it is meant, by a glance at its header: 1 % of the time of a decode."""
+    """Whether OpenCV alone shows a file as it is meant, by a glance at its header: 1 % of the time
+    of a decode.
+    """
     if data.startswith(b"\xff\xd8"):
         return _is_simple_jpeg(data)
     return data.startswith(b"\x89PNG") and _is_simple_png(data)
 
 
 def to_rgb(data: bytes, background: Color) -> np.ndarray:
-    """Decode a file to uint8 RGB pixels (height, width, 3): upright, in sRGB, opaque on `background`.
+    """Decode a file to uint8 RGB pixels (height, width, 3): upright, in sRGB, opaque on
+    `background`.
 
     Raises:
         ImageError: the file is not one picture that can be used, or is cut short.
     """
     header = read_header(data)
     try:
-        # Nested, so that no step's result outlives the next: 50 megapixels are 200 MB in each of them.
+        # Nested, so that no step's result outlives the next: 50 megapixels are 200 MB in each of
+        # them.
         return _flatten(*_colors(_upright(data, header), header), background)
     except ImageError:
         raise
@@ -51,7 +57,11 @@ def _is_simple_jpeg(data: bytes) -> bool:
         marker = data[position + 1]
         if marker == 0xE2 and data[position + 4 : position + 15] == b"ICC_PROFILE":
             return False
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame: nothing about colour follows
+        if 0xC0 <= marker <= 0xCF and marker not in (
+            0xC4,
+            0xC8,
+            0xCC,
+        ):  # the frame: nothing about colour follows
             return data[position + 9] != 4
         fill = marker == 0xFF
         position += 1 if fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
@@ -78,16 +88,25 @@ def _load(data: bytes) -> Image.Image:
 def _upright(data: bytes, header: Header) -> Image.Image:
     image = _load(data)
     if header.deep:
-        # What Pillow shows of PNG and TIFF was read to find damage: its 8 bits may be the wrong ones.
-        image = Image.fromarray(_scaled(np.array(image))) if header.format == "JPEG2000" else _load_deep(data)
-    return image.transpose(_UPRIGHT[header.orientation]) if header.orientation in _UPRIGHT else image
+        # What Pillow shows of PNG and TIFF was read to find damage: its 8 bits may be the wrong
+        # ones.
+        image = (
+            Image.fromarray(_scaled(np.array(image)))
+            if header.format == "JPEG2000"
+            else _load_deep(data)
+        )
+    return (
+        image.transpose(_UPRIGHT[header.orientation]) if header.orientation in _UPRIGHT else image
+    )
 
 
 def _load_deep(data: bytes) -> Image.Image:
     """A PNG or TIFF file of 16 bits."""
     pixels = _scaled(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
+        pixels = cv2.cvtColor(
+            pixels, cv2.COLOR_BGR2RGB if pixels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA
+        )
     return Image.fromarray(pixels)
 
 
@@ -105,7 +124,9 @@ def _colors(image: Image.Image, header: Header) -> tuple[Image.Image, Image.Imag
     """The image in sRGB, and its alpha channel if it has one."""
     alpha = None
     if image.mode in {"La", "RGBa"}:
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])  # alpha had been multiplied in
+        image = image.convert(
+            {"La": "LA", "RGBa": "RGBA"}[image.mode]
+        )  # alpha had been multiplied in
     if header.alpha:
         image = _as(image, "RGBA")
         alpha = image.getchannel("A")
@@ -113,7 +134,10 @@ def _colors(image: Image.Image, header: Header) -> tuple[Image.Image, Image.Imag
     if not header.profile:
         return _as(image, "RGB"), alpha
     image = _as(image, {"GRAY": "L", "CMYK": "CMYK"}.get(color_space(header.profile), "RGB"))
-    profile, srgb = ImageCms.ImageCmsProfile(io.BytesIO(header.profile)), ImageCms.createProfile("sRGB")
+    profile, srgb = (
+        ImageCms.ImageCmsProfile(io.BytesIO(header.profile)),
+        ImageCms.createProfile("sRGB"),
+    )
     converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     assert converted is not None
     return converted, alpha
@@ -131,6 +155,8 @@ def _flatten(image: Image.Image, alpha: Image.Image | None, background: Color) -
         rows = (0, top, image.width, min(top + _ROWS, image.height))
         opacity = np.asarray(alpha.crop(rows), np.uint16)[..., None]
         colors = np.asarray(image.crop(rows), np.uint16)
-        mixed = colors * opacity + np.array(background, np.uint16) * (255 - opacity)  # at most 255 * 255
+        mixed = colors * opacity + np.array(background, np.uint16) * (
+            255 - opacity
+        )  # at most 255 * 255
         pixels[top : top + _ROWS] = (mixed + 127) // 255
     return pixels

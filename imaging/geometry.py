@@ -28,7 +28,9 @@ def center_crop(pixels: Pixels, height: int, width: int) -> Pixels:
     """
     have_height, have_width = pixels.shape[:2]
     if have_height < height or have_width < width:
-        raise ValueError(f"cannot crop {width}x{height} from an image of {have_width}x{have_height}")
+        raise ValueError(
+            f"cannot crop {width}x{height} from an image of {have_width}x{have_height}"
+        )
     top, left = (have_height - height) // 2, (have_width - width) // 2
     return pixels[top : top + height, left : left + width]
 

@@ -8,7 +8,9 @@ from imaging.codec import Pixels
 
 
 def grid(images: Sequence[Pixels], columns: int, gap: int = 2) -> Pixels:
-    """Tile images row by row on white, `columns` in a row; cells take the size of the largest image."""
+    """Tile images row by row on white, `columns` in a row; cells take the size of the largest
+    image.
+    """
     if not images:
         raise ValueError("a grid needs at least one image")
     height = max(image.shape[0] for image in images)

@@ -1,4 +1,6 @@
-"""What the first bytes of a file announce, whatever its name is: pictures that can be read, and those that cannot."""
+"""What the first bytes of a file announce, whatever its name is: pictures that can be read, and
+those that cannot.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +11,10 @@ from errors import UserError
 
 HEAD_BYTES = 64  # of a file, that `sniff` wants to see
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
-_PILLOW_MAY_LACK = {"AVIF": "avif", "JPEG2000": "jpg_2000"}  # formats, and what Pillow calls its part for them
+_PILLOW_MAY_LACK = {
+    "AVIF": "avif",
+    "JPEG2000": "jpg_2000",
+}  # formats, and what Pillow calls its part for them
 _JPEG2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")  # Fujifilm, Olympus, Panasonic
@@ -17,13 +22,17 @@ _RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")  # Fujifilm, Ol
 _CONTAINERS = frozenset({b"mif1", b"msf1"})
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"
+    ),
     b"crx ": "RAW",
 }
 
 
 class ImageError(UserError):
-    """The bytes are not an image that can be used; the message says why in one sentence, `reason` in a word."""
+    """The bytes are not an image that can be used; the message says why in one sentence, `reason`
+    in a word.
+    """
 
     def __init__(self, message: str, reason: str = "damaged"):
         super().__init__(message)
@@ -31,7 +40,9 @@ class ImageError(UserError):
 
 
 class Box(NamedTuple):
-    """A part of an ISO media file or of a JPEG 2000 file: bytes start..stop-1 of it are its content."""
+    """A part of an ISO media file or of a JPEG 2000 file: bytes start..stop-1 of it are its
+    content.
+    """
 
     name: bytes
     start: int
@@ -39,7 +50,9 @@ class Box(NamedTuple):
 
 
 def sniff(data: bytes) -> str | None:
-    """The kind of picture that a file's first HEAD_BYTES announce: one of FORMATS, or one that cannot be read."""
+    """The kind of picture that a file's first HEAD_BYTES announce: one of FORMATS, or one that
+    cannot be read.
+    """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -56,12 +69,19 @@ def sniff(data: bytes) -> str | None:
 
 
 def refuse_unreadable(kind: str | None) -> None:
-    """Raise an ImageError that names a kind of picture which nothing here can decode, and the remedy."""
+    """Raise an ImageError that names a kind of picture which nothing here can decode, and the
+    remedy.
+    """
     if kind in _UNREADABLE:
         name, reason = _UNREADABLE[kind]
-        raise ImageError(f"the file is {name}, which cannot be decoded here: convert it to JPEG", reason)
+        raise ImageError(
+            f"the file is {name}, which cannot be decoded here: convert it to JPEG", reason
+        )
     if kind in _PILLOW_MAY_LACK and not features.check(_PILLOW_MAY_LACK[kind]):
-        raise ImageError(f"this installation of Pillow cannot decode {kind}: convert the file to JPEG", kind.lower())
+        raise ImageError(
+            f"this installation of Pillow cannot decode {kind}: convert the file to JPEG",
+            kind.lower(),
+        )
 
 
 _UNREADABLE = {

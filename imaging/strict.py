@@ -1,4 +1,6 @@
-"""Decoding for keeps: files that a viewer would still show, but only in part or with noise, are refused."""
+"""Decoding for keeps: files that a viewer would still show, but only in part or with noise, are
+refused.
+"""
 
 import os
 import re
@@ -23,7 +25,8 @@ _COMPLAINT = re.compile(
 def decode_strictly(data: bytes, background: Color) -> tuple[Header, Pixels]:
     """The header and what `decode` gives, if nothing in the file is damaged.
 
-    What a decoder writes to standard error while it works is taken as its complaints; the rest is passed on.
+    What a decoder writes to standard error while it works is taken as its complaints; the rest is
+    passed on.
 
     Raises:
         ImageError: see `read_header`; damage that can be seen at all has the reason `damaged`.
@@ -49,7 +52,9 @@ def _check_png(data: bytes) -> None:
         if len(crc) < 4:
             raise ImageError("the PNG file is cut short")
         if zlib.crc32(body) != int.from_bytes(crc, "big"):
-            raise ImageError(f"the checksum of PNG chunk {name.decode('ascii', 'replace')} is wrong")
+            raise ImageError(
+                f"the checksum of PNG chunk {name.decode('ascii', 'replace')} is wrong"
+            )
         position += 12 + length
 
 
@@ -66,6 +71,8 @@ def _listening(complaints: list[str]) -> Iterator[None]:
             os.close(stderr)
             heard.seek(0)
             text = heard.read()
-            complaints += [line.decode(errors="replace").strip() for line in _COMPLAINT.findall(text)]
+            complaints += [
+                line.decode(errors="replace").strip() for line in _COMPLAINT.findall(text)
+            ]
             if others := _COMPLAINT.sub(b"", text):
                 os.write(2, others)

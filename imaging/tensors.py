@@ -16,6 +16,8 @@ def to_tensor(images: Sequence[Pixels] | np.ndarray) -> Tensor:
 
 
 def to_pixels(images: Tensor) -> list[Pixels]:
-    """Round a float tensor (b, 3, h, w) in [-1, 1] to a list of uint8 images; values outside are clipped."""
+    """Round a float tensor (b, 3, h, w) in [-1, 1] to a list of uint8 images; values outside are
+    clipped.
+    """
     rounded = images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return list(rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy())

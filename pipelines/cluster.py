@@ -14,10 +14,12 @@ _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set within a job of `ray job submi
 
 
 def join_ray(address: str | None = None) -> Mapping[str, float]:
-    """Use the Ray that this process has joined, or join or start one; return the resources of the whole cluster.
+    """Use the Ray that this process has joined, or join or start one; return the resources of the
+    whole cluster.
 
     Args:
-        address: HOST:PORT of a cluster, or auto for this machine's; None: what RAY_ADDRESS says, or one of our own.
+        address: HOST:PORT of a cluster, or auto for this machine's; None: what RAY_ADDRESS says, or
+            one of our own.
 
     Raises:
         UserError: no cluster answers there.
@@ -73,7 +75,8 @@ def release(groups: Iterable[str]) -> None:
 
 @contextmanager
 def told_here() -> Iterator[None]:
-    """Inside, tasks and actors are waited for: what they could not do is raised as if it had been tried here.
+    """Inside, tasks and actors are waited for: what they could not do is raised as if it had been
+    tried here.
 
     Raises:
         UserError: theirs, or the processes that run them have died again and again.
@@ -95,7 +98,13 @@ def told_here() -> Iterator[None]:
         if isinstance(error.cause, UserError | OSError):
             raise error.cause from None
         raise
-    except (RayActorError, WorkerCrashedError, OutOfMemoryError, OutOfDiskError, NodeDiedError) as error:
+    except (
+        RayActorError,
+        WorkerCrashedError,
+        OutOfMemoryError,
+        OutOfDiskError,
+        NodeDiedError,
+    ) as error:
         if isinstance(error, RayActorError) and error.actor_init_failed:
             raise
         remedy = "the same command goes on; ask for fewer workers if memory is short"
@@ -103,12 +112,17 @@ def told_here() -> Iterator[None]:
 
 
 def _lean() -> dict[str, Any]:
-    """A Ray for this process alone, with fewer processes: each wakes a hundred times a second while training computes.
+    """A Ray for this process alone, with fewer processes: each wakes a hundred times a second while
+    training computes.
 
-    A dashboard comes with `ray start --head` and RAY_ADDRESS=auto; nobody takes this machine away from under us.
+    A dashboard comes with `ray start --head` and RAY_ADDRESS=auto; nobody takes this machine away
+    from under us.
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    return {"include_dashboard": False, "runtime_env": {"worker_process_setup_hook": finding_ours()}}
+    return {
+        "include_dashboard": False,
+        "runtime_env": {"worker_process_setup_hook": finding_ours()},
+    }
 
 
 def _our_code() -> dict[str, Any]:
@@ -116,4 +130,7 @@ def _our_code() -> dict[str, Any]:
     if _SUBMITTED in os.environ:
         return {"worker_process_setup_hook": finding_ours()}
     paths = (HOME / name if (HOME / name).is_dir() else HOME / f"{name}.py" for name in MODULES)
-    return {"py_modules": list(map(str, paths)), "worker_process_setup_hook": finding_ours(shipped=True)}
+    return {
+        "py_modules": list(map(str, paths)),
+        "worker_process_setup_hook": finding_ours(shipped=True),
+    }

@@ -1,7 +1,8 @@
-"""A data set from one place to another: shards, then what they were made from, and the manifest last.
+"""A data set from one place to another: shards, then what they were made from, and the manifest
+last.
 
-So an interrupted copy is not taken for a data set, and the same call goes on with it: a shard is there when its index
-is, as in a build.
+So an interrupted copy is not taken for a data set, and the same call goes on with it: a shard is
+there when its index is, as in a build.
 """
 
 import hashlib
@@ -21,7 +22,8 @@ from pipelines.storage.store import Store
 
 
 def copy_data(source: str | Path, target: str | Path, progress: Progress | None = None) -> Manifest:
-    """Copy the data set at a folder or an address to a folder or a bucket; every file is compared with its hash.
+    """Copy the data set at a folder or an address to a folder or a bucket; every file is compared
+    with its hash.
 
     Args:
         source: folder, or address at s3://, gs:// or http(s)://.
@@ -29,7 +31,8 @@ def copy_data(source: str | Path, target: str | Path, progress: Progress | None 
         progress: told (images done, images in all).
 
     Raises:
-        UserError: there is no data set, a file of it is damaged, the target holds another one or cannot be written.
+        UserError: there is no data set, a file of it is damaged, the target holds another one or
+            cannot be written.
     """
     manifest = read_manifest(source)
     store = Store(target)
@@ -37,7 +40,9 @@ def copy_data(source: str | Path, target: str | Path, progress: Progress | None 
     shards = list(manifest.shards())
     advance = counter(progress, total=sum(shard.samples for shard in shards))
     with ThreadPoolExecutor(IN_FLIGHT // 2, "copy") as pool:
-        for shard, _ in zip(shards, pool.map(lambda shard: _copy(source, store, shard), shards), strict=True):
+        for shard, _ in zip(
+            shards, pool.map(lambda shard: _copy(source, store, shard), shards), strict=True
+        ):
             advance(shard.samples)
     for name, sha256 in ((REJECTS_NAME, manifest.rejects_sha256), (MANIFEST_NAME, None)):
         with _at_hand(source, name, sha256) as path:
@@ -63,12 +68,16 @@ def _at_hand(source: str | Path, name: str, sha256: str | None) -> Iterator[Path
             remote = open_remote(str(source))
             with path.open("wb") as stream:
                 if (size := remote.sizes([name])[0]) is None:
-                    raise StorageError(f"{remote.root}/{name} does not exist: upload the data set again")
+                    raise StorageError(
+                        f"{remote.root}/{name} does not exist: upload the data set again"
+                    )
                 remote.download(name, stream, size)
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise UserError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again") from error
+            raise UserError(
+                f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again"
+            ) from error
         if sha256 is not None and found != sha256:
             raise UserError(f"{source}/{name} is damaged: `vqi2i data verify` says where")
         yield path
@@ -84,6 +93,8 @@ def _refuse_other(store: Store, manifest: Manifest) -> None:
 def _holds(store: Store, shard: Shard) -> bool:
     """Whether a shard has been written whole: its index, which is written last, is right."""
     index = store.read(shard.index_name)
-    return index is not None and hashlib.sha256(index).hexdigest() == shard.index_sha256 and (
-        store.size(shard.name) == shard.bytes
-    )  # fmt: skip
+    return (
+        index is not None
+        and hashlib.sha256(index).hexdigest() == shard.index_sha256
+        and (store.size(shard.name) == shard.bytes)
+    )

@@ -1,7 +1,8 @@
 """Folders of images to WebDataset shards with an index per shard and a manifest.
 
-Plan, build, finalize: the plan fixes which image goes where, each shard is one independent job, and the manifest comes
-last. The same images and options give the same bytes, also after any number of interruptions.
+Plan, build, finalize: the plan fixes which image goes where, each shard is one independent job, and
+the manifest comes last. The same images and options give the same bytes, also after any number of
+interruptions.
 """
 
 from collections import Counter
@@ -15,7 +16,14 @@ from pydantic import ValidationError
 
 from errors import UserError
 from pipelines.building.inputs import IGNORED, HashCache
-from pipelines.building.output_folder import check_folders, claim, hashes_folder, locked, refuse, tidy
+from pipelines.building.output_folder import (
+    check_folders,
+    claim,
+    hashes_folder,
+    locked,
+    refuse,
+    tidy,
+)
 from pipelines.building.plan import Plan, Reject, ShardJob, make_plan
 from pipelines.building.shard_commit import Tally, build_sha256, versions
 from pipelines.building.shard_writer import ShardResult, build_shard, built_already
@@ -56,13 +64,16 @@ def build_shards(
     max_reject_fraction: float = 0.1,
     **settings: Unpack[BuildSettings],
 ) -> BuildReport:
-    """Build the data set `out` from one folder of images per domain; every image's short side becomes `size` pixels.
+    """Build the data set `out` from one folder of images per domain; every image's short side
+    becomes `size` pixels.
 
-    Whatever lies in the folders is looked at: what cannot be used is left out and listed in rejects.parquet. The same
-    call again continues an interrupted build; if `out` holds this very data set already, nothing is done.
+    Whatever lies in the folders is looked at: what cannot be used is left out and listed in
+    rejects.parquet. The same call again continues an interrupted build; if `out` holds this very
+    data set already, nothing is done.
 
     Args:
-        domains: names and folders; with `split_halves` the left and the right domain, both with the same folder.
+        domains: names and folders; with `split_halves` the left and the right domain, both with the
+            same folder.
         out: the data set's folder.
         workers: Ray tasks at once, a shard each; 0 builds in this process.
         reading: told (files hashed, files in all), while the plan is made.
@@ -71,8 +82,9 @@ def build_shards(
         settings: see BuildOptions.
 
     Raises:
-        UserError: a folder is missing or holds no image, a domain keeps no image, `out` holds something else or is
-            being built already, the settings do not fit, or too large a share of the files cannot be used.
+        UserError: a folder is missing or holds no image, a domain keeps no image, `out` holds
+            something else or is being built already, the settings do not fit, or too large a share
+            of the files cannot be used.
     """
     options = _options(domains, settings)
     check_folders(domains, out)
@@ -129,9 +141,16 @@ def _build(
 
 
 def _build_on_ray(
-    jobs: Sequence[ShardJob], out: Path, options: BuildOptions, build: str, workers: int, advance: Advance
+    jobs: Sequence[ShardJob],
+    out: Path,
+    options: BuildOptions,
+    build: str,
+    workers: int,
+    advance: Advance,
 ) -> Iterator[tuple[str, ShardResult]]:
-    """The same as Ray tasks, `workers` at once, as they are done; Ray repeats tasks whose process dies."""
+    """The same as Ray tasks, `workers` at once, as they are done; Ray repeats tasks whose process
+    dies.
+    """
     import ray
 
     if jobs:
@@ -141,7 +160,9 @@ def _build_on_ray(
     waiting = iter(jobs)
     while True:
         while len(running) < workers and (job := next(waiting, None)) is not None:
-            running[task.remote(_absolute(job), out, options, build)] = job  # a worker's directory is another one
+            running[task.remote(_absolute(job), out, options, build)] = (
+                job  # a worker's directory is another one
+            )
         if not running:
             return
         for reference in ray.wait(list(running))[0]:
@@ -153,20 +174,32 @@ def _build_on_ray(
 
 
 def _absolute(job: ShardJob) -> ShardJob:
-    return job._replace(entries=tuple(entry._replace(path=entry.path.absolute()) for entry in job.entries))
+    return job._replace(
+        entries=tuple(entry._replace(path=entry.path.absolute()) for entry in job.entries)
+    )
 
 
 def _finalize(
-    out: Path, domains: tuple[str, ...], options: BuildOptions, plan: Plan, results: Sequence[ShardResult],
+    out: Path,
+    domains: tuple[str, ...],
+    options: BuildOptions,
+    plan: Plan,
+    results: Sequence[ShardResult],
     max_reject_fraction: float,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Write the report of rejects, then the manifest, which makes the data set a finished one."""
-    rejects = sorted([*plan.rejects, *(reject for result in results for reject in result.rejects)],
-                     key=lambda reject: (reject.domain, reject.source))  # fmt: skip
+    rejects = sorted(
+        [*plan.rejects, *(reject for result in results for reject in result.rejects)],
+        key=lambda reject: (reject.domain, reject.source),
+    )
     write_table(out / REJECTS_NAME, rejects, REJECTS_SCHEMA)
     _check_rejects(out, plan, rejects, max_reject_fraction)
     tallies = {
-        domain: reduce(add, (r.tally for j, r in zip(plan.jobs, results, strict=True) if j.domain == domain), Tally())
+        domain: reduce(
+            add,
+            (r.tally for j, r in zip(plan.jobs, results, strict=True) if j.domain == domain),
+            Tally(),
+        )
         for domain in domains
     }
     manifest = Manifest(
@@ -184,42 +217,60 @@ def _finalize(
     return manifest
 
 
-def _check_rejects(out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_fraction: float) -> None:
+def _check_rejects(
+    out: Path, plan: Plan, rejects: Sequence[Reject], max_reject_fraction: float
+) -> None:
     unusable = Counter(reject.reason for reject in rejects if reject.reason not in _NOT_COUNTED)
     if unusable.total() > max_reject_fraction * plan.files:
         reasons = ", ".join(f"{count} {reason}" for reason, count in unusable.most_common())
         raise UserError(
-            f"{unusable.total()} of {plan.files} files are unusable ({reasons}): {out / REJECTS_NAME} names them;"
+            f"{unusable.total()} of {plan.files} files are unusable ({reasons}): "
+            f"{out / REJECTS_NAME} names them;"
             " repair or remove them, or allow more with a larger reject fraction"
         )
 
 
 def _splits(
-    domains: tuple[str, ...], options: BuildOptions, plan: Plan, results: Sequence[ShardResult],
+    domains: tuple[str, ...],
+    options: BuildOptions,
+    plan: Plan,
+    results: Sequence[ShardResult],
     rejects: Sequence[Reject],
-) -> dict[Split, dict[str, tuple[Shard, ...]]]:  # fmt: skip
-    made = [(job, result.shard) for job, result in zip(plan.jobs, results, strict=True) if result.shard]
+) -> dict[Split, dict[str, tuple[Shard, ...]]]:
+    made = [
+        (job, result.shard) for job, result in zip(plan.jobs, results, strict=True) if result.shard
+    ]
     splits: dict[Split, dict[str, tuple[Shard, ...]]] = {
-        split: {d: tuple(shard for job, shard in made if (job.split, job.domain) == (split, d)) for d in domains}
+        split: {
+            d: tuple(shard for job, shard in made if (job.split, job.domain) == (split, d))
+            for d in domains
+        }
         for split in options.splits
     }
     tested = options.test_fraction > 0
     for domain in domains:
-        _check_enough(domain, {split: shards[domain] for split, shards in splits.items()}, tested, rejects)
+        _check_enough(
+            domain, {split: shards[domain] for split, shards in splits.items()}, tested, rejects
+        )
     return splits
 
 
 def _check_enough(
     domain: str, shards: Mapping[Split, Sequence[Shard]], tested: bool, rejects: Sequence[Reject]
 ) -> None:
-    """Raise a UserError if nothing is left of a domain to train on, or nothing to test on where that is asked for."""
+    """Raise a UserError if nothing is left of a domain to train on, or nothing to test on where
+    that is asked for.
+    """
     if shards["train"] and (shards["test"] or not tested):
         return
     count = sum(shard.samples for part in shards.values() for shard in part)
     reasons = Counter(reject.reason for reject in rejects if reject.domain == domain).most_common()
-    because = f" ({', '.join(f'{number} {reason}' for reason, number in reasons)})" if reasons else ""
+    because = (
+        f" ({', '.join(f'{number} {reason}' for reason, number in reasons)})" if reasons else ""
+    )
     needed = "one to train on and another to test on" if tested else "one to train on"
     raise UserError(
-        f"domain {domain} has {count or 'no'} image{'' if count == 1 else 's'} that can be used{because} and needs "
+        f"domain {domain} has {count or 'no'} image{'' if count == 1 else 's'} that can be "
+        f"used{because} and needs "
         f"{needed}: give more images"
     )

@@ -1,10 +1,11 @@
 """The on-disk contract of a data set: what `images_to_shards` writes and `shards_to_batches` reads.
 
-OUT/manifest.json              this module's `Manifest`; written last, so a data set without it is unfinished
-OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
-OUT/train/summer/000000.tar    a WebDataset shard
-OUT/train/summer/000000.parquet   its index, one row per sample: see INDEX_SCHEMA; written after the shard, and with
-                               the builder's mark in its metadata: see pipelines/building/shard_commit.py
+OUT/manifest.json              this module's `Manifest`; written last, so a data set without it is
+unfinished OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
+OUT/train/summer/000000.tar    a WebDataset shard OUT/train/summer/000000.parquet   its index, one
+row per sample: see INDEX_SCHEMA; written after the shard, and with
+                               the builder's mark in its metadata: see
+                               pipelines/building/shard_commit.py
 """
 
 import hashlib
@@ -40,13 +41,18 @@ MANIFEST_NAME = "manifest.json"
 _CHECKSUM = "sha256"
 _REMEDY = "build the data set again, from the same images into the same folder"
 REJECTS_NAME = "rejects.parquet"
-REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "domain", "reason", "detail")])
+REJECTS_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("source", "domain", "reason", "detail")]
+)
 INDEX_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("source", pa.string()),  # path inside the domain's folder
         ("sha256", pa.string()),  # of the source file
-        ("changes", pa.string()),  # what was done to it, words separated by spaces: see pipelines/building/sample.py
+        (
+            "changes",
+            pa.string(),
+        ),  # what was done to it, words separated by spaces: see pipelines/building/sample.py
         ("offset", pa.int64()),  # of the encoded image inside the tar, in bytes
         ("size", pa.int64()),
         ("crc32", pa.uint32()),
@@ -82,12 +88,22 @@ class BuildOptions(Frozen):
     """What, beside the images, decides the bytes of a data set."""
 
     size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
-    test_fraction: float = Field(default=0.1, ge=0, lt=1)  # of the images, held out by the hash of their content
-    validation_fraction: float = Field(default=0, ge=0, lt=1)  # likewise; the test images are the same whatever it is
+    test_fraction: float = Field(
+        default=0.1, ge=0, lt=1
+    )  # of the images, held out by the hash of their content
+    validation_fraction: float = Field(
+        default=0, ge=0, lt=1
+    )  # likewise; the test images are the same whatever it is
     shard_samples: int = Field(default=2048, ge=1)
-    paired: bool = False  # images of the same name in all domains show the same thing, and share a key
-    split_halves: bool = False  # the two domains are the left and the right halves of the same files
-    labels: tuple[DomainName, ...] = ()  # domains of label maps: no colour may be invented, none be lost
+    paired: bool = (
+        False  # images of the same name in all domains show the same thing, and share a key
+    )
+    split_halves: bool = (
+        False  # the two domains are the left and the right halves of the same files
+    )
+    labels: tuple[
+        DomainName, ...
+    ] = ()  # domains of label maps: no colour may be invented, none be lost
     background: Annotated[str, AfterValidator(color_code)] = "#ffffff"  # under transparent pixels
     min_side: int = Field(default=16, ge=1)  # of a source, unless it has `size` already
     max_aspect: float = Field(default=8, ge=1)  # a longer image would give crops of almost nothing
@@ -100,7 +116,10 @@ class BuildOptions(Frozen):
     @model_validator(mode="after")
     def _leave_some(self) -> Self:
         if self.test_fraction + self.validation_fraction >= 1:
-            raise UserError("the test and validation fractions leave nothing to train on: let them be less than 1")
+            raise UserError(
+                "the test and validation fractions leave nothing to train on: let them be less "
+                "than 1"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -137,7 +156,9 @@ class Statistics(Frozen):
 
     mean: tuple[float, float, float]  # of red, green and blue, 0 to 255, over all stored pixels
     std: tuple[float, float, float]
-    short_sides: dict[int, int]  # source images by short side: 128 counts those of 128 to 255 pixels, and so on
+    short_sides: dict[
+        int, int
+    ]  # source images by short side: 128 counts those of 128 to 255 pixels, and so on
     changes: dict[str, int]  # images by what was done to them: see pipelines/building/sample.py
 
 
@@ -159,7 +180,9 @@ class Manifest(Frozen):
         if len(set(self.domains)) != len(self.domains):
             raise UserError("the domains are not distinct")
         names, domains = self.options.splits, set(self.domains)
-        if set(self.splits) != set(names) or any(set(part) != domains for part in self.splits.values()):
+        if set(self.splits) != set(names) or any(
+            set(part) != domains for part in self.splits.values()
+        ):
             raise UserError(f"the splits must be {', '.join(names)}, each with every domain")
         return self
 
@@ -188,8 +211,13 @@ class Manifest(Frozen):
                 yield from self.of(split, domain)
 
     def to_json(self) -> str:
-        """The text of manifest.json: every field, and the fingerprint by which `parse` notices a changed byte."""
-        return json.dumps({**self.model_dump(mode="json"), _CHECKSUM: self.fingerprint}, indent=2) + "\n"
+        """The text of manifest.json: every field, and the fingerprint by which `parse` notices a
+        changed byte.
+        """
+        return (
+            json.dumps({**self.model_dump(mode="json"), _CHECKSUM: self.fingerprint}, indent=2)
+            + "\n"
+        )
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -201,7 +229,8 @@ class Manifest(Frozen):
         path = Path(root) / MANIFEST_NAME
         if not path.is_file():
             raise UserError(
-                f"{root} is not a finished data set (no {MANIFEST_NAME}): build one with `vqi2i data shard`"
+                f"{root} is not a finished data set (no {MANIFEST_NAME}): build one with `vqi2i "
+                "data shard`"
             )
         return cls.parse(path.read_bytes(), str(path))
 
@@ -227,10 +256,12 @@ class Manifest(Frozen):
 
 
 def measured_split(validation: Iterable[int]) -> Split:
-    """Which images tell during training how good a model is, and which of its weights and settings are the best.
+    """Which images tell during training how good a model is, and which of its weights and settings
+    are the best.
 
     Args:
-        validation: how many validation images each domain has; where one has none, test images have to do.
+        validation: how many validation images each domain has; where one has none, test images have
+            to do.
     """
     return "validation" if all(validation) else "test"
 
@@ -242,7 +273,9 @@ def index_name(shard: str) -> str:
 
 def canonical_sha256(value: Any) -> str:
     """sha256 of a JSON value, independent of the order of keys and of white space."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def first_error(error: ValidationError) -> str:

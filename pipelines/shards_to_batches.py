@@ -1,7 +1,7 @@
 """WebDataset shards to uint8 training batches, read through the index instead of streamed.
 
-Which samples form a batch, and how they are augmented, follows from (seed, domain, position) alone: batches are the
-same for any number of threads or ranks and after a resume.
+Which samples form a batch, and how they are augmented, follows from (seed, domain, position) alone:
+batches are the same for any number of threads or ranks and after a resume.
 """
 
 import logging
@@ -32,7 +32,9 @@ class Batch(NamedTuple):
     pixels: np.ndarray  # uint8 (domains, global_batch / world_size, crop, crop, 3)
     domains: tuple[str, ...]
     position: int  # images of each domain seen, over all ranks, before this global batch
-    replaced: tuple[str, ...] = ()  # a sentence for every damaged sample in whose place stands the next one
+    replaced: tuple[
+        str, ...
+    ] = ()  # a sentence for every damaged sample in whose place stands the next one
 
     @property
     def images(self) -> dict[str, np.ndarray]:
@@ -53,9 +55,10 @@ class _Stream(NamedTuple):
 class Batches:
     """The endless sequence of training batches of one rank, addressed by position.
 
-    Each domain is an independent stream that is permuted anew every epoch; pairs are one stream, cut and mirrored
-    alike. Global batch k covers the positions k * global_batch + [0, global_batch); rank r of W takes the r-th of W
-    equal parts of it. A damaged sample is replaced by the one after it in the epoch.
+    Each domain is an independent stream that is permuted anew every epoch; pairs are one stream,
+    cut and mirrored alike. Global batch k covers the positions k * global_batch + [0,
+    global_batch); rank r of W takes the r-th of W equal parts of it. A damaged sample is replaced
+    by the one after it in the epoch.
 
     Args:
         reader: the data set.
@@ -98,18 +101,24 @@ class Batches:
     ) -> None:
         if global_batch < 1 or global_batch % world_size:
             raise UserError(
-                f"global batch {global_batch} cannot be shared by {world_size} workers: use a multiple of it"
+                f"global batch {global_batch} cannot be shared by {world_size} workers: use a "
+                "multiple of it"
             )
         if threads < 1:
             raise ValueError(f"threads is {threads}: at least 1 must load data")
         if reader.files.in_ranges and order != "blocks":
             raise UserError(
-                f"{reader.root} is read without a cache: set order=blocks, or every image would be one request"
+                f"{reader.root} is read without a cache: set order=blocks, or every image would "
+                "be one request"
             )
         _check_crop(reader, crop)
         assert 0 <= rank < world_size
-        self._samples: dict[str, Samples] = {domain: reader.samples(split, domain) for domain in domains}
-        self._streams = _streams(reader, split, tuple(domains), seed=seed, paired=paired, order=order)
+        self._samples: dict[str, Samples] = {
+            domain: reader.samples(split, domain) for domain in domains
+        }
+        self._streams = _streams(
+            reader, split, tuple(domains), seed=seed, paired=paired, order=order
+        )
         self._sources: dict[str, Samples | BlockReader] = dict(self._samples)
         self._reader = reader
         self._seed = seed
@@ -124,23 +133,35 @@ class Batches:
         self._corrupt: set[str] = set()
 
     def at(self, position: int) -> Batch:
-        """The batch that starts at `position`, a multiple of the global batch; a pure function of it."""
+        """The batch that starts at `position`, a multiple of the global batch; a pure function of
+        it.
+        """
         if position < 0 or position % self.global_batch:
             raise UserError(
-                f"position {position} is no multiple of the global batch {self.global_batch}: go on with one that fits"
+                f"position {position} is no multiple of the global batch {self.global_batch}: go "
+                "on with one that fits"
             )
-        pixels = np.empty((len(self._domains), self.local_batch, self._crop, self._crop, 3), np.uint8)
+        pixels = np.empty(
+            (len(self._domains), self.local_batch, self._crop, self._crop, 3), np.uint8
+        )
         replaced: list[str] = []
         for stream in self._streams:
             for row in range(self.local_batch):
                 place = position + self._first + row
                 for domain, image in self._read(stream, place, replaced).items():
                     out = pixels[self._domains[domain], row]
-                    self._augment(image, out, sample_key(self._seed, stream.name, place), self._color(domain, place))
+                    self._augment(
+                        image,
+                        out,
+                        sample_key(self._seed, stream.name, place),
+                        self._color(domain, place),
+                    )
         return Batch(pixels, tuple(self._domains), position, tuple(replaced))
 
     def names(self, position: int, rank: int) -> list[str]:
-        """Where the images of a rank's part of the batch at `position` lie; those of damaged ones stand for others."""
+        """Where the images of a rank's part of the batch at `position` lie; those of damaged ones
+        stand for others.
+        """
         first = position + rank * self.local_batch
         return [
             self._samples[domain].place(int(stream.rows[domain][stream.order.at(place)]))
@@ -150,7 +171,8 @@ class Batches:
         ]
 
     def iterate(self, start: int = 0) -> Generator[Batch, None, None]:
-        """Endless batches from position `start` on, loaded ahead in threads; closing the generator stops them.
+        """Endless batches from position `start` on, loaded ahead in threads; closing the generator
+        stops them.
 
         Raises:
             CorruptSample: more than `max_corrupt` different samples are damaged.
@@ -160,14 +182,21 @@ class Batches:
             stack.enter_context(self._reader.files.fetching(shards))
             if self._reader.files.in_ranges:
                 stack.callback(self._sources.update, self._samples)
-                blocks = {d: stack.enter_context(closing(BlockReader(s))) for d, s in self._samples.items()}
+                blocks = {
+                    d: stack.enter_context(closing(BlockReader(s)))
+                    for d, s in self._samples.items()
+                }
                 self._sources.update(blocks)
-            pool = ThreadPoolExecutor(self._threads, "batches", initializer=cv2.setNumThreads, initargs=(0,))
+            pool = ThreadPoolExecutor(
+                self._threads, "batches", initializer=cv2.setNumThreads, initargs=(0,)
+            )
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             pending: deque[Future[Batch]] = deque()
             upcoming = start
             while True:
-                while len(pending) <= self._threads:  # one batch waits while each thread makes another
+                while (
+                    len(pending) <= self._threads
+                ):  # one batch waits while each thread makes another
                     if self._reader.files.in_ranges:
                         self._ask_ahead(upcoming, first=upcoming == start)
                     pending.append(pool.submit(self.at, upcoming))
@@ -194,11 +223,15 @@ class Batches:
         for skip in range(stream.order.count):
             number = stream.order.at(position, skip=skip)
             try:
-                return {d: self._sources[d].read(int(stream.rows[d][number])) for d in stream.domains}
+                return {
+                    d: self._sources[d].read(int(stream.rows[d][number])) for d in stream.domains
+                }
             except CorruptSample as error:
                 replaced.append(str(error))
                 self._check_corrupt(set(replaced))
-        raise CorruptSample(f"{self._reader.root}: no sample of {stream.name} can be read; {replaced[-1]}")
+        raise CorruptSample(
+            f"{self._reader.root}: no sample of {stream.name} can be read; {replaced[-1]}"
+        )
 
     def _color(self, domain: str, position: int) -> int | None:
         if not self._augment.varies_colors or domain in self._reader.manifest.options.labels:
@@ -206,7 +239,9 @@ class Batches:
         return sample_key(self._seed, f"colors of {domain}", position)
 
     def _ask_ahead(self, position: int, *, first: bool) -> None:
-        """Start to fetch the blocks of a batch that comes later; at the beginning, of all until then."""
+        """Start to fetch the blocks of a batch that comes later; at the beginning, of all until
+        then.
+        """
         for stream in self._streams:
             steps = -(-stream.ahead // self.global_batch)
             for step in range(steps + 1) if first else (steps,):
@@ -218,8 +253,11 @@ class Batches:
                             source.want(int(stream.rows[domain][number]))
 
 
-def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int, split: Split = "test") -> np.ndarray:
-    """Centre crops of the first `limit` images of a split and domain, in stored order: uint8 (n, crop, crop, 3).
+def held_out(
+    reader: ShardReader, domain: str, *, crop: int, limit: int, split: Split = "test"
+) -> np.ndarray:
+    """Centre crops of the first `limit` images of a split and domain, in stored order: uint8 (n,
+    crop, crop, 3).
 
     Raises:
         UserError: there are none, or they are smaller than `crop`.
@@ -227,39 +265,75 @@ def held_out(reader: ShardReader, domain: str, *, crop: int, limit: int, split: 
     _check_crop(reader, crop)
     count = min(limit, reader.count(split, domain))
     if count < 1:
-        raise UserError(f"{reader.root} has no {split} images of {domain}: build it with a larger {split} fraction")
+        raise UserError(
+            f"{reader.root} has no {split} images of {domain}: build it with a larger {split} "
+            "fraction"
+        )
     return np.stack(
-        [imaging.center_crop(pixels, crop, crop) for pixels in reader.read_some(split, domain, range(count))]
+        [
+            imaging.center_crop(pixels, crop, crop)
+            for pixels in reader.read_some(split, domain, range(count))
+        ]
     )
 
 
 def _streams(
-    reader: ShardReader, split: Split, domains: tuple[str, ...], *, seed: int, paired: bool, order: OrderKind
-) -> list[_Stream]:  # fmt: skip
+    reader: ShardReader,
+    split: Split,
+    domains: tuple[str, ...],
+    *,
+    seed: int,
+    paired: bool,
+    order: OrderKind,
+) -> list[_Stream]:
     if paired:
         rows = reader.pairs(split, domains)
         parts = [("+".join(domains), domains, rows)]
     else:
-        parts = [(domain, (domain,), {domain: np.arange(reader.count(split, domain))}) for domain in domains]
+        parts = [
+            (domain, (domain,), {domain: np.arange(reader.count(split, domain))})
+            for domain in domains
+        ]
     streams = []
     for name, members, rows in parts:
         blocks = _blocks(reader, split, rows) if order == "blocks" else None
         count = len(rows[members[0]])
         if count == 0:
-            raise UserError(f"{reader.root} has no {split} images of {name}: build it from more images")
-        ahead = min(count, count * WINDOW // (2 * (int(blocks[-1]) + 1))) if blocks is not None else 0
-        streams.append(_Stream(name, members, rows, Order(seed=seed, stream=name, count=count, blocks=blocks), ahead))
+            raise UserError(
+                f"{reader.root} has no {split} images of {name}: build it from more images"
+            )
+        ahead = (
+            min(count, count * WINDOW // (2 * (int(blocks[-1]) + 1))) if blocks is not None else 0
+        )
+        streams.append(
+            _Stream(
+                name,
+                members,
+                rows,
+                Order(seed=seed, stream=name, count=count, blocks=blocks),
+                ahead,
+            )
+        )
     return streams
 
 
 def _blocks(reader: ShardReader, split: Split, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Blocks of a stream's samples: those of the domain that has most, so that no partner has many more."""
-    numbers = [block_numbers(reader.samples(split, domain))[index] for domain, index in rows.items()]
-    _, renumbered = np.unique(max(numbers, key=lambda blocks: blocks[-1] if len(blocks) else 0), return_inverse=True)
+    """Blocks of a stream's samples: those of the domain that has most, so that no partner has many
+    more.
+    """
+    numbers = [
+        block_numbers(reader.samples(split, domain))[index] for domain, index in rows.items()
+    ]
+    _, renumbered = np.unique(
+        max(numbers, key=lambda blocks: blocks[-1] if len(blocks) else 0), return_inverse=True
+    )
     return renumbered
 
 
 def _check_crop(reader: ShardReader, crop: int) -> None:
     if not 1 <= crop <= reader.manifest.size:
         size = reader.manifest.size
-        raise UserError(f"cannot crop {crop} px from images of {size} px: lower the crop or build with --size {crop}")
+        raise UserError(
+            f"cannot crop {crop} px from images of {size} px: lower the crop or build with --size "
+            f"{crop}"
+        )

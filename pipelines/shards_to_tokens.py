@@ -1,7 +1,8 @@
-"""Images to token shards: what the frozen stage 1 makes of every picture, so that stage 2 never encodes.
+"""Images to token shards: what the frozen stage 1 makes of every picture, so that stage 2 never
+encodes.
 
-Every shard is one independent job whose bytes follow from model and images alone, so that it does not matter who makes
-it, and a build that was interrupted makes only what is missing.
+Every shard is one independent job whose bytes follow from model and images alone, so that it does
+not matter who makes it, and a build that was interrupted makes only what is missing.
 """
 
 import functools
@@ -71,8 +72,14 @@ class TokenJob(NamedTuple):
 
 
 def token_identity(
-    model: Path, data: str, network: NetworkConfig, *, crop: int, variants: int, upside_down: bool = False
-) -> TokenIdentity:  # fmt: skip
+    model: Path,
+    data: str,
+    network: NetworkConfig,
+    *,
+    crop: int,
+    variants: int,
+    upside_down: bool = False,
+) -> TokenIdentity:
     """What the tokens of a data set are made of.
 
     Args:
@@ -85,16 +92,28 @@ def token_identity(
     """
     side = crop // network.stride
     return TokenIdentity(
-        bundle=fingerprint(model), data=data, domains=network.domains, crop=crop, variants=variants,
-        upside_down=-(-variants // 2) if upside_down else 0, grid=(side, side),
-    )  # fmt: skip
+        bundle=fingerprint(model),
+        data=data,
+        domains=network.domains,
+        crop=crop,
+        variants=variants,
+        upside_down=-(-variants // 2) if upside_down else 0,
+        grid=(side, side),
+    )
 
 
 def shards_to_tokens(
-    source: TokenSource, identity: TokenIdentity, out: Path, *, workers: int = 0, device: str = "cpu",
-    max_corrupt: int = 0, progress: Progress | None = None,
-) -> TokenManifest:  # fmt: skip
-    """Encode every image of a data set in some crops and mirror images; what is there already is left alone.
+    source: TokenSource,
+    identity: TokenIdentity,
+    out: Path,
+    *,
+    workers: int = 0,
+    device: str = "cpu",
+    max_corrupt: int = 0,
+    progress: Progress | None = None,
+) -> TokenManifest:
+    """Encode every image of a data set in some crops and mirror images; what is there already is
+    left alone.
 
     Args:
         source: images and model.
@@ -142,12 +161,18 @@ class TokenEncoder:
         self._out = out
 
     @functools.cached_property
-    def _reader(self) -> ShardReader:  # with the first shard: what an actor meets when it is made, Ray tells as a death
+    def _reader(
+        self,
+    ) -> (
+        ShardReader
+    ):  # with the first shard: what an actor meets when it is made, Ray tells as a death
         return ShardReader(self._source.data, self._source.cache)
 
     @functools.cached_property
     def _translator(self) -> Translator:
-        torch.backends.cudnn.allow_tf32 = False  # near the border of two codes, its rounding would choose the other
+        torch.backends.cudnn.allow_tf32 = (
+            False  # near the border of two codes, its rounding would choose the other
+        )
         return Translator.load(self._source.model, self._device)
 
     def make(self, job: TokenJob) -> TokenShard:
@@ -157,17 +182,25 @@ class TokenEncoder:
         samples = 0
         with atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
             for start in range(job.start, job.stop, _BATCH):
-                for sample in self._encoded(job, range(start, min(start + _BATCH, job.stop)), damaged):
+                for sample in self._encoded(
+                    job, range(start, min(start + _BATCH, job.stop)), damaged
+                ):
                     tar.write(sample)
                     samples += 1
         shard = TokenShard(
-            name=job.name, split=job.split, domain=job.domain, sha256=sha256_of(path), samples=samples,
+            name=job.name,
+            split=job.split,
+            domain=job.domain,
+            sha256=sha256_of(path),
+            samples=samples,
             damaged=tuple(damaged),
-        )  # fmt: skip
+        )
         _write(path.with_suffix(".json"), shard.model_dump_json(indent=2))
         return shard
 
-    def _encoded(self, job: TokenJob, indices: range, damaged: list[str]) -> Iterator[dict[str, Any]]:
+    def _encoded(
+        self, job: TokenJob, indices: range, damaged: list[str]
+    ) -> Iterator[dict[str, Any]]:
         """WebDataset samples of some images; those that cannot be read are noted."""
         images = self._reader.samples(job.split, job.domain)
         pixels: dict[int, Pixels] = {}
@@ -179,7 +212,9 @@ class TokenEncoder:
                 damaged.append(str(error))
         if not pixels:
             return
-        views = [view for index, image in pixels.items() for view in _views(image, self._identity, index)]
+        views = [
+            view for index, image in pixels.items() for view in _views(image, self._identity, index)
+        ]
         encoded = self._translator.encode(imaging.to_tensor(views), job.domain)
         shape = (len(pixels), self._identity.views)
         kind = token_type(self._translator.network.codebook_size)
@@ -210,11 +245,17 @@ def _on_ray(
 
     cluster = join_ray()
     gpu = cluster.get("GPU", 0) >= 1
-    room = int(cluster["GPU" if gpu else "CPU"])  # an actor without a place would keep its job for ever
-    actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(TokenEncoder)
+    room = int(
+        cluster["GPU" if gpu else "CPU"]
+    )  # an actor without a place would keep its job for ever
+    actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(
+        TokenEncoder
+    )
     arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
     encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
-    made = ActorPool(encoders).map_unordered(lambda encoder, job: encoder.make.remote(job), list(jobs))
+    made = ActorPool(encoders).map_unordered(
+        lambda encoder, job: encoder.make.remote(job), list(jobs)
+    )
     with told_here():
         yield from cast("Iterator[TokenShard]", made)
 
@@ -228,16 +269,21 @@ def _jobs(reader: ShardReader, domains: Sequence[str]) -> Iterator[TokenJob]:
 
 
 def _claim(out: Path, identity: TokenIdentity) -> TokenManifest | None:
-    """The manifest of `out` if it holds all these tokens; otherwise make the folder ours or refuse."""
+    """The manifest of `out` if it holds all these tokens; otherwise make the folder ours or
+    refuse.
+    """
     mark = out / IDENTITY_NAME
     if mark.is_file():
         remedy = f"delete {out}, and its tokens are made anew"
         if parsed(TokenIdentity, mark.read_bytes(), str(mark), remedy) != identity:
             raise UserError(
-                f"{out} holds tokens of another model, data set or crop: choose another folder or delete it"
+                f"{out} holds tokens of another model, data set or crop: choose another folder or "
+                "delete it"
             )
     elif entries(out):
-        raise UserError(f"{out} is not empty and holds no tokens: choose another folder or delete it")
+        raise UserError(
+            f"{out} is not empty and holds no tokens: choose another folder or delete it"
+        )
     _write(mark, identity.model_dump_json(indent=2))
     manifest = read_manifest(out)
     return manifest if manifest is not None and manifest.identity == identity else None
@@ -256,11 +302,15 @@ def _finished(out: Path, job: TokenJob) -> TokenShard | None:
 def _check_damaged(shards: Any, max_corrupt: int) -> None:
     damaged = [sentence for shard in shards for sentence in shard.damaged]
     if len(damaged) > max_corrupt:
-        raise UserError(f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}")
+        raise UserError(
+            f"{len(damaged)} images are damaged, more than max_corrupt={max_corrupt}: {damaged[0]}"
+        )
 
 
 def _views(image: Pixels, identity: TokenIdentity, index: int) -> Iterator[Pixels]:
-    """What is encoded of an image: its variants, then some of them upside down, mirrored in every second image."""
+    """What is encoded of an image: its variants, then some of them upside down, mirrored in every
+    second image.
+    """
     for variant in range(identity.variants):
         yield _view(image, identity.crop, variant, index)
     for number in range(identity.upside_down):
@@ -268,7 +318,9 @@ def _views(image: Pixels, identity: TokenIdentity, index: int) -> Iterator[Pixel
 
 
 def _view(image: Pixels, crop: int, variant: int, index: int) -> Pixels:
-    """Variant 0 is the centre crop, 1 its mirror image; later ones are cut at random places fixed by the index."""
+    """Variant 0 is the centre crop, 1 its mirror image; later ones are cut at random places fixed
+    by the index.
+    """
     if variant < 2:
         view = imaging.center_crop(image, crop, crop)
     else:

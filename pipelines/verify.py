@@ -33,7 +33,8 @@ class Damage(NamedTuple):
 def verify(root: Path, progress: Progress | None = None) -> list[Damage]:
     """Read every file of the data set in `root` again; an empty list says that nothing has changed.
 
-    Tars and indexes are compared with their hashes; a tar that differs is taken apart, so that the sample is named.
+    Tars and indexes are compared with their hashes; a tar that differs is taken apart, so that the
+    sample is named.
 
     Args:
         root: of the data set.
@@ -47,7 +48,9 @@ def verify(root: Path, progress: Progress | None = None) -> list[Damage]:
     advance = counter(progress, total=sum(shard.samples for shard in shards))
     damages: list[Damage] = []
     with ThreadPoolExecutor(os.cpu_count(), "verify") as pool:
-        for shard, found in zip(shards, pool.map(lambda shard: _check(root, shard), shards), strict=True):
+        for shard, found in zip(
+            shards, pool.map(lambda shard: _check(root, shard), shards), strict=True
+        ):
             damages += found
             advance(shard.samples)
     rejects = root / REJECTS_NAME
@@ -72,7 +75,9 @@ def _read_index(root: Path, shard: Shard) -> tuple[list[dict[str, Any]], list[Da
     except OSError as error:
         return [], [Damage(shard.index_name, "", f"it cannot be read ({error.strerror})")]
     if len(data) != shard.index_bytes:
-        return [], [Damage(shard.index_name, "", f"it has {len(data)} bytes instead of {shard.index_bytes}")]
+        return [], [
+            Damage(shard.index_name, "", f"it has {len(data)} bytes instead of {shard.index_bytes}")
+        ]
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         return [], [Damage(shard.index_name, "", "its bytes have changed")]
     try:
@@ -134,13 +139,19 @@ def _walk(tar: _Hashed, shard: Shard, rows: list[dict[str, Any]]) -> Iterator[tu
     rest = tar.read(max(0, shard.bytes - end) + 1)
     if len(rest) != shard.bytes - end:
         last = rows[-1]["key"]
-        yield "", f"it has {end + len(rest)} bytes instead of {shard.bytes}, counted from the end of sample {last}"
+        yield (
+            "",
+            f"it has {end + len(rest)} bytes instead of {shard.bytes}, counted from the end of "
+            f"sample {last}",
+        )
     elif any(rest):
         yield "", "the padding at its end has changed"
 
 
 def _is_header(data: bytes, key: str, size: int) -> bool:
-    """Whether these are the header's bytes as they are written for such a member; nothing in it is free to change."""
+    """Whether these are the header's bytes as they are written for such a member; nothing in it is
+    free to change.
+    """
     try:
         info = tarfile.TarInfo.frombuf(data, "ascii", "strict")
         same = info.name.partition(".")[0] == key and info.size == size
@@ -155,4 +166,8 @@ def _decoded_otherwise(data: bytes, row: dict[str, Any]) -> str:
     except imaging.ImageError as error:
         return f"it was stored damaged ({error})"
     same = (height, width) == (row["height"], row["width"])
-    return "" if same else f"it is {width}x{height}, not {row['width']}x{row['height']} as its index says"
+    return (
+        ""
+        if same
+        else f"it is {width}x{height}, not {row['width']}x{row['height']} as its index says"
+    )

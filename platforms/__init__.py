@@ -1,1 +1,3 @@
-"""The servers beneath this project, Ray and MLflow: where they are, and whether anybody answers there."""
+"""The servers beneath this project, Ray and MLflow: where they are, and whether anybody answers
+there.
+"""

@@ -1,4 +1,6 @@
-"""The MLflow server or database: where it is, whether it answers, and what it answers in one sentence."""
+"""The MLflow server or database: where it is, whether it answers, and what it answers in one
+sentence.
+"""
 
 import logging
 import os
@@ -31,7 +33,9 @@ class StoreError(UserError):
         reason, remedy: parts of the message.
     """
 
-    reason = remedy = ""  # no arguments: it travels between processes, where the message alone makes it anew
+    reason = remedy = (
+        ""  # no arguments: it travels between processes, where the message alone makes it anew
+    )
 
 
 def store_error(uri: str, why: object, remedy: str = _REMEDY) -> StoreError:
@@ -49,16 +53,23 @@ def store_error(uri: str, why: object, remedy: str = _REMEDY) -> StoreError:
 
 
 def reason_of(why: object) -> str:
-    """An exception of MLflow's client, or words, in one line: where a connection failed, why it did and no more."""
+    """An exception of MLflow's client, or words, in one line: where a connection failed, why it did
+    and no more.
+    """
     inner = why
-    while isinstance(inner, BaseException) and (deeper := inner.__cause__ or inner.__context__) is not None:
+    while (
+        isinstance(inner, BaseException)
+        and (deeper := inner.__cause__ or inner.__context__) is not None
+    ):
         inner = deeper
     connection = isinstance(inner, OSError) or type(inner).__module__.startswith("urllib3.")
     return " ".join(str(inner if connection else why).split())[:200].rstrip(".")
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a database in the working directory; absolute, since workers run elsewhere."""
+    """`MLFLOW_TRACKING_URI`, or a database in the working directory; absolute, since workers run
+    elsewhere.
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path('mlflow.db').absolute()}"
 
 
@@ -70,9 +81,11 @@ def database_of(uri: str) -> Path | None:
 
 
 def open_store(uri: str, *, write: bool) -> "MlflowClient":
-    """A client of a store that answers; MLflow itself would try for minutes to reach one that does not.
+    """A client of a store that answers; MLflow itself would try for minutes to reach one that does
+    not.
 
-    How long is waited is up to MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES, where they are set.
+    How long is waited is up to MLFLOW_HTTP_REQUEST_TIMEOUT and MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    where they are set.
 
     Args:
         uri: of the store.
@@ -119,12 +132,16 @@ def _open_database(uri: str, file: Path, *, write: bool) -> "MlflowClient":
     elsewhere = "name another one in MLFLOW_TRACKING_URI"
     if not write:
         if not file.exists():
-            raise store_error(uri, "there is no such file", f"go to the folder where it was made, or {elsewhere}")
+            raise store_error(
+                uri, "there is no such file", f"go to the folder where it was made, or {elsewhere}"
+            )
         _check_file(uri, file)
         return _client(uri)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f".{file.name}.lock")):  # two processes that make tables at once break them
+        with FileLock(
+            file.with_name(f".{file.name}.lock")
+        ):  # two processes that make tables at once break them
             if file.exists():
                 _check_file(uri, file)
                 file.open("ab").close()
@@ -135,10 +152,14 @@ def _open_database(uri: str, file: Path, *, write: bool) -> "MlflowClient":
 
 def _check_file(uri: str, file: Path) -> None:
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.Error as error:
-        raise store_error(uri, error, "repair it, or name another one in MLFLOW_TRACKING_URI") from error
+        raise store_error(
+            uri, error, "repair it, or name another one in MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def _check_database_server(uri: str) -> None:

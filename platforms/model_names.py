@@ -1,4 +1,6 @@
-"""Names and aliases of MLflow's registry: what it would refuse, and what could not be asked for afterwards."""
+"""Names and aliases of MLflow's registry: what it would refuse, and what could not be asked for
+afterwards.
+"""
 
 import re
 
@@ -16,7 +18,10 @@ def check_model_name(name: str) -> None:
         UserError: it is one; the message says what is wrong with it.
     """
     if (wrong := _wrong_name(name)) is not None:
-        raise UserError(f"{name[:60]!r} cannot be the name of a registered model, {wrong}: choose one like seasons")
+        raise UserError(
+            f"{name[:60]!r} cannot be the name of a registered model, {wrong}: choose one like "
+            "seasons"
+        )
 
 
 def check_alias(alias: str) -> None:
@@ -26,7 +31,9 @@ def check_alias(alias: str) -> None:
         UserError: it is one; the message says what is wrong with it.
     """
     if (wrong := _wrong_alias(alias)) is not None:
-        raise UserError(f"{alias[:60]!r} cannot be the alias of a model, {wrong}: choose one like champion")
+        raise UserError(
+            f"{alias[:60]!r} cannot be the alias of a model, {wrong}: choose one like champion"
+        )
 
 
 def _wrong_name(name: str) -> str | None:

@@ -7,7 +7,9 @@ from typing import Any
 from errors import UserError
 
 _PATIENCE = 10.0  # seconds
-_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # what `ray health-check` asks a cluster's head, too
+_ALIVE = (
+    "/ray.rpc.NodeInfoGcsService/CheckAlive"  # what `ray health-check` asks a cluster's head, too
+)
 _CLIENT = "ray://"
 
 
@@ -15,7 +17,8 @@ def connect(address: str, **how: Any) -> None:
     """Join the Ray cluster at an address, or start a Ray that belongs to this process.
 
     Args:
-        address: HOST:PORT of a cluster's head, ray://HOST:PORT, `auto` for this machine's, `local` for one of our own.
+        address: HOST:PORT of a cluster's head, ray://HOST:PORT, `auto` for this machine's, `local`
+            for one of our own.
         how: further arguments of `ray.init`.
 
     Raises:
@@ -102,6 +105,7 @@ def _unreachable(target: str) -> str | None:
 def _nobody(address: str, why: str) -> UserError:
     reason = " ".join(why.split())[:200].rstrip(".")
     return UserError(
-        f"no Ray cluster answers at {address} ({reason}): name another one in RAY_ADDRESS or with --address,"
+        f"no Ray cluster answers at {address} ({reason}): name another one in RAY_ADDRESS or with "
+        "--address,"
         " or neither for a Ray of your own"
     )

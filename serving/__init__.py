@@ -1,1 +1,3 @@
-"""A trained model behind HTTP: batched execution, routes, and the Ray Serve deployments around them."""
+"""A trained model behind HTTP: batched execution, routes, and the Ray Serve deployments around
+them.
+"""

@@ -1,4 +1,6 @@
-"""The Ray Serve application: an ingress with the routes, and one autoscaled deployment per model."""
+"""The Ray Serve application: an ingress with the routes, and one autoscaled deployment per
+model.
+"""
 
 import asyncio
 import threading
@@ -32,27 +34,38 @@ class Settings(Strict):
     """How models are served."""
 
     max_batch_size: int = Field(default=8, gt=0, description="requests that are executed together")
-    batch_wait_timeout_s: float = Field(default=0.01, ge=0, description="how long the first request waits for others")
+    batch_wait_timeout_s: float = Field(
+        default=0.01, ge=0, description="how long the first request waits for others"
+    )
     min_replicas: int = Field(default=1, gt=0, description="per model")
     max_replicas: int = Field(default=2, gt=0, description="per model")
     target_ongoing_requests: float = Field(
         default=4, gt=0, description="per replica; above it another replica is started"
     )
-    max_queued_requests: int = Field(default=64, gt=0, description="waiting for a model; more are refused with 503")
+    max_queued_requests: int = Field(
+        default=64, gt=0, description="waiting for a model; more are refused with 503"
+    )
     retry_after_s: float = Field(default=1, gt=0, description="what a refused client is told")
     num_cpus: float = Field(default=1, gt=0, description="that a replica reserves")
-    num_gpus: float = Field(default=0, ge=0, description="that a replica reserves; above 0 the model runs on it")
-    label_selector: dict[str, str] = Field(default={}, description="labels of the nodes that replicas may run on")
+    num_gpus: float = Field(
+        default=0, ge=0, description="that a replica reserves; above 0 the model runs on it"
+    )
+    label_selector: dict[str, str] = Field(
+        default={}, description="labels of the nodes that replicas may run on"
+    )
     threads: int = Field(default=1, gt=0, description="of PyTorch, per replica")
     rows_per_call: int = Field(default=4, gt=0, description="pictures per model call")
-    pixels_per_call: int = Field(default=2**18, gt=0, description="pixels per model call; larger pictures run alone")
+    pixels_per_call: int = Field(
+        default=2**18, gt=0, description="pixels per model call; larger pictures run alone"
+    )
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _replicas(self) -> Self:
         if self.max_replicas < self.min_replicas:
             raise UserError(
-                f"max_replicas is {self.max_replicas} but min_replicas {self.min_replicas}: raise the first"
+                f"max_replicas is {self.max_replicas} but min_replicas {self.min_replicas}: raise "
+                "the first"
             )
         return self
 
@@ -60,20 +73,25 @@ class Settings(Strict):
 class ServeArgs(Settings):
     """Arguments of the application, also under `args` in a Serve config file."""
 
-    models: dict[ModelName, str] = Field(min_length=1, description="bundle directories or MLflow URIs by name")
+    models: dict[ModelName, str] = Field(
+        min_length=1, description="bundle directories or MLflow URIs by name"
+    )
 
 
 class Model:
-    """One replica of one model: collects requests into batches and runs them on a thread of its own.
+    """One replica of one model: collects requests into batches and runs them on a thread of its
+    own.
 
-    Large requests run one by one on another thread, beside the batches. A request that is cancelled, since its client
-    has gone or was told 408, ends what is computed for it.
+    Large requests run one by one on another thread, beside the batches. A request that is
+    cancelled, since its client has gone or was told 408, ends what is computed for it.
     """
 
     def __init__(self, model: str, settings: Settings):
-        # Two threads: the event loop stays free for health checks, and batches do not compete for the cores.
+        # Two threads: the event loop stays free for health checks, and batches do not compete for
+        # the cores.
         self._batches, self._large = (
-            ThreadPoolExecutor(1, name, torch.set_num_threads, (settings.threads,)) for name in ("batches", "large")
+            ThreadPoolExecutor(1, name, torch.set_num_threads, (settings.threads,))
+            for name in ("batches", "large")
         )
         device = "cuda" if settings.num_gpus else "cpu"
         limits = CallLimits(rows=settings.rows_per_call, pixels=settings.pixels_per_call)
@@ -119,7 +137,9 @@ class _Order(Generic[Job]):
     given_up: threading.Event  # set when nobody waits for it any more
 
 
-async def _computed(thread: ThreadPoolExecutor, compute: _Compute[Job], orders: Sequence[_Order[Job]]) -> list[Outcome]:
+async def _computed(
+    thread: ThreadPoolExecutor, compute: _Compute[Job], orders: Sequence[_Order[Job]]
+) -> list[Outcome]:
     jobs, given_up = [order.job for order in orders], [order.given_up.is_set for order in orders]
     return await asyncio.get_running_loop().run_in_executor(thread, compute, jobs, given_up)
 
@@ -141,15 +161,22 @@ class ServeBackend:
         """Asks the controller rather than the replicas, whose queues may be long."""
         application = serve.get_replica_context().app_name
         status = (await asyncio.to_thread(serve.status)).applications[application]
-        replicas = (status.deployments[_deployment_name(name)].replica_states for name in self.models)
-        return all(any(state == "RUNNING" and count for state, count in states.items()) for states in replicas)
+        replicas = (
+            status.deployments[_deployment_name(name)].replica_states for name in self.models
+        )
+        return all(
+            any(state == "RUNNING" and count for state, count in states.items())
+            for states in replicas
+        )
 
 
 @serve.ingress()
 class Ingress:
     """The routes; decodes and encodes images, holds no model."""
 
-    def __init__(self, models: dict[str, ModelInfo], limits: Limits, handles: dict[str, DeploymentHandle]):
+    def __init__(
+        self, models: dict[str, ModelInfo], limits: Limits, handles: dict[str, DeploymentHandle]
+    ):
         self._backend = ServeBackend(models, handles)
         self._limits = limits
 
@@ -158,10 +185,12 @@ class Ingress:
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """Build the application from `ServeArgs`; also the `import_path` of Serve config files: `serving.app:build`.
+    """Build the application from `ServeArgs`; also the `import_path` of Serve config files:
+    `serving.app:build`.
 
     Raises:
-        UserError: an argument is unknown or out of range, or a model does not exist or is no bundle.
+        UserError: an argument is unknown or out of range, or a model does not exist or is no
+            bundle.
     """
     checked = validation.checked(ServeArgs, args, "these models cannot be served so")
     sources = {name: registry.pin(model) for name, model in checked.models.items()}
@@ -183,7 +212,8 @@ def _model_deployment(name: str, source: str, args: ServeArgs) -> serve.Applicat
     settings = Settings(**args.model_dump(exclude={"models"}))
     deployment = serve.deployment(
         name=_deployment_name(name),
-        max_ongoing_requests=2 * settings.max_batch_size,  # one batch runs while the next one gathers
+        max_ongoing_requests=2
+        * settings.max_batch_size,  # one batch runs while the next one gathers
         max_queued_requests=settings.max_queued_requests,
         backpressure_config={"status_code": 503, "retry_after_s": settings.retry_after_s},
         autoscaling_config={

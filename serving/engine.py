@@ -1,4 +1,6 @@
-"""Batched execution: requests that arrive together share model calls, and nobody can tell from the pixels."""
+"""Batched execution: requests that arrive together share model calls, and nobody can tell from the
+pixels.
+"""
 
 import logging
 import math
@@ -25,7 +27,9 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateJob:
-    """Show an image in a target domain, in an exemplar's style or in `samples` styles of seeds seed, seed + 1, ..."""
+    """Show an image in a target domain, in an exemplar's style or in `samples` styles of seeds
+    seed, seed + 1, ...
+    """
 
     image: Pixels
     source: str
@@ -38,11 +42,15 @@ class TranslateJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeJob:
-    """Follow a chain on an image, or `count` times from nothing with the seeds seed, seed + 1, ..."""
+    """Follow a chain on an image, or `count` times from nothing with the seeds seed, seed + 1,
+    ...
+    """
 
     chain: Chain
     image: Pixels | None = None  # None if the chain begins by generating
-    pictures: Mapping[str, Pixels] = field(default_factory=dict)  # the examples and masks that its steps name
+    pictures: Mapping[str, Pixels] = field(
+        default_factory=dict
+    )  # the examples and masks that its steps name
     count: int = 1
     seed: int = 0
     alone: bool = False  # beside the batches of others
@@ -50,7 +58,9 @@ class ComposeJob:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job has no pictures; returned rather than raised, so that the rest of its batch goes on."""
+    """Why a job has no pictures; returned rather than raised, so that the rest of its batch goes
+    on.
+    """
 
     reason: str
     internal: bool = False  # our fault rather than the request's
@@ -82,55 +92,75 @@ class Engine:
 
     Args:
         translator: the model.
-        max_seconds: that a job may compute; jobs that are made together have the time of all of them.
+        max_seconds: that a job may compute; jobs that are made together have the time of all of
+            them.
     """
 
     def __init__(self, translator: Translator, max_seconds: float = math.inf):
         self.translator = translator
         self.max_seconds = max_seconds
 
-    def translate(self, jobs: Sequence[TranslateJob], given_up: Sequence[GivenUp] | None = None) -> list[Outcome]:
+    def translate(
+        self, jobs: Sequence[TranslateJob], given_up: Sequence[GivenUp] | None = None
+    ) -> list[Outcome]:
         """Pictures of each job, or why there are none; in the jobs' order.
 
         Args:
             jobs: any.
-            given_up: asked for each job while it is computed, between two layers of a network: a computation ends
-                when nobody waits for any of the jobs that it is for.
+            given_up: asked for each job while it is computed, between two layers of a network: a
+                computation ends when nobody waits for any of the jobs that it is for.
         """
 
         def rows(index: int, job: TranslateJob) -> tuple[_Key, list[_Row]]:
             self._check(job.source, job.target)
             key = job.image.shape, job.source, job.target
-            return key, [_Row(index, job.image, job.seed + k, style) for k, style in enumerate(self._styles(job))]
+            return key, [
+                _Row(index, job.image, job.seed + k, style)
+                for k, style in enumerate(self._styles(job))
+            ]
 
         def call(job: TranslateJob, images: Tensor | None, rows: Sequence[_Row]) -> Tensor:
             assert images is not None
             style = torch.stack([row.style for row in rows if row.style is not None])
-            return self.translator.translate(images, source=job.source, target=job.target, style=style)
+            return self.translator.translate(
+                images, source=job.source, target=job.target, style=style
+            )
 
         return self._execute(jobs, given_up, rows, call)
 
-    def compose(self, jobs: Sequence[ComposeJob], given_up: Sequence[GivenUp] | None = None) -> list[Outcome]:
-        """The pictures that each job's chain makes, or why there are none; in the jobs' order. See `translate`."""
+    def compose(
+        self, jobs: Sequence[ComposeJob], given_up: Sequence[GivenUp] | None = None
+    ) -> list[Outcome]:
+        """The pictures that each job's chain makes, or why there are none; in the jobs' order. See
+        `translate`.
+        """
 
         def rows(index: int, job: ComposeJob) -> tuple[_Key, list[_Row]]:
             if job.chain.source is not None:
                 self._check(job.chain.source)
             shape = job.image.shape if job.image is not None else None
-            pictures = tuple((name, made.shape, made.tobytes()) for name, made in sorted(job.pictures.items()))
-            return (shape, job.chain, pictures), [_Row(index, job.image, job.seed + k) for k in range(job.count)]
+            pictures = tuple(
+                (name, made.shape, made.tobytes()) for name, made in sorted(job.pictures.items())
+            )
+            return (shape, job.chain, pictures), [
+                _Row(index, job.image, job.seed + k) for k in range(job.count)
+            ]
 
         def call(job: ComposeJob, images: Tensor | None, rows: Sequence[_Row]) -> Tensor:
             pictures = {name: imaging.to_tensor([made]) for name, made in job.pictures.items()}
-            return self.translator.compose(images, job.chain, pictures=pictures, seed=[row.seed for row in rows])
+            return self.translator.compose(
+                images, job.chain, pictures=pictures, seed=[row.seed for row in rows]
+            )
 
         return self._execute(jobs, given_up, rows, call)
 
     def _execute(
-        self, jobs: Sequence[Job], given_up: Sequence[GivenUp] | None,
+        self,
+        jobs: Sequence[Job],
+        given_up: Sequence[GivenUp] | None,
         split: Callable[[int, Job], tuple[_Key, list[_Row]]],
         call: Callable[[Job, Tensor | None, Sequence[_Row]], Tensor],
-    ) -> list[Outcome]:  # fmt: skip
+    ) -> list[Outcome]:
         pictures: dict[int, list[Pixels]] = defaultdict(list)
         failures: dict[int, Failure] = {}
         groups: dict[_Key, list[_Row]] = defaultdict(list)
@@ -154,8 +184,12 @@ class Engine:
         return [failures.get(index) or pictures[index] for index in range(len(jobs))]
 
     @contextmanager
-    def _stoppable(self, jobs: Collection[int], given_up: Sequence[GivenUp] | None) -> Iterator[None]:
-        """Ends what is computed for some jobs when their time is over, or nobody waits for any of them."""
+    def _stoppable(
+        self, jobs: Collection[int], given_up: Sequence[GivenUp] | None
+    ) -> Iterator[None]:
+        """Ends what is computed for some jobs when their time is over, or nobody waits for any of
+        them.
+        """
         seconds = self.max_seconds * len(jobs)
         end = time.monotonic() + seconds
 
@@ -164,7 +198,8 @@ class Engine:
                 raise _StopError("nobody waits for it any more")
             if time.monotonic() > end:
                 raise _StopError(
-                    f"it was stopped after {seconds:g} s of computing: send smaller images, or ask for less at a time"
+                    f"it was stopped after {seconds:g} s of computing: send smaller images, or "
+                    "ask for less at a time"
                 )
 
         with stoppable(check):
@@ -175,17 +210,25 @@ class Engine:
         if job.style is None:
             return list(self.translator.sample_styles(job.target, job.samples, job.seed))
         if job.samples != 1:
-            raise UserError("a style image gives one picture: leave out either the style image or samples")
+            raise UserError(
+                "a style image gives one picture: leave out either the style image or samples"
+            )
         return [self.translator.encode(imaging.to_tensor([job.style]), job.target).style[0]]
 
     def _check(self, *domains: str) -> None:
         for domain in domains:
             if domain not in self.translator.domains:
-                raise UserError(f"unknown domain {domain!r}: this model knows {', '.join(self.translator.domains)}")
+                raise UserError(
+                    f"unknown domain {domain!r}: this model knows "
+                    f"{', '.join(self.translator.domains)}"
+                )
 
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, UserError | _StopError):
         return Failure(str(error))
     _log.error("a model call failed", exc_info=error)
-    return Failure(f"the model failed ({type(error).__name__}), a fault of ours: its log says why", internal=True)
+    return Failure(
+        f"the model failed ({type(error).__name__}), a fault of ours: its log says why",
+        internal=True,
+    )

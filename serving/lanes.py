@@ -1,4 +1,6 @@
-"""Large requests beside small ones: a few at a time, so that nobody waits for long behind somebody's panorama."""
+"""Large requests beside small ones: a few at a time, so that nobody waits for long behind
+somebody's panorama.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +15,8 @@ from serving.http.schema import Limits
 class Lanes:
     """One lane for the large requests of each model; small ones go as they come.
 
-    A large request waits here before its images are decoded, so that what waits takes no memory for pixels.
+    A large request waits here before its images are decoded, so that what waits takes no memory for
+    pixels.
     """
 
     def __init__(self, limits: Limits):
@@ -40,7 +43,9 @@ class Lanes:
     async def _acquire(self, model: str) -> None:
         room = self._rooms[model]
         if room.locked() and self._waiting[model] >= self._limits.large_waiting:
-            detail = "too many large requests are waiting: try again in 10 s, or send smaller images"
+            detail = (
+                "too many large requests are waiting: try again in 10 s, or send smaller images"
+            )
             raise Problem(503, detail, {"Retry-After": "10"})
         self._waiting[model] += 1
         try:

@@ -1,4 +1,6 @@
-"""Serving from this process, on a Ray cluster that may be somebody else's: what is not ours is left as it is."""
+"""Serving from this process, on a Ray cluster that may be somebody else's: what is not ours is left
+as it is.
+"""
 
 import logging
 import os
@@ -22,7 +24,9 @@ from vqi2i.modules import finding_ours
 
 HOST, PORT = "127.0.0.1", 8000
 _EVERY_NETWORK = ("0.0.0.0", "::", None)
-_PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}  # 5 s are too few for a machine that is busy or slow
+_PATIENCE = {
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"
+}  # 5 s are too few for a machine that is busy or slow
 _log = logging.getLogger(__name__)
 
 
@@ -34,33 +38,44 @@ class Served:
         self._started = started
 
     def stop(self) -> None:
-        """End the application, and of Ray and Serve what was started for it; other applications go on."""
+        """End the application, and of Ray and Serve what was started for it; other applications go
+        on.
+        """
         self._started.close()
 
 
 def run(
-    models: Mapping[str, str | Path], *, host: str | None = None, port: int | None = None, name: str = "vqi2i",
-    settings: Settings | None = None, request_timeout_s: float | None = 300,
-) -> Served:  # fmt: skip
-    """Serve models in the background; Ray is started on this machine if `RAY_ADDRESS` names no cluster.
+    models: Mapping[str, str | Path],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    name: str = "vqi2i",
+    settings: Settings | None = None,
+    request_timeout_s: float | None = 300,
+) -> Served:
+    """Serve models in the background; Ray is started on this machine if `RAY_ADDRESS` names no
+    cluster.
 
-    On a cluster that serves already, this is an application beside the others, below a path of its own.
+    On a cluster that serves already, this is an application beside the others, below a path of its
+    own.
 
     Args:
         models: bundle directories or MLflow URIs by name.
-        host: address to listen on, 127.0.0.1 if None; "0.0.0.0" for every network. There is no authentication: put a
-            proxy in front.
+        host: address to listen on, 127.0.0.1 if None; "0.0.0.0" for every network. There is no
+            authentication: put a proxy in front.
         port: TCP port to listen on, 8000 if None.
         name: of the application; on a cluster that serves already also its path.
         settings: batching, replicas and resources.
         request_timeout_s: a request that takes longer is answered with 408.
 
     Raises:
-        UserError: the port is taken, or Serve of the cluster listens on another one; the name is taken; a model does
-            not exist or is damaged.
+        UserError: the port is taken, or Serve of the cluster listens on another one; the name is
+            taken; a model does not exist or is damaged.
     """
     names.check(name)
-    application = build({"models": {n: str(m) for n, m in models.items()}, **(settings or Settings()).model_dump()})
+    application = build(
+        {"models": {n: str(m) for n, m in models.items()}, **(settings or Settings()).model_dump()}
+    )
     address = os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with ExitStack() as started:
@@ -76,14 +91,22 @@ def run(
             _check_name(client, name, prefix)
         else:
             _check_port(host or HOST, port or PORT)
-            options = {"host": host or HOST, "port": port or PORT, "request_timeout_s": request_timeout_s}
-            serve.start(http_options=options, controller_options={"runtime_env": {"env_vars": _PATIENCE}})
+            options = {
+                "host": host or HOST,
+                "port": port or PORT,
+                "request_timeout_s": request_timeout_s,
+            }
+            serve.start(
+                http_options=options, controller_options={"runtime_env": {"env_vars": _PATIENCE}}
+            )
             started.callback(_shut_down_if_idle)
             prefix = "/"
         started.callback(_delete, name)
         try:
             serve.run(application, name=name, route_prefix=prefix)
-        except RuntimeError:  # a replica could not start; what is wrong with its model, this process meets as well
+        except (
+            RuntimeError
+        ):  # a replica could not start; what is wrong with its model, this process meets as well
             for model in models.values():
                 Translator.load(registry.resolve(str(model)))
             raise
@@ -106,10 +129,14 @@ def _check_place(client: ServeControllerClient, host: str | None, port: int | No
     """Raise a UserError if Serve of this cluster listens elsewhere than is asked for."""
     options = client.http_config
     if client.get_serve_details().get("proxy_location") == ProxyLocation.Disabled:
-        raise UserError("Ray Serve of this cluster answers no HTTP (its proxies are disabled): use another RAY_ADDRESS")
+        raise UserError(
+            "Ray Serve of this cluster answers no HTTP (its proxies are disabled): use another "
+            "RAY_ADDRESS"
+        )
     if (host or options.host, port or options.port) != (options.host, options.port):
         raise UserError(
-            f"Ray Serve of this cluster listens on {options.host}:{options.port} and cannot listen elsewhere as well: "
+            f"Ray Serve of this cluster listens on {options.host}:{options.port} and cannot "
+            "listen elsewhere as well: "
             "leave out --host and --port, or use another RAY_ADDRESS"
         )
 
@@ -120,7 +147,8 @@ def _check_name(client: ServeControllerClient, name: str, prefix: str) -> None:
     for other, application in applications.items():
         if other == name or application.get("route_prefix") == prefix:
             raise UserError(
-                f"this Ray cluster serves an application {other!r} at {application.get('route_prefix')} already: "
+                f"this Ray cluster serves an application {other!r} at "
+                f"{application.get('route_prefix')} already: "
                 "choose another --name for this one"
             )
 

@@ -1,4 +1,6 @@
-"""What served models are called in requests: as their folders are, or as whoever serves them says."""
+"""What served models are called in requests: as their folders are, or as whoever serves them
+says.
+"""
 
 import re
 import unicodedata
@@ -12,7 +14,8 @@ _URI = ("models:/", "runs:/")
 
 
 def named(settings: Sequence[str]) -> dict[str, str]:
-    """Models by name, from `MODEL` or `NAME=MODEL` each; a model is a bundle directory or an MLflow URI.
+    """Models by name, from `MODEL` or `NAME=MODEL` each; a model is a bundle directory or an MLflow
+    URI.
 
     Raises:
         UserError: a name cannot be one, or two models have the same.
@@ -20,10 +23,13 @@ def named(settings: Sequence[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for setting in settings:
         name, model = _parted(setting)
-        model = str(Path(model).expanduser()) if model.startswith("~") else model  # shells leave NAME=~/MODEL as it is
+        model = (
+            str(Path(model).expanduser()) if model.startswith("~") else model
+        )  # shells leave NAME=~/MODEL as it is
         if name in models:
             raise UserError(
-                f"two models would be called {name!r}, {models[name]} and {model}: name them, for example "
+                f"two models would be called {name!r}, {models[name]} and {model}: name them, for "
+                "example "
                 f"{name}={models[name]} {name}-2={model}"
             )
         models[name] = model
@@ -34,7 +40,8 @@ def check(name: str) -> None:
     """Raise a UserError that says how names are made if this cannot be one."""
     if not re.fullmatch(PATTERN, name):
         raise UserError(
-            f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-', and begin with one of the first two"
+            f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-', and begin with "
+            "one of the first two"
         )
 
 
@@ -45,12 +52,17 @@ def _parted(setting: str) -> tuple[str, str]:
         return _name_of(setting), setting
     check(name)
     if not model.startswith(_URI) and not Path(model).expanduser().is_dir():
-        raise UserError(f"there is no model at {model}, nor at {setting}: give a bundle directory or an MLflow URI")
+        raise UserError(
+            f"there is no model at {model}, nor at {setting}: give a bundle directory or an "
+            "MLflow URI"
+        )
     return name, model
 
 
 def _name_of(model: str) -> str:
-    """`seasons` for models:/seasons@champion, models:/seasons/3, some/seasons and some/seasons/bundle."""
+    """`seasons` for models:/seasons@champion, models:/seasons/3, some/seasons and
+    some/seasons/bundle.
+    """
     if model.startswith(_URI):
         return _as_name(model.split(":/", 1)[1].strip("/").split("@")[0].split("/")[0])
     path = Path(model).resolve()

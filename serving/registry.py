@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _URI = re.compile(r"(?P<uri>(models|runs):/+.+?)(#(?P<checksum>[0-9a-f]{64}))?", re.DOTALL)
 _RUN = re.compile(r"runs:/+(?P<id>[^/]+)/.+", re.DOTALL)
 _MODEL = re.compile(r"models:/+(?P<name>[^/]+)(/(?P<version>[^/]+)|@(?P<alias>[^/@]+))", re.DOTALL)
-_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # so MLflow says that it has no such thing
+_ABSENT = (
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_PARAMETER_VALUE",
+)  # so MLflow says that it has no such thing
 
 
 class _Source(NamedTuple):
@@ -43,12 +46,14 @@ def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
     """Directory of the bundle that `model` names, downloaded if MLflow has it.
 
     Args:
-        model: a bundle directory, `models:/name@alias`, `models:/name/3`, `models:/name/latest` or `runs:/ID/bundle`,
-            or one of these with what `pin` has added; MLflow is asked at its configured tracking URI.
+        model: a bundle directory, `models:/name@alias`, `models:/name/3`, `models:/name/latest` or
+            `runs:/ID/bundle`, or one of these with what `pin` has added; MLflow is asked at its
+            configured tracking URI.
         cache: where downloads are kept; `$VQI2I_CACHE`, or `~/.cache/vqi2i`, if None.
 
     Raises:
-        BundleError: there is no such model, or what is there is no bundle, or not the one that was published.
+        BundleError: there is no such model, or what is there is no bundle, or not the one that was
+            published.
         StoreError: MLflow does not answer.
     """
     if (named := _named(model)) is not None:
@@ -56,16 +61,19 @@ def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
     path = Path(model)
     if not path.is_dir():
         raise BundleError(
-            f"there is no model at {path}: give a bundle directory or an MLflow URI like models:/name@alias"
+            f"there is no model at {path}: give a bundle directory or an MLflow URI like "
+            "models:/name@alias"
         )
     read_config(path)
     return path
 
 
 def pin(model: str | Path, *, cache: Path | None = None) -> str:
-    """What stands for the same bytes as `model` does now, wherever and whenever it is resolved; a path made absolute.
+    """What stands for the same bytes as `model` does now, wherever and whenever it is resolved; a
+    path made absolute.
 
-    Replicas that start at different times and places then serve the same weights, whatever happens to names.
+    Replicas that start at different times and places then serve the same weights, whatever happens
+    to names.
 
     Raises:
         BundleError, StoreError: as `resolve`.
@@ -81,7 +89,9 @@ def environment(model: str | Path) -> dict[str, str]:
     if _named(model) is None:
         return {}
     registry = os.environ.get("MLFLOW_REGISTRY_URI")
-    return {"MLFLOW_TRACKING_URI": tracking_uri()} | ({"MLFLOW_REGISTRY_URI": registry} if registry else {})
+    return {"MLFLOW_TRACKING_URI": tracking_uri()} | (
+        {"MLFLOW_REGISTRY_URI": registry} if registry else {}
+    )
 
 
 def _named(model: str | Path) -> tuple[str, str | None] | None:
@@ -130,12 +140,17 @@ def _look_up(uri: str) -> _Source:
         if error.error_code not in _ABSENT:
             raise store_error(store, error) from error
         raise BundleError(
-            f"MLflow at {store} has no {uri} ({reason_of(error)}): check the name and MLFLOW_TRACKING_URI"
+            f"MLflow at {store} has no {uri} ({reason_of(error)}): check the name and "
+            "MLFLOW_TRACKING_URI"
         ) from error
-    return _Source(f"models:/{version.name}/{version.version}", location, version.tags.get(CHECKSUM_TAG))
+    return _Source(
+        f"models:/{version.name}/{version.version}", location, version.tags.get(CHECKSUM_TAG)
+    )
 
 
-def _version(client: "MlflowClient", name: str, version: str | None, alias: str | None) -> "ModelVersion":
+def _version(
+    client: "MlflowClient", name: str, version: str | None, alias: str | None
+) -> "ModelVersion":
     """A version by its number or alias, or the newest one, of all or of those in a stage."""
     if alias is not None:
         return client.get_model_version_by_alias(name, alias)
@@ -143,8 +158,14 @@ def _version(client: "MlflowClient", name: str, version: str | None, alias: str 
     if version.isdigit():
         return client.get_model_version(name, version)
     newest = client.get_registered_model(name).latest_versions or ()  # of each stage
-    there = [int(each.version) for each in newest if version.lower() in ("latest", each.current_stage.lower())]
-    return client.get_model_version(name, str(max(there, default=0)))  # MLflow has no version 0, and says so
+    there = [
+        int(each.version)
+        for each in newest
+        if version.lower() in ("latest", each.current_stage.lower())
+    ]
+    return client.get_model_version(
+        name, str(max(there, default=0))
+    )  # MLflow has no version 0, and says so
 
 
 def _download(source: _Source, wanted: str | None, cache: Path) -> _Fetched:
@@ -158,9 +179,12 @@ def _download(source: _Source, wanted: str | None, cache: Path) -> _Fetched:
             raise BundleError(f"{source.uri} is not a bundle: {remedy}") from error
         if wanted is not None and actual != wanted:
             raise BundleError(
-                f"the files of {source.uri} are no longer those that were published or first used: publish them again"
+                f"the files of {source.uri} are no longer those that were published or first "
+                "used: publish them again"
             )
-        return _kept(source.uri, actual, cache) or _moved(found, _Fetched(source.uri, actual, cache / _name(actual)))
+        return _kept(source.uri, actual, cache) or _moved(
+            found, _Fetched(source.uri, actual, cache / _name(actual))
+        )
 
 
 def _staging(cache: Path) -> "tempfile.TemporaryDirectory[str]":
@@ -169,7 +193,9 @@ def _staging(cache: Path) -> "tempfile.TemporaryDirectory[str]":
         return tempfile.TemporaryDirectory(prefix=".download-", dir=cache)
     except OSError as error:
         remedy = "name another folder in VQI2I_CACHE"
-        raise BundleError(f"{cache} cannot keep downloaded models ({error.strerror}): {remedy}") from error
+        raise BundleError(
+            f"{cache} cannot keep downloaded models ({error.strerror}): {remedy}"
+        ) from error
 
 
 def _downloaded(source: _Source, folder: str) -> Path:
@@ -177,10 +203,15 @@ def _downloaded(source: _Source, folder: str) -> Path:
 
     store = tracking_uri()
     try:
-        return Path(artifacts.download_artifacts(source.location, dst_path=folder, tracking_uri=store))
-    except Exception as error:  # each kind of place for artifacts has a library of its own, with errors of its own
+        return Path(
+            artifacts.download_artifacts(source.location, dst_path=folder, tracking_uri=store)
+        )
+    except (
+        Exception
+    ) as error:  # each kind of place for artifacts has a library of its own, with errors of its own
         raise BundleError(
-            f"{source.uri} cannot be fetched from MLflow at {store} ({reason_of(error)}): check that its files are"
+            f"{source.uri} cannot be fetched from MLflow at {store} ({reason_of(error)}): check "
+            "that its files are"
             " still there, and that this machine may read them and has room"
         ) from error
 

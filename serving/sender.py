@@ -20,15 +20,17 @@ _log = logging.getLogger(__name__)
 class Sender:
     """Sends the jobs of one model to its replicas.
 
-    A replica may die of itself, or of any of its jobs: each is sent once more, one at a time, so that the one that
-    kills again is known by that and the others are done.
+    A replica may die of itself, or of any of its jobs: each is sent once more, one at a time, so
+    that the one that kills again is known by that and the others are done.
     """
 
     def __init__(self, handle: DeploymentHandle):
         self._handle = handle
         self._again = asyncio.Lock()
 
-    async def send(self, method: Literal["translate", "compose"], job: TranslateJob | ComposeJob) -> Outcome:
+    async def send(
+        self, method: Literal["translate", "compose"], job: TranslateJob | ComposeJob
+    ) -> Outcome:
         """The outcome of a job.
 
         Raises:
@@ -64,4 +66,8 @@ class Sender:
 
 def _deadly() -> Problem:
     _log.error("two replicas died over one request, which is not sent to a third")
-    return Problem(500, "the model died over this request, which is not tried again: send a smaller or another image")
+    return Problem(
+        500,
+        "the model died over this request, which is not tried again: send a smaller or another "
+        "image",
+    )

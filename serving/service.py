@@ -1,4 +1,6 @@
-"""From a checked form to an answer, over any backend: what it takes is known before anything is decoded."""
+"""From a checked form to an answer, over any backend: what it takes is known before anything is
+decoded.
+"""
 
 import asyncio
 import secrets
@@ -10,7 +12,13 @@ from fastapi import Request, Response, UploadFile
 from serving.engine import ComposeJob, Failure, Outcome, TranslateJob
 from serving.http.answers import answer, negotiate
 from serving.http.problems import Problem
-from serving.http.requests import chain_of, check_names, needs_prior, work_of_chain, work_of_translation
+from serving.http.requests import (
+    chain_of,
+    check_names,
+    needs_prior,
+    work_of_chain,
+    work_of_translation,
+)
 from serving.http.schema import Limits, ModelInfo, Options, OutputFormat, TranslateOptions
 from serving.http.uploads import decoded, received
 from serving.lanes import Lanes
@@ -54,7 +62,9 @@ class Service:
         served = self.backend.models
         if name is None:
             if len(served) > 1:
-                raise Problem(422, f"the field 'model' is missing: choose one of {', '.join(served)}")
+                raise Problem(
+                    422, f"the field 'model' is missing: choose one of {', '.join(served)}"
+                )
             return next(iter(served.values()))
         if name not in served:
             raise Problem(404, f"unknown model {name!r}: choose one of {', '.join(served)}")
@@ -68,7 +78,9 @@ class Service:
         source = form.source or other_domain(model, form.to, "source")
         check_domains(model, source=source, to=form.to)
         if style is not None and form.samples > 1:
-            raise Problem(422, "a style image gives one picture: leave out either 'style' or 'samples'")
+            raise Problem(
+                422, "a style image gives one picture: leave out either 'style' or 'samples'"
+            )
         files = [("image", image), *([("style", style)] if style is not None else [])]
         uploads = await received(files, self.limits)
         work = work_of_translation([upload.size for upload in uploads], form.samples, self.limits)
@@ -83,12 +95,21 @@ class Service:
                 seed=seed,
                 alone=large,
             )
-            return await _answered(await self.backend.translate(model.name, job), model, seed, wanted)
+            return await _answered(
+                await self.backend.translate(model.name, job), model, seed, wanted
+            )
 
     async def composed(
-        self, request: Request, form: Options, domain: str | None, steps: list[Any], *,
-        image: UploadFile | None = None, pictures: Sequence[tuple[str, UploadFile]] = (), count: int = 1,
-    ) -> Response:  # fmt: skip
+        self,
+        request: Request,
+        form: Options,
+        domain: str | None,
+        steps: list[Any],
+        *,
+        image: UploadFile | None = None,
+        pictures: Sequence[tuple[str, UploadFile]] = (),
+        count: int = 1,
+    ) -> Response:
         """The answer to a request that is a chain.
 
         Args:
@@ -103,7 +124,11 @@ class Service:
         wanted, model, seed = _wanted(request, form), self.model(form.model), _seed(form.seed)
         chain = chain_of(domain, steps)
         if needs_prior(chain) and "extend" not in model.can:
-            raise Problem(409, f"model {model.name!r} has no prior and cannot imagine: see /v1/models for one that can")
+            raise Problem(
+                409,
+                f"model {model.name!r} has no prior and cannot imagine: see /v1/models for one "
+                "that can",
+            )
         names = [name for name, _ in pictures]
         check_names(chain, names)
         files = [("image", image)] if image is not None else []
@@ -138,7 +163,11 @@ def other_domain(model: ModelInfo, domain: str | None, field: str) -> str:
         Problem: 422 if there are more, or `domain` is unknown.
     """
     if domain is None or len(model.domains) != 2:
-        raise Problem(422, f"the field {field!r} is missing: say which of {', '.join(model.domains)} the image shows")
+        raise Problem(
+            422,
+            f"the field {field!r} is missing: say which of {', '.join(model.domains)} the image "
+            "shows",
+        )
     check_domains(model, to=domain)
     first, second = model.domains
     return second if domain == first else first
@@ -149,7 +178,11 @@ def check_domains(model: ModelInfo, **fields: str) -> None:
     for field, domain in fields.items():
         if domain not in model.domains:
             known = ", ".join(model.domains)
-            raise Problem(422, f"field {field!r}: model {model.name!r} has no domain {domain!r}; choose one of {known}")
+            raise Problem(
+                422,
+                f"field {field!r}: model {model.name!r} has no domain {domain!r}; choose one of "
+                f"{known}",
+            )
 
 
 def _wanted(request: Request, form: Options) -> OutputFormat:
@@ -160,7 +193,9 @@ def _seed(seed: int | None) -> int:
     return secrets.randbelow(2**31) if seed is None else seed
 
 
-async def _answered(outcome: Outcome, model: ModelInfo, seed: int, wanted: OutputFormat) -> Response:
+async def _answered(
+    outcome: Outcome, model: ModelInfo, seed: int, wanted: OutputFormat
+) -> Response:
     if isinstance(outcome, Failure):
         raise Problem(500 if outcome.internal else 422, outcome.reason)
     return await asyncio.to_thread(answer, outcome, model=model.name, seed=seed, wanted=wanted)

@@ -55,7 +55,9 @@ def untrained(*, prior: bool = True, upwards: bool = True) -> Translator:
         torch.manual_seed(0)
         styles = StylePrior({domain: torch.randn(5, TINY.style_dim) for domain in TINY.domains})
         model = Autoencoder(TINY)
-        return Translator(model, styles, build_prior(config, TINY) if prior else None, {"recipe": "untrained"})
+        return Translator(
+            model, styles, build_prior(config, TINY) if prior else None, {"recipe": "untrained"}
+        )
 
 
 def untrained_masked(**changes: object) -> Translator:
@@ -90,7 +92,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty landscapes of each season, 32 px."""
     root = tmp_path_factory.mktemp("data")
     synthesize(root / "images", pairs=20, size=32, tests=1, wide=0)
-    build_shards({domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32)
+    build_shards(
+        {domain: root / "images/train" / domain for domain in DOMAINS}, out=root / "shards", size=32
+    )
     return root / "shards"
 
 
@@ -140,26 +144,39 @@ def started_ray() -> Iterator[None]:
     from ray._private.parameter import RayParams
 
     with pytest.MonkeyPatch.context() as environment:
-        # Its agent takes any free port: at the usual one, another Ray of this machine keeps it from taking jobs.
-        environment.setattr(RayParams, "__init__", partialmethod(RayParams.__init__, dashboard_agent_listen_port=0))
-        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # otherwise one is written to the user's home
+        # Its agent takes any free port: at the usual one, another Ray of this machine keeps it from
+        # taking jobs.
+        environment.setattr(
+            RayParams, "__init__", partialmethod(RayParams.__init__, dashboard_agent_listen_port=0)
+        )
+        environment.setenv(
+            "RAY_AUTH_TOKEN", secrets.token_hex(32)
+        )  # otherwise one is written to the user's home
         for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
-        ray.init(address="local", num_cpus=RAY_CPUS, object_store_memory=100_000_000, log_to_driver=False)
+        ray.init(
+            address="local", num_cpus=RAY_CPUS, object_store_memory=100_000_000, log_to_driver=False
+        )
         yield
         ray.shutdown()
 
 
 @pytest.fixture
 def ray_session(started_ray: None) -> Iterator[None]:
-    """The test run's Ray, all of which is free again after the test: otherwise later ones would wait for it."""
+    """The test run's Ray, all of which is free again after the test: otherwise later ones would
+    wait for it.
+    """
     import ray
 
     yield
     deadline = time.monotonic() + 30
-    while (free := ray.available_resources().get("CPU", 0)) < RAY_CPUS and time.monotonic() < deadline:
+    while (
+        free := ray.available_resources().get("CPU", 0)
+    ) < RAY_CPUS and time.monotonic() < deadline:
         time.sleep(0.2)
     if free < RAY_CPUS:
         left = held()
         release(left)
-        pytest.fail(f"{free:g} of {RAY_CPUS} CPUs of Ray are free after the test; placement groups: {left}")
+        pytest.fail(
+            f"{free:g} of {RAY_CPUS} CPUs of Ray are free after the test; placement groups: {left}"
+        )

@@ -12,10 +12,15 @@ from tests.conftest import RAY_SETTINGS
 
 ROOT = Path(__file__).parents[1]
 SHORT = {
-    "stage1": "--set network.base_channels=16 --set network.codebook_size=32 --set schedule.images=40 "
-    "--set schedule.log_every=20 --set codebook.start_at=8 "
-    "--set game.discriminator_from=8 --set game.generator_from=16",
-    "stage2": "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set schedule.log_every=20",
+    "stage1": (
+        "--set network.base_channels=16 --set network.codebook_size=32 --set schedule.images=40 "
+        "--set schedule.log_every=20 --set codebook.start_at=8 "
+        "--set game.discriminator_from=8 --set game.generator_from=16"
+    ),
+    "stage2": (
+        "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set "
+        "schedule.log_every=20"
+    ),
 }
 
 
@@ -39,8 +44,13 @@ def environment() -> dict[str, str]:
 def vqi2i(arguments: str, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a command line in a process of its own; it must end with this exit code."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)], cwd=folder, env=environment(),
-        capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "run.py"), *shlex.split(arguments)],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == code, f"vqi2i {arguments}\n{done.stdout}\n{done.stderr[-4000:]}"
     return done

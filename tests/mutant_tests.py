@@ -1,7 +1,7 @@
 """Which tests try a mutant, and in which order: a pytest plugin of `make mutants`.
 
-mutmut gives the tests that call the mutated function. Those of the file that mirrors the mutated one come first, then
-the fastest; a mutant that lives through so many seconds of tests lives.
+mutmut gives the tests that call the mutated function. Those of the file that mirrors the mutated
+one come first, then the fastest; a mutant that lives through so many seconds of tests lives.
 """
 
 import json

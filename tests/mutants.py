@@ -1,7 +1,8 @@
 """Small mistakes are put into the code, one at a time, and the tests must see them: `make mutants`.
 
-mutmut makes the mutants and tries them (its settings are in pyproject.toml); here some of them are drawn, and what came
-of them is told. `tests/mutant_tests.py` says which tests try a mutant, `tests/mutants.toml` which may live, and why.
+mutmut makes the mutants and tries them (its settings are in pyproject.toml); here some of them are
+drawn, and what came of them is told. `tests/mutant_tests.py` says which tests try a mutant,
+`tests/mutants.toml` which may live, and why.
 """
 
 import argparse
@@ -26,7 +27,14 @@ from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mut
 ACCEPTED = Path("tests/mutants.toml")
 WANTED = 0.85  # share of the mutants that tests must see
 CHILDREN = os.cpu_count() or 1
-_VERDICTS = {0: "survived", 1: "killed", 3: "killed", 5: "not reached", 33: "not reached", None: "not tried"}
+_VERDICTS = {
+    0: "survived",
+    1: "killed",
+    3: "killed",
+    5: "not reached",
+    33: "not reached",
+    None: "not tried",
+}
 _TIME = {-9, -24, 24, 152}  # exit codes of what had to be ended
 
 
@@ -60,14 +68,25 @@ def drawn(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
     of_files: dict[str, list[Mutant]] = {}
     for mutant in mutants:
         of_files.setdefault(mutant.file, []).append(mutant)
-    return [one for own in of_files.values() for one in generator.sample(own, math.ceil(share * len(own)))]
+    return [
+        one
+        for own in of_files.values()
+        for one in generator.sample(own, math.ceil(share * len(own)))
+    ]
 
 
 def try_out(mutants: Iterable[Mutant]) -> None:
     """Let mutmut try mutants, also those that it has tried before."""
-    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(CHILDREN)]
+    command = [
+        str(Path(sys.executable).with_name("mutmut")),
+        "run",
+        "--max-children",
+        str(CHILDREN),
+    ]
     subprocess.run(
-        [*command, *(mutant.name for mutant in mutants)], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [*command, *(mutant.name for mutant in mutants)],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -94,16 +113,23 @@ def report(verdicts: dict[Mutant, str]) -> float:
             print(f"\n{mutant.name}: {found}\n    - {was}\n    + {now}")
     print()
     for file in dict.fromkeys(mutant.file for mutant in verdicts):
-        print(_line(file, Counter(found for mutant, found in verdicts.items() if mutant.file == file)))
+        print(
+            _line(file, Counter(found for mutant, found in verdicts.items() if mutant.file == file))
+        )
     total = Counter(verdicts.values())
     print(_line("all", total))
     return _share(total)
 
 
 def _line(what: str, counts: Counter[str]) -> str:
-    rest = ", ".join(f"{number} {found}" for found, number in sorted(counts.items()) if found != "killed")
+    rest = ", ".join(
+        f"{number} {found}" for found, number in sorted(counts.items()) if found != "killed"
+    )
     seen = counts["killed"] + counts["out of time"]
-    return f"{what:24} {seen:5} of {counts.total() - counts['accepted']:5} {100 * _share(counts):5.1f} %   {rest}"
+    return (
+        f"{what:24} {seen:5} of {counts.total() - counts['accepted']:5} "
+        f"{100 * _share(counts):5.1f} %   {rest}"
+    )
 
 
 def _share(counts: Counter[str]) -> float:
@@ -120,21 +146,42 @@ def _codes(file: str) -> dict[str, int | None]:
 def main() -> None:
     """Draw mutants, try them and say what came of them."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--sample", type=int, help="about so many mutants, spread over the files; all if not given")
+    options.add_argument(
+        "--sample", type=int, help="about so many mutants, spread over the files; all if not given"
+    )
     options.add_argument("--seed", type=int, default=0, help="of the draw")
-    options.add_argument("--file", action="append", default=[], help="mutants of this file only; may be repeated")
-    options.add_argument("--again", action="store_true", help="try those only that were not killed the last time")
+    options.add_argument(
+        "--file", action="append", default=[], help="mutants of this file only; may be repeated"
+    )
+    options.add_argument(
+        "--again", action="store_true", help="try those only that were not killed the last time"
+    )
     given = options.parse_args()
     mutants = all_mutants(given.file)
     if given.sample and given.sample < len(mutants):
         mutants = drawn(mutants, given.sample, given.seed)
-    codes = {name: code for file in {mutant.file for mutant in mutants} for name, code in _codes(file).items()}
-    chosen = [mutant for mutant in mutants if not given.again or _VERDICTS.get(codes[mutant.name]) != "killed"]
+    codes = {
+        name: code
+        for file in {mutant.file for mutant in mutants}
+        for name, code in _codes(file).items()
+    }
+    chosen = [
+        mutant
+        for mutant in mutants
+        if not given.again or _VERDICTS.get(codes[mutant.name]) != "killed"
+    ]
     if chosen:
         try_out(chosen)
-    codes = {name: code for file in {mutant.file for mutant in mutants} for name, code in _codes(file).items()}
+    codes = {
+        name: code
+        for file in {mutant.file for mutant in mutants}
+        for name, code in _codes(file).items()
+    }
     accepted = read_accepted()
-    if report({mutant: verdict(mutant, codes[mutant.name], accepted) for mutant in mutants}) < WANTED:
+    if (
+        report({mutant: verdict(mutant, codes[mutant.name], accepted) for mutant in mutants})
+        < WANTED
+    ):
         sys.exit(f"less than {100 * WANTED:g} % of the mutants were seen by tests")
 
 

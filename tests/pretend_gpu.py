@@ -1,7 +1,9 @@
-"""A GPU for machines without one: tensors are computed on the CPU, but remember on which device they would lie.
+"""A GPU for machines without one: tensors are computed on the CPU, but remember on which device
+they would lie.
 
-What a real GPU refuses is refused here, too: tensors of two devices in one operation, NumPy's view of a tensor over
-there, draws by a generator of the host. Nothing is learned of speed, memory or streams.
+What a real GPU refuses is refused here, too: tensors of two devices in one operation, NumPy's view
+of a tensor over there, draws by a generator of the host. Nothing is learned of speed, memory or
+streams.
 """
 
 import threading
@@ -25,7 +27,9 @@ _JOINING = (torch.cat, torch.stack, torch.concat)
 class PretendGPU(TorchFunctionMode):
     """Every call of torch's Python interface, with the devices that its tensors claim to be on."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
         """Check a call, make it on the CPU, and note where its result would be."""
         kwargs = dict(kwargs or {})
         owner = getattr(func, "__self__", None)
@@ -47,9 +51,13 @@ class PretendGPU(TorchFunctionMode):
         if wanted is not None:
             kwargs["device"] = _CPU
         place = _place(wanted) if wanted is not None else _common(func, args, tensors)
-        generator = kwargs.get("generator") or next((each for each in args if isinstance(each, torch.Generator)), None)
+        generator = kwargs.get("generator") or next(
+            (each for each in args if isinstance(each, torch.Generator)), None
+        )
         if generator is not None and place == GPU:
-            raise RuntimeError(f"{resolve_name(func)}: a generator of the host cannot draw on the GPU")
+            raise RuntimeError(
+                f"{resolve_name(func)}: a generator of the host cannot draw on the GPU"
+            )
         result = func(*args, **kwargs)
         if place == GPU and func != torch.Tensor.__setitem__:
             for tensor in _tensors(result):
@@ -79,7 +87,9 @@ class PretendGPU(TorchFunctionMode):
             place = _CPU if func == torch.Tensor.cpu else GPU
         waits = not (kwargs.pop("non_blocking", False) or True in rest[1:])
         if place == _CPU and device_of(source) == GPU and not waits:
-            raise RuntimeError("a copy to the host that nobody waits for may be read before it is there")
+            raise RuntimeError(
+                "a copy to the host that nobody waits for may be read before it is there"
+            )
         moved = source.to(_CPU, dtype or source.dtype, **kwargs)
         if place != device_of(source) and moved.data_ptr() == source.data_ptr():
             moved = source.clone()
@@ -102,7 +112,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
 
     autocast = torch.autocast
     monkeypatch.setattr(threading.Thread, "run", run_with_gpu)
-    monkeypatch.setattr(torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu", *args, **kwargs))
+    monkeypatch.setattr(
+        torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu", *args, **kwargs)
+    )
     monkeypatch.setattr(torch.cuda, "Event", _Event)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: _Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())

@@ -1,4 +1,6 @@
-"""Servers that tests read data sets from, each in a process of its own: an S3 from moto, and a slow web server."""
+"""Servers that tests read data sets from, each in a process of its own: an S3 from moto, and a slow
+web server.
+"""
 
 import json
 import os
@@ -18,11 +20,17 @@ from urllib.parse import quote, unquote
 import pyarrow.fs as fs
 import pytest
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at, of those that systems give to nobody who does not name them."""
+    """A port of this machine that nobody listens at, of those that systems give to nobody who does
+    not name them.
+    """
     for port in random.SystemRandom().sample(range(20000, 30000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -34,7 +42,17 @@ def free_port() -> int:
 def s3_server() -> Iterator[str]:
     """The query that leads an s3:// address to a local server."""
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "moto.server",
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, process)
@@ -51,7 +69,9 @@ def upload(folder: Path, address: str) -> str:
     """Copy a folder to a bucket that may not exist yet; the address with its query."""
     bucket, path = fs.FileSystem.from_uri(f"{address}&allow_bucket_creation=true")
     bucket.create_dir(path.partition("/")[0])
-    fs.copy_files(str(folder), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=bucket)
+    fs.copy_files(
+        str(folder), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=bucket
+    )
     return address
 
 
@@ -82,7 +102,9 @@ def web_server(folder: Path, *, delay: float = 0.0, ranges: bool = True) -> Iter
 
 @contextmanager
 def strange_server(answer: bytes | None) -> Iterator[int]:
-    """The port of something that answers every connection with the same bytes, or, without any, not at all."""
+    """The port of something that answers every connection with the same bytes, or, without any, not
+    at all.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -109,7 +131,10 @@ def strange_server(answer: bytes | None) -> Iterator[int]:
 
 def http_answer(status: str, kind: str, body: bytes) -> bytes:
     """The bytes of an HTTP answer."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: "
+        "close\r\n\r\n"
+    )
     return head.encode() + body
 
 

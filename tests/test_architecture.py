@@ -27,7 +27,17 @@ PACKAGES = (
 ALLOWED = {
     "run": {"errors", "commands", "vqi2i"},
     "errors": {"vqi2i"},
-    "commands": {"errors", "platforms", "tuning", "serving", "training", "evaluation", "pipelines", "imaging", "vqi2i"},
+    "commands": {
+        "errors",
+        "platforms",
+        "tuning",
+        "serving",
+        "training",
+        "evaluation",
+        "pipelines",
+        "imaging",
+        "vqi2i",
+    },
     "tuning": {"errors", "platforms", "training", "pipelines", "imaging", "vqi2i"},
     "serving": {"errors", "platforms", "imaging", "vqi2i"},
     "training": {"errors", "platforms", "pipelines", "evaluation", "imaging", "vqi2i"},
@@ -37,7 +47,9 @@ ALLOWED = {
     "imaging": {"errors"},
     "vqi2i": set(),
 }
-ENTRANCE = ROOT / "vqi2i/__main__.py"  # the way into the command line, by the one name that nobody else bears
+ENTRANCE = (
+    ROOT / "vqi2i/__main__.py"
+)  # the way into the command line, by the one name that nobody else bears
 THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
 RAY = (
     "platforms/ray_cluster.py",
@@ -86,7 +98,9 @@ def owner(path: Path) -> str:
 def test_packages_know_only_what_lies_below_them(path: Path) -> None:
     own = owner(path)
     others = imported(path) & set(PACKAGES) - {own}
-    assert others <= ALLOWED[own], f"{path.relative_to(ROOT)} must not import {sorted(others - ALLOWED[own])}"
+    assert others <= ALLOWED[own], (
+        f"{path.relative_to(ROOT)} must not import {sorted(others - ALLOWED[own])}"
+    )
 
 
 def known_modules(path: Path, names: dict[str, Path]) -> set[str]:
@@ -109,8 +123,15 @@ def test_no_module_comes_back_to_itself() -> None:
 
 
 def test_a_stage_knows_nothing_of_reports_checkpoints_workers_and_ray() -> None:
-    hidden = ("ray", "training.run", "training.loop", "training.tracking", "training.distributed.worker",
-              "training.distributed.ray_worker", "training.checkpointing.checkpoints")  # fmt: skip
+    hidden = (
+        "ray",
+        "training.run",
+        "training.loop",
+        "training.tracking",
+        "training.distributed.worker",
+        "training.distributed.ray_worker",
+        "training.checkpointing.checkpoints",
+    )
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
     for path in sorted((ROOT / "training/stages").glob("*.py")):
         seen = known_modules(path, names) | imported(path) & {"ray"}
@@ -128,7 +149,9 @@ def test_a_folder_shows_at_most_fourteen_entries(package: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "vqi2i").rglob("*.py")), ids=lambda path: path.name)
 def test_the_method_runs_alone(path: Path) -> None:
-    foreign = imported(path) - sys.stdlib_module_names - {"vqi2i", "run" if path == ENTRANCE else ""}
+    foreign = (
+        imported(path) - sys.stdlib_module_names - {"vqi2i", "run" if path == ENTRANCE else ""}
+    )
     assert foreign <= THE_METHOD_MAY_USE
 
 
@@ -140,15 +163,23 @@ def test_platform_libraries_stay_in_their_places(library: str, places: tuple[str
 
 def test_the_command_line_answers_before_heavy_libraries_load() -> None:
     heavy = {"torch", "ray", "mlflow", "cv2", "numpy", "training", "pipelines", "serving"}
-    for path in [ROOT / "run.py", ENTRANCE, ROOT / "vqi2i/__init__.py", *sorted((ROOT / "commands").glob("*.py"))]:
+    for path in [
+        ROOT / "run.py",
+        ENTRANCE,
+        ROOT / "vqi2i/__init__.py",
+        *sorted((ROOT / "commands").glob("*.py")),
+    ]:
         assert not imported(path, only_at_import=True) & heavy, path.name
 
 
 def test_the_command_line_loads_of_the_method_its_errors_alone() -> None:
     code = (
-        "import sys, run; print(*sorted(name for name in sys.modules if name.partition('.')[0] in ('vqi2i', 'torch')))"
+        "import sys, run; print(*sorted(name for name in sys.modules if name.partition('.')[0] in "
+        "('vqi2i', 'torch')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["vqi2i", "vqi2i.errors"]
 
 
@@ -156,7 +187,11 @@ def test_every_package_is_listed_for_installation() -> None:
     import tomllib
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    found = (path.parent for package in PACKAGES[2:] for path in (ROOT / package).rglob("__init__.py"))
-    assert sorted(listed["packages"]) == sorted(".".join(path.relative_to(ROOT).parts) for path in found)
+    found = (
+        path.parent for package in PACKAGES[2:] for path in (ROOT / package).rglob("__init__.py")
+    )
+    assert sorted(listed["packages"]) == sorted(
+        ".".join(path.relative_to(ROOT).parts) for path in found
+    )
     top = {package.split(".")[0] for package in listed["packages"]}
     assert sorted(top | set(listed["py-modules"])) == sorted(MODULES)

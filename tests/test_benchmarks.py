@@ -37,7 +37,9 @@ def test_a_benchmark_tells_its_use(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_measures_steps(tmp_path: Path) -> None:
-    line = json.loads(run("throughput.py", tmp_path, "--sweep", "1,2", "--steps", "1").splitlines()[-1])
+    line = json.loads(
+        run("throughput.py", tmp_path, "--sweep", "1,2", "--steps", "1").splitlines()[-1]
+    )
     assert [row["batch"] for row in line["rows"]] == [1, 2]
     assert all(row["images_per_second"] > 0 for row in line["rows"])
     assert line["rows"][1]["tflops_per_step"] > 1.5 * line["rows"][0]["tflops_per_step"]

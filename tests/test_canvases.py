@@ -1,4 +1,6 @@
-"""Large canvases stay within 4 GB: 2048 x 512 pixels from models for 64 and for 256 px, in a process of their own."""
+"""Large canvases stay within 4 GB: 2048 x 512 pixels from models for 64 and for 256 px, in a
+process of their own.
+"""
 
 import subprocess
 import sys
@@ -22,9 +24,10 @@ torch.manual_seed(0)
 network = {"64 px": NetworkConfig(
     domains=("summer", "winter"), base_channels=24, channel_multipliers=(1, 2), num_res_blocks=1
 ), "256 px": recipe("stage1", "plus256", ("summer", "winter")).network.model_copy(
-    update={"num_res_blocks": 1}  # as wide as it is, but less deep: the same memory in half the time
+    update={"num_res_blocks": 1}  # as wide, but less deep: the same memory in half the time
 )}[sys.argv[1]]
-prior = build_prior(PriorConfig(kind="masked", positions="rotary", num_layers=1, num_heads=2, width=32), network)
+small = PriorConfig(kind="masked", positions="rotary", num_layers=1, num_heads=2, width=32)
+prior = build_prior(small, network)
 styles = StylePrior({domain: torch.randn(4, network.style_dim) for domain in network.domains})
 model = Translator(Autoencoder(network), styles, prior)
 chain = read_chain({"from": "summer", "steps": [
@@ -42,6 +45,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.parametrize("model", ["64 px", "256 px"])
 def test_a_canvas_of_2048_by_512_pixels_fits_into_4_gigabytes(model: str) -> None:
     """Extended on four sides, under styles that change from the middle to the corners."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT, model], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, model], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < LIMIT

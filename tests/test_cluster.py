@@ -46,7 +46,11 @@ def too_many(cluster: dict[str, Any]) -> None:
     ("change", "error", "message"),
     [
         (misspell("max_workers", "max_worker"), jsonschema.ValidationError, "max_worker"),
-        (misspell("labels", "lables", "available_node_types", "serving"), jsonschema.ValidationError, "lables"),
+        (
+            misspell("labels", "lables", "available_node_types", "serving"),
+            jsonschema.ValidationError,
+            "lables",
+        ),
         (misspell("head", "haed", "available_node_types"), ValueError, "head_node_type"),
         (too_many, ValueError, "max_workers"),
     ],
@@ -61,7 +65,11 @@ def test_the_launcher_refuses_a_misspelt_cluster(change, error, message):
 def test_the_head_has_no_accelerator_and_both_kinds_of_workers_do():
     types = CLUSTER["available_node_types"]
     assert "GPU" not in types["head"]["resources"]
-    roles = {name: kind["labels"]["vqi2i/role"] for name, kind in types.items() if kind["resources"].get("GPU")}
+    roles = {
+        name: kind["labels"]["vqi2i/role"]
+        for name, kind in types.items()
+        if kind["resources"].get("GPU")
+    }
     assert roles == {"training": "training", "serving": "serving"}
 
 
@@ -73,14 +81,20 @@ def test_setup_installs_the_lock_and_the_project_that_are_mounted():
     assert (ROOT / "requirements.lock").is_file()
     (torch,) = re.findall(r"^TORCH := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert f"pip install --quiet {torch}" in commands
-    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"][
+        "constraint-dependencies"
+    ]
     assert constraints == [torch]
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_are_complete_and_name_the_hashes_of_their_files(name: str):
     text = (ROOT / name).read_text()
-    pinned = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
+    pinned = dict(
+        re.findall(
+            r"^([a-z0-9.-]+)==([^ ]+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE
+        )
+    )
     assert len(pinned) == len(re.findall(r"^[a-z]", text, re.MULTILINE)) > 100
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {re.split(r"[\[<>=]", line)[0] for line in wanted} - {"torch"} <= pinned.keys()
@@ -88,8 +102,9 @@ def test_locks_are_complete_and_name_the_hashes_of_their_files(name: str):
 
 def test_the_images_have_the_locked_ray():
     (locked,) = (
-        line.removeprefix("ray==").split()[0] for line in (ROOT / "requirements.lock").read_text().splitlines()
+        line.removeprefix("ray==").split()[0]
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
         if line.startswith("ray==")
-    )  # fmt: skip
+    )
     for image in (CLUSTER["docker"]["head_image"], CLUSTER["docker"]["worker_image"]):
         assert image.startswith(f"rayproject/ray:{locked}-py311")

@@ -1,4 +1,6 @@
-"""How commands end: a sentence and 2 if a user can mend it, a traceback and 1 for a fault of ours, 130 for Ctrl-C."""
+"""How commands end: a sentence and 2 if a user can mend it, a traceback and 1 for a fault of ours,
+130 for Ctrl-C.
+"""
 
 import os
 import re
@@ -21,7 +23,9 @@ PYTHON = [sys.executable, "-m", "vqi2i"]
 
 
 @pytest.fixture
-def places(tmp_path: Path, tiny_bundle: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def places(
+    tmp_path: Path, tiny_bundle: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder of odd places, which is the current one."""
     write(tmp_path / "photos", range(2))
     (tmp_path / "file").write_text("text")
@@ -32,7 +36,9 @@ def places(tmp_path: Path, tiny_bundle: Path, shards: Path, monkeypatch: pytest.
     return tmp_path
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> tuple[int, str]:
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> tuple[int, str]:
     """Exit code and standard error of a command in this process."""
     monkeypatch.setattr(sys, "argv", ["vqi2i", *command.split()])
     with pytest.raises(SystemExit) as end:
@@ -43,36 +49,97 @@ def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], c
 LONG = "x" * 300
 
 
-@pytest.mark.parametrize(("command", "sentence"), [
-    ("translate bundle photos --to winter --out r", "photos is a folder: give a file"),
-    ("translate bundle nowhere.png --to winter --out r", "nowhere.png does not exist: check the path"),
-    ("translate bundle file/0.png --to winter --out r", "file/0.png leads through a file"),
-    ("translate bundle photos/0000.png --to winter --style photos --out r", "photos is a folder: give a file"),
-    ("translate bundle photos/0000.png --to winter --out file", "file is a file: give a folder"),
-    ("translate bundle photos/0000.png --to winter --out /proc/none/r", "/proc/none does not exist: check the path"),
-    (f"translate bundle photos/0000.png --to winter --out {LONG}", "xxx... is too long a name: give a shorter one"),
-    ("generate bundle --domain winter --count 1 --out file/r", "file/r leads through a file"),
-    ("compose bundle photos/0000.png --steps photos --out r", "photos is a folder: give a file"),
-    ("compose bundle photos/0000.png --steps file --out r", "file: a chain is a mapping with `steps`"),
-    ("compose bundle photos/0000.png --steps steps.yaml --out file", "file is a file: give a folder"),
-    ("data shard --domain a=photos --domain b=photos --out file/x", "file/x leads through a file"),
-    ("data shard --domain a=photos --domain b=photos --out /proc/none/x", "/proc/none does not exist"),
-    ("data synthesize file/x --pairs 1 --size 16", "file/x leads through a file"),
-    ("data inspect shards --sheet /proc/none/sheet.png", "/proc/none does not exist: check the path"),
-    ("data inspect shards --sheet photos.png/sheet.png", ""),
-    ("data copy shards file", "cannot be"),
-    ("import-authors photos --domains a,b --out r", "photos is a folder: give the authors' checkpoint file"),
-    ("import-authors file --domains a,b --out r", "file cannot be read as a checkpoint of weights"),
-    ("train stage1 --data shards --local --runs file", "file/stage1-laptop64 leads through a file"),
-    (f"train stage1 --data shards --local --run {LONG}", "is too long a name: give a shorter one"),
-    ("train stage1 --data shards --local --cache-gb inf", "--cache-gb: gigabytes: Input should be"),
-    ("train stage1 --data shards --local --set crop=5", "crop 5 is not a multiple of the network's stride"),
-    ("tune stage1 --data shards --runs file", "file/tune-stage1-laptop64-method leads through a file"),
-    ("evaluate bundle --data photos --out file", "file is a file: give a folder"),
-    ("evaluate bundle --data photos --out r", "holds no complete test triples"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("translate bundle photos --to winter --out r", "photos is a folder: give a file"),
+        (
+            "translate bundle nowhere.png --to winter --out r",
+            "nowhere.png does not exist: check the path",
+        ),
+        ("translate bundle file/0.png --to winter --out r", "file/0.png leads through a file"),
+        (
+            "translate bundle photos/0000.png --to winter --style photos --out r",
+            "photos is a folder: give a file",
+        ),
+        (
+            "translate bundle photos/0000.png --to winter --out file",
+            "file is a file: give a folder",
+        ),
+        (
+            "translate bundle photos/0000.png --to winter --out /proc/none/r",
+            "/proc/none does not exist: check the path",
+        ),
+        (
+            f"translate bundle photos/0000.png --to winter --out {LONG}",
+            "xxx... is too long a name: give a shorter one",
+        ),
+        ("generate bundle --domain winter --count 1 --out file/r", "file/r leads through a file"),
+        (
+            "compose bundle photos/0000.png --steps photos --out r",
+            "photos is a folder: give a file",
+        ),
+        (
+            "compose bundle photos/0000.png --steps file --out r",
+            "file: a chain is a mapping with `steps`",
+        ),
+        (
+            "compose bundle photos/0000.png --steps steps.yaml --out file",
+            "file is a file: give a folder",
+        ),
+        (
+            "data shard --domain a=photos --domain b=photos --out file/x",
+            "file/x leads through a file",
+        ),
+        (
+            "data shard --domain a=photos --domain b=photos --out /proc/none/x",
+            "/proc/none does not exist",
+        ),
+        ("data synthesize file/x --pairs 1 --size 16", "file/x leads through a file"),
+        (
+            "data inspect shards --sheet /proc/none/sheet.png",
+            "/proc/none does not exist: check the path",
+        ),
+        ("data inspect shards --sheet photos.png/sheet.png", ""),
+        ("data copy shards file", "cannot be"),
+        (
+            "import-authors photos --domains a,b --out r",
+            "photos is a folder: give the authors' checkpoint file",
+        ),
+        (
+            "import-authors file --domains a,b --out r",
+            "file cannot be read as a checkpoint of weights",
+        ),
+        (
+            "train stage1 --data shards --local --runs file",
+            "file/stage1-laptop64 leads through a file",
+        ),
+        (
+            f"train stage1 --data shards --local --run {LONG}",
+            "is too long a name: give a shorter one",
+        ),
+        (
+            "train stage1 --data shards --local --cache-gb inf",
+            "--cache-gb: gigabytes: Input should be",
+        ),
+        (
+            "train stage1 --data shards --local --set crop=5",
+            "crop 5 is not a multiple of the network's stride",
+        ),
+        (
+            "tune stage1 --data shards --runs file",
+            "file/tune-stage1-laptop64-method leads through a file",
+        ),
+        ("evaluate bundle --data photos --out file", "file is a file: give a folder"),
+        ("evaluate bundle --data photos --out r", "holds no complete test triples"),
+    ],
+)
 def test_what_a_user_can_mend_ends_with_one_sentence(
-    command: str, sentence: str, places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    sentence: str,
+    places: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if not sentence:  # a file in the way of a folder that would be made
         (places / "photos.png").touch()
@@ -84,9 +151,14 @@ def test_what_a_user_can_mend_ends_with_one_sentence(
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"identity": 3}', b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"identity": 3}', b"\x89PNG\r\n\x1a\n"]
+)
 def test_foreign_json_is_named_by_its_file(
-    content: bytes, places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    content: bytes,
+    places: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for file, command in (
         ("runs/stage1-laptop64/run.json", "train stage1 --data shards --local"),
@@ -105,9 +177,14 @@ def test_foreign_json_is_named_by_its_file(
         assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), ValueError("a library's"), AssertionError(), OSError("no path")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ValueError("a library's"), AssertionError(), OSError("no path")]
+)
 def test_everything_else_is_a_fault_of_ours(
-    error: Exception, places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception,
+    places: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise error
@@ -134,7 +211,9 @@ def test_a_signal_ends_a_command_at_once(tmp_path: Path) -> None:
     home = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=home)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "seasons/train/summer/00000.png").exists() and time.monotonic() < deadline:
+    while (
+        not (tmp_path / "seasons/train/summer/00000.png").exists() and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
@@ -148,9 +227,14 @@ def test_what_nobody_reads_any_more_ends_a_command_quietly(unbuffered: str) -> N
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [*PYTHON, "--version"], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False,
+        [*PYTHON, "--version"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-    )  # fmt: skip
+    )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -181,7 +265,9 @@ def test_every_command_is_a_verb() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    done = subprocess.run([*PYTHON, "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*PYTHON, "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"vqi2i {__version__}\n"
 
 
@@ -193,19 +279,36 @@ def shell(tmp_path: Path) -> dict[str, str]:
     script.write_text(f"#!{sys.executable}\nfrom vqi2i.__main__ import main\nmain()\n")
     script.chmod(0o755)
     path = f"{script.parent}:{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "SHELL": "/bin/bash"}
+    return os.environ | {
+        "PATH": path,
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "SHELL": "/bin/bash",
+    }
 
 
 def test_bash_completes_commands_and_options(shell: dict[str, str], tmp_path: Path) -> None:
     def bash(line: str) -> str:
         return subprocess.run(
-            ["bash", "--norc", "-c", line], env=shell, cwd=tmp_path, capture_output=True, text=True, check=True
+            ["bash", "--norc", "-c", line],
+            env=shell,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
 
     assert "complete -o default -F _vqi2i_completion vqi2i" in bash("vqi2i --show-completion; true")
     assert "completion installed" in bash("vqi2i --install-completion; true")
-    asked = "source ~/.bashrc; COMP_WORDS=({}); COMP_CWORD={}; _vqi2i_completion vqi2i; echo ${{COMPREPLY[@]}}"
-    assert sorted(bash(asked.format("vqi2i tra", 1)).split()) == ["train", "transition", "translate"]
+    asked = (
+        "source ~/.bashrc; COMP_WORDS=({}); COMP_CWORD={}; _vqi2i_completion vqi2i; echo "
+        "${{COMPREPLY[@]}}"
+    )
+    assert sorted(bash(asked.format("vqi2i tra", 1)).split()) == [
+        "train",
+        "transition",
+        "translate",
+    ]
     assert bash(asked.format("vqi2i data sh", 2)).split() == ["shard"]
     assert bash(asked.format("vqi2i translate --sam", 2)).split() == ["--samples"]
 

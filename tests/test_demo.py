@@ -20,7 +20,11 @@ def small(stage: str) -> str:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     folder = tmp_path_factory.mktemp("demo")
-    done = vqi2i(f"demo --pairs 40 --tests 8 --local --json {small('stage1')} {small('stage2')}", folder, code=3)
+    done = vqi2i(
+        f"demo --pairs 40 --tests 8 --local --json {small('stage1')} {small('stage2')}",
+        folder,
+        code=3,
+    )
     assert "criteria met" in done.stderr.splitlines()[-1]
     return folder, json.loads(done.stdout.splitlines()[-1])
 
@@ -35,12 +39,16 @@ def test_the_demo_judges_itself_by_every_criterion(demo: tuple[Path, dict[str, o
     assert result["asked"] == 9
 
 
-def test_a_demo_that_misses_criteria_says_why_and_what_to_do(demo: tuple[Path, dict[str, object]]) -> None:
+def test_a_demo_that_misses_criteria_says_why_and_what_to_do(
+    demo: tuple[Path, dict[str, object]],
+) -> None:
     _, result = demo
     assert "40 images" in str(result["reason"])
 
 
-def test_weights_are_chosen_by_images_that_nothing_is_reported_on(demo: tuple[Path, dict[str, object]]) -> None:
+def test_weights_are_chosen_by_images_that_nothing_is_reported_on(
+    demo: tuple[Path, dict[str, object]],
+) -> None:
     manifest = Manifest.load(demo[0] / "demo" / "shards")
     for season in manifest.domains:
         assert manifest.count("validation", season) > 0
@@ -61,12 +69,20 @@ def test_the_report_shows_every_application(demo: tuple[Path, dict[str, object]]
         assert section in page
 
 
-def test_the_model_is_published_and_can_be_used_by_its_name(demo: tuple[Path, dict[str, object]]) -> None:
+def test_the_model_is_published_and_can_be_used_by_its_name(
+    demo: tuple[Path, dict[str, object]],
+) -> None:
     folder, result = demo
     assert (
-        command(shlex.split(f"generate {result['uri']} --domain winter --count 2 --out made"), folder).returncode == 0
+        command(
+            shlex.split(f"generate {result['uri']} --domain winter --count 2 --out made"), folder
+        ).returncode
+        == 0
     )
-    assert sorted(path.name for path in (folder / "made").iterdir()) == ["winter_00000.png", "winter_00001.png"]
+    assert sorted(path.name for path in (folder / "made").iterdir()) == [
+        "winter_00000.png",
+        "winter_00001.png",
+    ]
 
 
 def test_a_mistake_ends_with_one_sentence_and_code_2(demo: tuple[Path, dict[str, object]]) -> None:

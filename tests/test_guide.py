@@ -1,6 +1,8 @@
-"""The guide's commands: run as a reader would, or checked by the command line itself where they want more.
+"""The guide's commands: run as a reader would, or checked by the command line itself where they
+want more.
 
-More is a Ray cluster, a bucket, a server, a GPU or minutes. Requests go to the routes in this process.
+More is a Ray cluster, a bucket, a server, a GPU or minutes. Requests go to the routes in this
+process.
 """
 
 import argparse
@@ -35,36 +37,52 @@ page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 def first(page: str, beginning: str) -> list[str]:
     """The arguments of a page's first command that begins so."""
-    return shlex.split(next(line for line in shell_lines(GUIDE / page) if line.startswith(f"vqi2i {beginning}")))[1:]
+    return shlex.split(
+        next(line for line in shell_lines(GUIDE / page) if line.startswith(f"vqi2i {beginning}"))
+    )[1:]
 
 
 def made(arguments: list[str], folder: Path) -> None:
     """Run a command to its end."""
     done = command(arguments, folder)
-    assert done.returncode == 0, f"vqi2i {shlex.join(arguments)}\n{done.stdout}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, (
+        f"vqi2i {shlex.join(arguments)}\n{done.stdout}\n{done.stderr[-4000:]}"
+    )
 
 
 @pytest.fixture(scope="module")
 def reader(
-    tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path, tiny_bundle_without_prior: Path, mlflow_tables: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_bundle: Path,
+    tiny_bundle_without_prior: Path,
+    mlflow_tables: Path,
 ) -> Iterator[Path]:
-    """A reader's folder: photographs, and what the first commands of the guide leave; models are very small."""
+    """A reader's folder: photographs, and what the first commands of the guide leave; models are
+    very small.
+    """
     folder = tmp_path_factory.mktemp("reader")
     shutil.copy(mlflow_tables, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         environment.setenv("VQI2I_CACHE", str(folder / "cache"))
         made(first("data.md", "data synthesize"), folder)
-        painted = {season: sorted((folder / "seasons/train" / season).glob("*.png")) for season in ("summer", "winter")}
+        painted = {
+            season: sorted((folder / "seasons/train" / season).glob("*.png"))
+            for season in ("summer", "winter")
+        }
         for season, other in (("summer", "day"), ("winter", "night")):
             for number, file in enumerate(painted[season]):
                 imaging.write(folder / f"photos/{season}/{number}.jpg", imaging.read(file))
             shutil.copytree(folder / "photos" / season, folder / "pairs" / other)
         for number, pair in enumerate(zip(*painted.values(), strict=True)):
-            imaging.write(folder / f"facades/{number}.png", np.hstack([imaging.read(file) for file in pair]))
+            imaging.write(
+                folder / f"facades/{number}.png", np.hstack([imaging.read(file) for file in pair])
+            )
         for name, file in zip(("snow.jpg", "dusk.jpg"), painted["winter"], strict=False):
             imaging.write(folder / name, imaging.read(file))
-        imaging.write(folder / "mask.png", np.full((64, 64, 3), [[[255]] * 32 + [[0]] * 32], np.uint8))
+        imaging.write(
+            folder / "mask.png", np.full((64, 64, 3), [[[255]] * 32 + [[0]] * 32], np.uint8)
+        )
         for file in (block for path in PAGES for block in blocks(path, "yaml")):
             (folder / file.partition("\n")[0].removeprefix("# ")).write_text(file)
         models = {"first": tiny_bundle_without_prior, "second": tiny_bundle, "other": tiny_bundle}
@@ -94,7 +112,11 @@ def test_every_command_is_one(page: Path, reader: Path, monkeypatch: pytest.Monk
             checked(arguments, reader)
         else:
             stage = arguments[1] if arguments[0] == "train" and "--help" not in arguments else ""
-            made(arguments + shlex.split(SHORT.get(stage, "") + (FASTER if stage == "stage1" else "")), reader)
+            made(
+                arguments
+                + shlex.split(SHORT.get(stage, "") + (FASTER if stage == "stage1" else "")),
+                reader,
+            )
 
 
 def wants_more(arguments: list[str]) -> bool:
@@ -103,7 +125,11 @@ def wants_more(arguments: list[str]) -> bool:
         return False
     if arguments[0] == "train":
         return "--local" not in arguments
-    return arguments[0] in WANT_MORE or "--workers" in arguments or any("s3://" in each for each in arguments)
+    return (
+        arguments[0] in WANT_MORE
+        or "--workers" in arguments
+        or any("s3://" in each for each in arguments)
+    )
 
 
 def parsed(verb: Any, arguments: list[str]) -> Mapping[str, Any]:
@@ -128,13 +154,30 @@ def checked(arguments: list[str], reader: Path) -> None:
 
         settings = given["settings"] or []
         model = reader / given["model"] if arguments[1] == "stage2" else None
-        job = make_job(arguments[1], data=reader / "shards", model=model, recipe=given["recipe"], settings=settings)
+        job = make_job(
+            arguments[1],
+            data=reader / "shards",
+            model=model,
+            recipe=given["recipe"],
+            settings=settings,
+        )
         if arguments[0] == "tune":
             better = given["mode"] and given["mode"].value
-            how = {"space": given["space"], "trials": given["trials"], "metric": given["metric"], "mode": better}
+            how = {
+                "space": given["space"],
+                "trials": given["trials"],
+                "metric": given["metric"],
+                "mode": better,
+            }
             make_study(job, **how, fixed=settings)
         else:
-            ray_plan(False, **{name: given[name] for name in ("workers", "cpus_per_worker", "max_failures", "address")})
+            ray_plan(
+                False,
+                **{
+                    name: given[name]
+                    for name in ("workers", "cpus_per_worker", "max_failures", "address")
+                },
+            )
 
 
 def understood(program: str, arguments: list[str], reader: Path) -> None:
@@ -167,7 +210,12 @@ def asked(arguments: list[str], reader: Path) -> None:
     for field in given.fields:
         name, _, value = field.partition("=")
         file = reader / value[1:]
-        form.append((name, (file.name, file.read_bytes()) if value.startswith("@") else (None, value.encode())))
+        form.append(
+            (
+                name,
+                (file.name, file.read_bytes()) if value.startswith("@") else (None, value.encode()),
+            )
+        )
     headers = {"Accept": "*/*"} | dict(header.split(": ", 1) for header in given.headers)
     request = {"files": form} if form else {}
     route = given.url.removeprefix("http://127.0.0.1:8000")
@@ -181,11 +229,15 @@ def asked(arguments: list[str], reader: Path) -> None:
 
 @page
 @pytest.mark.slow
-def test_every_block_of_python_runs(page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_python_runs(
+    page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from serving.app import Settings, build
 
     def served(models: dict[str, str], *, port: int, settings: Settings) -> SimpleNamespace:
-        build({"models": models, **settings.model_dump()})  # all that is done before a Ray is asked for
+        build(
+            {"models": models, **settings.model_dump()}
+        )  # all that is done before a Ray is asked for
         return SimpleNamespace(url=f"http://127.0.0.1:{port}", stop=lambda: None)
 
     monkeypatch.chdir(reader)
@@ -223,7 +275,9 @@ def rows(page: str, heading: str) -> list[list[str]]:
     found = []
     inside = False
     for line in (GUIDE / page).read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        cells = (
+            [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        )
         inside = bool(cells) and (inside or cells[0] == heading)
         if inside and cells[0] != heading and not line.startswith("|---"):
             found.append(cells)
@@ -231,12 +285,20 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 
 def table(page: str, heading: str) -> dict[str, str]:
-    """Names in the first column of a table, each with its cell in the second; cells may hold several of both."""
+    """Names in the first column of a table, each with its cell in the second; cells may hold
+    several of both.
+    """
     pairs = {}
     for names, values, *_ in rows(page, heading):
         several = re.findall("`(.*?)`", names)
         shared = values.split(", ")
-        pairs |= dict(zip(several, shared if len(shared) == len(several) else [values] * len(several), strict=True))
+        pairs |= dict(
+            zip(
+                several,
+                shared if len(shared) == len(several) else [values] * len(several),
+                strict=True,
+            )
+        )
     return pairs
 
 
@@ -251,9 +313,16 @@ def test_recipes_quantizers_and_spaces_are_listed_as_they_are() -> None:
 
     assert [*table("training.md", "stage 1")] == [*STAGE1]
     assert [*table("training.md", "stage 2")] == [*STAGE2]
-    assert {*table("training.md", "quantizer")} == {*get_args(NetworkConfig.model_fields["quantizer"].annotation)}
-    told = {(f"stage{stage}", space.strip("`")): varied for stage, space, varied in rows("tuning.md", "stage")}
-    spaces = {(stage, name): space() for stage, named in SPACES.items() for name, space in named.items()}
+    assert {*table("training.md", "quantizer")} == {
+        *get_args(NetworkConfig.model_fields["quantizer"].annotation)
+    }
+    told = {
+        (f"stage{stage}", space.strip("`")): varied
+        for stage, space, varied in rows("tuning.md", "stage")
+    }
+    spaces = {
+        (stage, name): space() for stage, named in SPACES.items() for name, space in named.items()
+    }
     assert {which: re.findall("`(.*?)`", varied) for which, varied in told.items()} == {
         which: [*space] for which, space in spaces.items()
     }
@@ -266,7 +335,9 @@ def test_figures_of_the_guide_are_measured() -> None:
     for stage, ranked in rows("tuning.md", "trials of stage"):
         own = {*METRICS[f"stage{stage}"]} - {*LossWeights.model_fields}
         assert own <= {*re.findall("`(.*?)`", ranked)} <= {*METRICS[f"stage{stage}"]}
-        shown = table("training.md", f"figure of stage {stage}") | table("training.md", "figure of both stages")
+        shown = table("training.md", f"figure of stage {stage}") | table(
+            "training.md", "figure of both stages"
+        )
         assert own <= {*shown}
 
 
@@ -278,19 +349,31 @@ def test_limits_and_settings_have_the_defaults_that_the_guide_names() -> None:
     assert {name: number(cell) for name, cell in table("serving.md", "limit").items()} == limits
     told = table("serving.md", "setting")
     assert {*told} == {*Settings.model_fields}
-    plain = {name: value for name, value in Settings().model_dump().items() if isinstance(value, int | float)}
+    plain = {
+        name: value
+        for name, value in Settings().model_dump().items()
+        if isinstance(value, int | float)
+    }
     assert {name: number(told[name]) for name in plain} == plain
     drawn = {field.name: field.default for field in fields(Sampling)}
     said = table("applications.md", "setting")
     assert {*said} == {*drawn}
     for name, default in drawn.items():
-        assert number(said[name]) == default if isinstance(default, int | float) else said[name] == str(default).lower()
+        assert (
+            number(said[name]) == default
+            if isinstance(default, int | float)
+            else said[name] == str(default).lower()
+        )
 
 
 def test_settings_and_steps_of_the_guide_exist() -> None:
     from training.recipes import recipe
 
-    known = {name for stage in ("stage1", "stage2") for name in dotted(recipe(stage, "laptop64", "ab").model_dump())}
+    known = {
+        name
+        for stage in ("stage1", "stage2")
+        for name in dotted(recipe(stage, "laptop64", "ab").model_dump())
+    }
     assert {name for name in table("training.md", "setting") if name != "weights.NAME"} <= known
 
 
@@ -308,8 +391,14 @@ def options(verb: Any) -> set[str]:
 
 
 def test_the_guide_names_every_option_and_no_other() -> None:
-    named = {name for path in PAGES for name in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", path.read_text())}
-    there = {name for name in options(typer.main.get_command(app)) if name.startswith("--")} - {"--show-completion"}
+    named = {
+        name
+        for path in PAGES
+        for name in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", path.read_text())
+    }
+    there = {name for name in options(typer.main.get_command(app)) if name.startswith("--")} - {
+        "--show-completion"
+    }
     assert there <= named | {"--help"}
     of_others = {"--backend-store-uri", "--working-dir", "--generate"}
     assert named <= there | {"--help"} | of_others
@@ -329,6 +418,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         file, _, heading = target.partition("#")
         found = page.parent / file if file else page
         assert found.is_file(), target
-        headings = [re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-                    for line in found.read_text().splitlines() if line.startswith("#")]  # fmt: skip
+        headings = [
+            re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            for line in found.read_text().splitlines()
+            if line.startswith("#")
+        ]
         assert not heading or heading in headings, target

@@ -11,6 +11,8 @@ def test_mutants_that_may_live_are_of_lines_that_are_there_and_have_a_reason() -
         assert entry.keys() == {"file", "was", "is", "reason"}, entry
         lines = [line.strip() for line in (ROOT / entry["file"]).read_text().splitlines()]
         for line in entry["was"].splitlines():
-            assert line in lines, f"{entry['file']} has no line {line!r} any more: take its mutants out"
+            assert line in lines, (
+                f"{entry['file']} has no line {line!r} any more: take its mutants out"
+            )
         assert entry["reason"]
         assert entry["was"] not in entry["is"]

@@ -22,7 +22,9 @@ README = ROOT / "README.md"
 
 
 def commands() -> list[str]:
-    return [line.removeprefix("vqi2i ") for line in shell_lines(README) if line.startswith("vqi2i ")]
+    return [
+        line.removeprefix("vqi2i ") for line in shell_lines(README) if line.startswith("vqi2i ")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +43,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_readme_has_its_two_and_five_commands() -> None:
-    assert [line for line in shell_lines(README) if line.startswith("make")] == ["make demo", "make test"]
+    assert [line for line in shell_lines(README) if line.startswith("make")] == [
+        "make demo",
+        "make test",
+    ]
     verbs = ["data shard", "train stage1", "train stage2", "translate", "serve"]
     assert [
-        " ".join(line.split()[: 2 if verb.count(" ") else 1]) for line, verb in zip(commands(), verbs, strict=True)
+        " ".join(line.split()[: 2 if verb.count(" ") else 1])
+        for line, verb in zip(commands(), verbs, strict=True)
     ] == verbs
 
 
@@ -63,7 +69,10 @@ def test_the_commands_leave_a_translated_picture(trained: Path) -> None:
 def test_the_same_command_again_finds_its_work_done(trained: Path) -> None:
     train = next(line for line in commands() if "train stage1" in line)
     start = time.monotonic()
-    assert "40 images of each domain" in command(shlex.split(f"{train} {SHORT['stage1']}"), trained).stdout
+    assert (
+        "40 images of each domain"
+        in command(shlex.split(f"{train} {SHORT['stage1']}"), trained).stdout
+    )
     assert time.monotonic() - start < 30
 
 
@@ -90,16 +99,24 @@ def test_the_served_model_answers_over_http_and_stops(trained: Path) -> None:
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *shlex.split(commands()[-1]), "--port", str(port)],
-        cwd=trained, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=trained,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             wait_until_ready(client, server)
             picture = (trained / "photos" / "summer" / "1.jpg").read_bytes()
-            shown = client.post("/v1/translate", files={"image": picture}, data={"to": "winter", "seed": "1"})
+            shown = client.post(
+                "/v1/translate", files={"image": picture}, data={"to": "winter", "seed": "1"}
+            )
             assert shown.status_code == 200, shown.text
             assert imaging.decode(shown.content).shape == (64, 64, 3)
-            wide = client.post("/v1/extend", files={"image": picture}, data={"domain": "summer", "right": "16"})
+            wide = client.post(
+                "/v1/extend", files={"image": picture}, data={"domain": "summer", "right": "16"}
+            )
             assert imaging.decode(wide.content).shape == (64, 80, 3)
             assert client.get("/v1/models").json()["models"][0]["name"] == "second"
             refused = client.post("/v1/translate", files={"image": picture}, data={"to": "spring"})

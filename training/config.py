@@ -26,9 +26,15 @@ class LossWeights(Frozen):
     adversarial_reconstruction: float = Field(default=0.02, ge=0)
     style: float = Field(default=1.0, ge=0)
     content: float = Field(default=0.2, ge=0)
-    cross_pixel: float = Field(default=0.0, ge=0, description="translations to the truth, for paired images")
-    patch_nce: float = Field(default=0.0, ge=0, description="patches of translations to those of their sources")
-    total_variation: float = Field(default=0.0, ge=0, description="of translations: against fine noise")
+    cross_pixel: float = Field(
+        default=0.0, ge=0, description="translations to the truth, for paired images"
+    )
+    patch_nce: float = Field(
+        default=0.0, ge=0, description="patches of translations to those of their sources"
+    )
+    total_variation: float = Field(
+        default=0.0, ge=0, description="of translations: against fine noise"
+    )
 
 
 class WeightFile(Frozen):
@@ -45,7 +51,9 @@ class WeightFile(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.is_remote and not self.sha256:
-            raise UserError(f"{self.source} needs its sha256: what is fetched is checked before it is read")
+            raise UserError(
+                f"{self.source} needs its sha256: what is fetched is checked before it is read"
+            )
         return self
 
 
@@ -54,17 +62,22 @@ class PerceptualConfig(Frozen):
 
     kind: PerceptualKind = "none"
     vgg: WeightFile = Field(default=WeightFile(), description="VGG-16 state dictionary, for lpips")
-    heads: WeightFile = Field(default=WeightFile(), description="LPIPS v0.1 linear heads, for lpips")
+    heads: WeightFile = Field(
+        default=WeightFile(), description="LPIPS v0.1 linear heads, for lpips"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         given = bool(self.vgg.source), bool(self.heads.source)
         if self.kind == "lpips" and not all(given):
             raise UserError(
-                "perceptual.kind=lpips needs perceptual.vgg.source and perceptual.heads.source, paths or URLs"
+                "perceptual.kind=lpips needs perceptual.vgg.source and perceptual.heads.source, "
+                "paths or URLs"
             )
         if self.kind != "lpips" and any(given):
-            raise UserError(f"perceptual.vgg and perceptual.heads do nothing with perceptual.kind={self.kind}")
+            raise UserError(
+                f"perceptual.vgg and perceptual.heads do nothing with perceptual.kind={self.kind}"
+            )
         return self
 
 
@@ -75,18 +88,29 @@ class GameConfig(Frozen):
     discriminator_from: int = Field(
         default=0, ge=0, description="images of the schedule before the discriminators learn"
     )
-    generator_from: int = Field(default=0, ge=0, description="images of the schedule before the generators hear them")
-    translated: float = Field(default=1.0, ge=0, description="weight of translations in the discriminators' loss")
+    generator_from: int = Field(
+        default=0, ge=0, description="images of the schedule before the generators hear them"
+    )
+    translated: float = Field(
+        default=1.0, ge=0, description="weight of translations in the discriminators' loss"
+    )
     reconstructed: float = Field(default=0.2, ge=0, description="weight of reconstructions in it")
-    r1: float = Field(default=0.0, ge=0, description="weight of the gradient penalty on real images")
-    r1_every: int = Field(default=16, gt=0, description="steps from one penalty to the next, which weighs as many")
-    augment: tuple[Augmentation, ...] = Field(default=(), description="what is done to all that is judged")
+    r1: float = Field(
+        default=0.0, ge=0, description="weight of the gradient penalty on real images"
+    )
+    r1_every: int = Field(
+        default=16, gt=0, description="steps from one penalty to the next, which weighs as many"
+    )
+    augment: tuple[Augmentation, ...] = Field(
+        default=(), description="what is done to all that is judged"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.generator_from < self.discriminator_from:
             raise UserError(
-                "game.generator_from must not come before game.discriminator_from: untrained answers mislead"
+                "game.generator_from must not come before game.discriminator_from: untrained "
+                "answers mislead"
             )
         if len(set(self.augment)) != len(self.augment):
             raise UserError(f"game.augment names a kind twice: {', '.join(self.augment)}")
@@ -112,23 +136,34 @@ class OptimConfig(Frozen):
 class ScheduleConfig(Frozen):
     """Everything that happens at a time, counted in images seen of each domain.
 
-    Where the clock will end a run, what begins in its course (the warm-up's end, the codebook, both players) begins by
-    the clock as well, whichever is ahead: a slow machine would otherwise never come to it.
+    Where the clock will end a run, what begins in its course (the warm-up's end, the codebook, both
+    players) begins by the clock as well, whichever is ahead: a slow machine would otherwise never
+    come to it.
     """
 
     images: int = Field(gt=0, description="length of the run")
-    minutes: float | None = Field(default=None, gt=0, description="wall clock after which the run stops early")
-    warmup_images: int = Field(default=0, ge=0, description="images over which the learning rate rises")
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall clock after which the run stops early"
+    )
+    warmup_images: int = Field(
+        default=0, ge=0, description="images over which the learning rate rises"
+    )
     constant_until: float = Field(
         default=0.6, ge=0, le=1, description="share of the run after which the rate falls to zero"
     )
     log_every: int = Field(default=400, gt=0)
-    log_seconds: float | None = Field(default=60, gt=0, description="time after which a report is due as well")
+    log_seconds: float | None = Field(
+        default=60, gt=0, description="time after which a report is due as well"
+    )
     sample_every: int = Field(default=2000, gt=0)
     save_every: int = Field(default=1000, gt=0)
-    save_seconds: float | None = Field(default=60, gt=0, description="time after which a checkpoint is due as well")
+    save_seconds: float | None = Field(
+        default=60, gt=0, description="time after which a checkpoint is due as well"
+    )
     keep_checkpoints: int = Field(default=2, gt=0, description="so many of the newest stay")
-    best: str = Field(default="", description="measured figure by which one more stays, the best; empty: none")
+    best: str = Field(
+        default="", description="measured figure by which one more stays, the best; empty: none"
+    )
 
     @property
     def best_mode(self) -> Mode:
@@ -136,7 +171,8 @@ class ScheduleConfig(Frozen):
         return MODES.get(self.best, "max")
 
     def gone(self, position: int, time_gone: float) -> float:
-        """How much of the schedule lies behind, in images of each domain: those seen, or the clock's share of all.
+        """How much of the schedule lies behind, in images of each domain: those seen, or the
+        clock's share of all.
 
         Args:
             position: images of each domain seen.
@@ -149,8 +185,8 @@ class ScheduleConfig(Frozen):
 
         Args:
             position: images seen of each domain.
-            time_gone: share of `minutes` that has passed: where it is ahead of the images, the rate follows it, so
-                that a run which its clock will end does not end at full speed.
+            time_gone: share of `minutes` that has passed: where it is ahead of the images, the rate
+                follows it, so that a run which its clock will end does not end at full speed.
         """
         gone = self.gone(position, time_gone)
         rising = min(1.0, (gone + 1) / self.warmup_images) if self.warmup_images else 1.0
@@ -163,7 +199,11 @@ class CodebookConfig(Frozen):
     """How the codebook follows the content and stays alive."""
 
     start_at: int = Field(
-        default=0, ge=0, description="images of the schedule before the content is quantised; it starts from a batch"
+        default=0,
+        ge=0,
+        description=(
+            "images of the schedule before the content is quantised; it starts from a batch"
+        ),
     )
     decay: float = Field(default=0.98, gt=0, lt=1)
     restart_below: float = Field(
@@ -177,12 +217,18 @@ class RunConfig(Frozen):
     recipe: str
     seed: Annotated[int, AfterValidator(seed_number)] = 0
     batch_size: int = Field(gt=0, description="images of each domain in a step, over all workers")
-    precision: Precision = Field(default="auto", description="auto: bf16 where the processor has it, else float32")
+    precision: Precision = Field(
+        default="auto", description="auto: bf16 where the processor has it, else float32"
+    )
     max_corrupt: int = Field(
-        default=16, ge=0, description="damaged images that a process may meet; others take their place"
+        default=16,
+        ge=0,
+        description="damaged images that a process may meet; others take their place",
     )
     max_nonfinite: int = Field(
-        default=5, ge=0, description="steps in a row that may be left out because their loss is not finite"
+        default=5,
+        ge=0,
+        description="steps in a row that may be left out because their loss is not finite",
     )
     optim: OptimConfig
     schedule: ScheduleConfig
@@ -205,9 +251,12 @@ class Stage1Config(RunConfig):
 
     stage: Literal["stage1"] = "stage1"
     crop: int = Field(default=64, gt=0, description="side of the training crops in pixels")
-    jitter: float = Field(default=0.0, ge=0, le=1, description="how far the colours of training images are varied")
+    jitter: float = Field(
+        default=0.0, ge=0, le=1, description="how far the colours of training images are varied"
+    )
     order: OrderKind = Field(
-        default="samples", description="blocks: what is stored together comes near each other, for slow storage"
+        default="samples",
+        description="blocks: what is stored together comes near each other, for slow storage",
     )
     network: NetworkConfig
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -221,11 +270,20 @@ class Stage1Config(RunConfig):
     patch_nce: PatchNCEConfig = PatchNCEConfig()
     codebook: CodebookConfig = CodebookConfig()
     recolor: float = Field(
-        default=0.0, ge=0, le=1, description="how strongly colours are changed in what the content encoder sees"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how strongly colours are changed in what the content encoder sees",
     )
-    accumulate: int = Field(default=1, gt=0, description="parts in which a worker takes its share of a batch")
-    recompute: bool = Field(default=False, description="save memory: compute activations again on the way back")
-    compile: bool = Field(default=False, description="torch.compile the autoencoder; pays on GPUs only")
+    accumulate: int = Field(
+        default=1, gt=0, description="parts in which a worker takes its share of a batch"
+    )
+    recompute: bool = Field(
+        default=False, description="save memory: compute activations again on the way back"
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile the autoencoder; pays on GPUs only"
+    )
     ema_decay: float = Field(
         default=0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds"
     )
@@ -233,19 +291,37 @@ class Stage1Config(RunConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.crop % self.network.stride:
-            raise UserError(f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}")
+            raise UserError(
+                f"crop {self.crop} is not a multiple of the network's stride {self.network.stride}"
+            )
         if (self.perceptual.kind == "none") != (self.weights.perceptual == 0):
-            raise UserError("set perceptual.kind and weights.perceptual together: one without the other does nothing")
+            raise UserError(
+                "set perceptual.kind and weights.perceptual together: one without the other does "
+                "nothing"
+            )
         for name, value, needed, reason in (
-            ("codebook", self.weights.codebook, self.network.quantizer in ("vq", "l2", "simvq"), "a learned codebook"),
-            ("commitment", self.weights.commitment, self.network.quantizer != "fsq", "a quantizer other than fsq"),
+            (
+                "codebook",
+                self.weights.codebook,
+                self.network.quantizer in ("vq", "l2", "simvq"),
+                "a learned codebook",
+            ),
+            (
+                "commitment",
+                self.weights.commitment,
+                self.network.quantizer != "fsq",
+                "a quantizer other than fsq",
+            ),
             ("cross_pixel", self.weights.cross_pixel, self.pairing == "paired", "pairing=paired"),
             ("style", self.weights.style, self.network.style_dim > 0, "network.style_dim above 0"),
         ):
             if value and not needed:
                 raise UserError(f"weights.{name} does nothing without {reason}: set it to 0")
         if not self.weights.codebook and self.network.quantizer in ("vq", "l2", "simvq"):
-            raise UserError(f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it above 0")
+            raise UserError(
+                f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it "
+                "above 0"
+            )
         return self
 
 
@@ -255,19 +331,30 @@ class Stage2Config(RunConfig):
     stage: Literal["stage2"] = "stage2"
     prior: PriorConfig = PriorConfig()
     variants: int = Field(
-        default=2, gt=0, description="crops and mirror images of each picture that are turned into tokens"
+        default=2,
+        gt=0,
+        description="crops and mirror images of each picture that are turned into tokens",
     )
     crop: int | None = Field(
-        default=None, gt=0, description="side in pixels of what is turned into tokens; more than a window is cut anew"
+        default=None,
+        gt=0,
+        description="side in pixels of what is turned into tokens; more than a window is cut anew",
     )
     domain_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="masked prior: share of grids whose domain is not told, for guidance"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="masked prior: share of grids whose domain is not told, for guidance",
     )
     embeddings: Literal["random", "codebook"] = Field(
-        default="random", description="how tokens begin: anywhere, or near those whose codes are near"
+        default="random",
+        description="how tokens begin: anywhere, or near those whose codes are near",
     )
     ema_decay: float = Field(
-        default=0.0, ge=0, lt=1, description="moving average of the weights that the bundle holds; 0 for none"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="moving average of the weights that the bundle holds; 0 for none",
     )
 
     def crop_for(self, stride: int) -> int:
@@ -280,6 +367,7 @@ class Stage2Config(RunConfig):
         crop = self.crop or window
         if crop < window or crop % stride:
             raise UserError(
-                f"crop {crop} must be a multiple of the model's {stride} px per token and hold a window of {window} px"
+                f"crop {crop} must be a multiple of the model's {stride} px per token and hold a "
+                f"window of {window} px"
             )
         return crop

@@ -1,4 +1,6 @@
-"""What a training process makes of its machine: which precision it computes in, and what memory it takes."""
+"""What a training process makes of its machine: which precision it computes in, and what memory it
+takes.
+"""
 
 import ctypes
 import resource
@@ -11,7 +13,12 @@ Precision = Literal["auto", "bf16", "float32"]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 _MB = 1e6
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
-_NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as `torch.cpu.get_capabilities` names them
+_NATIVE = (
+    "avx512_bf16",
+    "amx_bf16",
+    "bf16",
+    "sve_bf16",
+)  # as `torch.cpu.get_capabilities` names them
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -24,7 +31,9 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def have_full_float32(precision: Precision) -> None:
-    """Let a GPU's convolutions round float32 to TF32 (10 bits of mantissa) unless float32 is what was asked for."""
+    """Let a GPU's convolutions round float32 to TF32 (10 bits of mantissa) unless float32 is what
+    was asked for.
+    """
     torch.backends.cudnn.allow_tf32 = precision != "float32"
 
 
@@ -32,14 +41,18 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 by itself."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.cpu.get_cpu_capability() == "AVX2":  # also where ATEN_CPU_CAPABILITY tells a newer one to be it
+    if (
+        torch.backends.cpu.get_cpu_capability() == "AVX2"
+    ):  # also where ATEN_CPU_CAPABILITY tells a newer one to be it
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in _NATIVE)
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors give back: returning and fetching it costs a tenth to half of a step on CPUs."""
+    """Let glibc keep what tensors give back: returning and fetching it costs a tenth to half of a
+    step on CPUs.
+    """
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)  # mappings of their own go back at once

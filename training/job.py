@@ -49,13 +49,18 @@ class Job(Frozen):
         }
 
     def remark(self) -> str:
-        """That training will see small parts of the pictures alone, with the remedy; nothing if it will see more."""
+        """That training will see small parts of the pictures alone, with the remedy; nothing if it
+        will see more.
+        """
         size, crop = read_manifest(self.data).size, self._crop()
         if size < 2 * crop:
             return ""
-        larger = ", or choose --recipe plus256 where there is a GPU" if crop < _LARGE <= size else ""
+        larger = (
+            ", or choose --recipe plus256 where there is a GPU" if crop < _LARGE <= size else ""
+        )
         return (
-            f"the images of {self.data} are {size} px, and training sees crops of {crop} px of them: to show it whole "
+            f"the images of {self.data} are {size} px, and training sees crops of {crop} px of "
+            "them: to show it whole "
             f"pictures, build them with `vqi2i data shard --size {crop}`{larger}"
         )
 
@@ -75,14 +80,24 @@ class Job(Frozen):
         if self.tokens is not None:
             return self.tokens
         if (folder := local_folder(self.data)) is None:
-            raise UserError(f"{self.data} is not on this machine: name a folder for its token shards with --tokens")
+            raise UserError(
+                f"{self.data} is not on this machine: name a folder for its token shards with "
+                "--tokens"
+            )
         return folder / "tokens"
 
 
 def make_job(
-    stage: str, *, data: str | Path, model: Path | None, recipe: str, settings: Sequence[str] = (),
-    tokens: Path | None = None, cache: CacheSettings | None = None, accept_other_data: bool = False,
-) -> Job:  # fmt: skip
+    stage: str,
+    *,
+    data: str | Path,
+    model: Path | None,
+    recipe: str,
+    settings: Sequence[str] = (),
+    tokens: Path | None = None,
+    cache: CacheSettings | None = None,
+    accept_other_data: bool = False,
+) -> Job:
     """A named recipe for the domains of the shards at `data`, with settings `name=value` applied.
 
     Raises:

@@ -1,4 +1,6 @@
-"""From a configuration to a bundle: claims a run, has it trained, keeps its journal, collects what it leaves."""
+"""From a configuration to a bundle: claims a run, has it trained, keeps its journal, collects what
+it leaves.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -45,24 +47,32 @@ class Result(NamedTuple):
 
 
 def train(
-    job: Job, run_dir: Path, plan: "RayPlan | None" = None, *, storage: str | None = None,
-    console: Console | None = None, profile: int = 0, register: str | None = None,
-) -> Result:  # fmt: skip
+    job: Job,
+    run_dir: Path,
+    plan: "RayPlan | None" = None,
+    *,
+    storage: str | None = None,
+    console: Console | None = None,
+    profile: int = 0,
+    register: str | None = None,
+) -> Result:
     """Train to the end; the same call after an interruption continues from the last checkpoint.
 
     Args:
         job: what is trained on what.
         run_dir: the run's folder, made if absent.
         plan: how it is spread over a Ray cluster; None: in this process, without Ray.
-        storage: folder or address of all runs' records and checkpoints, seen by all workers; None: the run's folder.
+        storage: folder or address of all runs' records and checkpoints, seen by all workers; None:
+            the run's folder.
         console: where progress is shown; standard error if None.
         profile: steps of which a trace is written into the run's folder.
-        register: model of MLflow's registry whose next version the best bundle is to be, the last one if none is best.
+        register: model of MLflow's registry whose next version the best bundle is to be, the last
+            one if none is best.
 
     Raises:
-        UserError: no model can be registered by that name, the place holds a run of another configuration, another
-            process trains it, the job's parts do not fit each other, or a TrainingError; nothing that was saved is
-            lost.
+        UserError: no model can be registered by that name, the place holds a run of another
+            configuration, another process trains it, the job's parts do not fit each other, or a
+            TrainingError; nothing that was saved is lost.
         Interrupted: somebody asked for an end; the same call goes on.
     """
     if register is not None:
@@ -91,8 +101,13 @@ def train(
 
 
 def _fit(
-    run: Run, record: RunRecord, tracker: Tracker, plan: "RayPlan | None", console: Console | None, profile: int
-) -> Outcome:  # fmt: skip
+    run: Run,
+    record: RunRecord,
+    tracker: Tracker,
+    plan: "RayPlan | None",
+    console: Console | None,
+    profile: int,
+) -> Outcome:
     """Train, and tell the tracker how that ended unless it ended well."""
     job = run.job
     if tracker.is_new:
@@ -110,12 +125,21 @@ def _fit(
                 from training.run.ray_trainer import fit_on_ray
 
                 return fit_on_ray(run, journal, interrupt, plan, profile)
-            return attempt(job, LocalWorker(
-                run.checkpoints, journal, accept_other_data=job.accept_other_data, stop_asked=interrupt.asked
-            ), profile)  # fmt: skip
+            return attempt(
+                job,
+                LocalWorker(
+                    run.checkpoints,
+                    journal,
+                    accept_other_data=job.accept_other_data,
+                    stop_asked=interrupt.asked,
+                ),
+                profile,
+            )
     except BaseException as error:
         with suppress(OSError):  # on a full disk this cannot be written down either
-            tracker.end("KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED")
+            tracker.end(
+                "KILLED" if isinstance(error, Interrupted | KeyboardInterrupt) else "FAILED"
+            )
         raise
 
 
@@ -141,7 +165,9 @@ def _alone(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{run_dir} is being trained by another process: wait, or choose another --run") from None
+        raise UserError(
+            f"{run_dir} is being trained by another process: wait, or choose another --run"
+        ) from None
     try:
         yield
     finally:
@@ -157,7 +183,11 @@ def _origin(record: RunRecord) -> dict[str, str]:
 def _plan(run: Run, plan: "RayPlan | None") -> str:
     """What is about to be done, for whoever waits for the first report."""
     schedule = run.job.config.schedule
-    end = f" or {schedule.minutes:g} minutes, whichever is first" if schedule.minutes is not None else ""
+    end = (
+        f" or {schedule.minutes:g} minutes, whichever is first"
+        if schedule.minutes is not None
+        else ""
+    )
     where = "in this process" if plan is None else "on Ray, which takes some seconds to start"
     return f"{run.folder.name}: up to {schedule.images:,} images of each domain{end}, {where}"
 

@@ -9,7 +9,9 @@ MEASURED: dict[str, dict[str, Mode]] = {
     "stage1": {"held_out_psnr": "max", "codes_used": "max", "perplexity": "max"},
     "stage2": {"held_out_nll": "min", "held_out_bits_per_token": "min"},
 }
-MODES: dict[str, Mode] = {name: mode for figures in MEASURED.values() for name, mode in figures.items()}
+MODES: dict[str, Mode] = {
+    name: mode for figures in MEASURED.values() for name, mode in figures.items()
+}
 
 
 def is_better(one: float, other: float | None, mode: Mode) -> bool:

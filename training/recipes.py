@@ -19,10 +19,11 @@ from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 
 
 def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
-    """64 px in minutes on two cores of any kind: a shared generator, style at every level, one token for 4x4 px.
+    """64 px in minutes on two cores of any kind: a shared generator, style at every level, one
+    token for 4x4 px.
 
-    Made for float32 on AVX2, .45 s per step of 4 + 4 images: narrow, no reconstructions for the discriminators, and
-    PatchNCE on 64 patches (docs/LOG.md).
+    Made for float32 on AVX2, .45 s per step of 4 + 4 images: narrow, no reconstructions for the
+    discriminators, and PatchNCE on 64 patches (docs/LOG.md).
     """
     return Stage1Config(
         recipe="laptop64",
@@ -69,51 +70,85 @@ def stage1_laptop64(domains: Sequence[str]) -> Stage1Config:
 
 
 def stage1_paper256(domains: Sequence[str]) -> Stage1Config:
-    """The method as published, at the published sizes, with the release's defects repaired; needs a GPU.
+    """The method as published, at the published sizes, with the release's defects repaired; needs a
+    GPU.
 
-    Both regressions count (weights of the authors' history) and beta weighs the commitment, as in the paper. The
-    perceptual term needs no download; `perceptual.kind=lpips` brings the release's.
+    Both regressions count (weights of the authors' history) and beta weighs the commitment, as in
+    the paper. The perceptual term needs no download; `perceptual.kind=lpips` brings the release's.
     """
     return Stage1Config(
         recipe="paper256",
         batch_size=1,
         crop=256,
         network=_paper_network(domains),
-        discriminator=DiscriminatorConfig(base_channels=64, num_layers=3, norm="instance", trunk="per_domain"),
+        discriminator=DiscriminatorConfig(
+            base_channels=64, num_layers=3, norm="instance", trunk="per_domain"
+        ),
         optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
         discriminator_optim=OptimConfig(learning_rate=1e-5, betas=(0.5, 0.999)),
         schedule=ScheduleConfig(
-            images=1_231_000, constant_until=1, log_every=1000, sample_every=20_000, save_every=20_000,
-            save_seconds=300, best="held_out_psnr",
+            images=1_231_000,
+            constant_until=1,
+            log_every=1000,
+            sample_every=20_000,
+            save_every=20_000,
+            save_seconds=300,
+            best="held_out_psnr",
         ),
         weights=LossWeights(
-            pixel=5, perceptual=5, commitment=0.25, codebook=1, adversarial=0.1, adversarial_reconstruction=0.02,
-            style=1.0, content=0.2,
+            pixel=5,
+            perceptual=5,
+            commitment=0.25,
+            codebook=1,
+            adversarial=0.1,
+            adversarial_reconstruction=0.02,
+            style=1.0,
+            content=0.2,
         ),
         perceptual=PerceptualConfig(kind="multiscale"),
         ema_decay=0.999,
-    )  # fmt: skip
+    )
 
 
 def stage1_reference256(domains: Sequence[str]) -> Stage1Config:
-    """The released code's objective, for comparisons: no regressions, beta on the codebook term, no perceptual term.
+    """The released code's objective, for comparisons: no regressions, beta on the codebook term, no
+    perceptual term.
 
-    The release's own perceptual term is LPIPS: `--set perceptual.kind=lpips --set weights.perceptual=5` and the files.
+    The release's own perceptual term is LPIPS: `--set perceptual.kind=lpips --set
+    weights.perceptual=5` and the files.
     """
     published = stage1_paper256(domains)
     weights = published.weights.model_copy(
-        update={"perceptual": 0.0, "commitment": 1.0, "codebook": 0.25, "style": 0.0, "content": 0.0}
+        update={
+            "perceptual": 0.0,
+            "commitment": 1.0,
+            "codebook": 0.25,
+            "style": 0.0,
+            "content": 0.0,
+        }
     )
     return published.model_copy(
-        update={"recipe": "reference256", "weights": weights, "perceptual": PerceptualConfig(), "precision": "float32"}
+        update={
+            "recipe": "reference256",
+            "weights": weights,
+            "perceptual": PerceptualConfig(),
+            "precision": "float32",
+        }
     )
 
 
 def stage1_plus256(domains: Sequence[str]) -> Stage1Config:
-    """What we would train at 256 px: a codebook that stays alive, one generator for all domains, a fair game."""
+    """What we would train at 256 px: a codebook that stays alive, one generator for all domains, a
+    fair game.
+    """
     published = stage1_paper256(domains)
     network = published.network.model_copy(
-        update={"quantizer": "ema_restart", "embed_dim": 64, "decoder": "shared", "adain": "every_level"}
+        update={
+            "quantizer": "ema_restart",
+            "embed_dim": 64,
+            "decoder": "shared",
+            "adain": "every_level",
+        }
     )
     return published.model_copy(
         update={
@@ -123,7 +158,12 @@ def stage1_plus256(domains: Sequence[str]) -> Stage1Config:
             "discriminator": published.discriminator.model_copy(update={"trunk": "shared"}),
             "optim": OptimConfig(learning_rate=1e-4),
             "discriminator_optim": OptimConfig(learning_rate=2e-4),
-            "game": GameConfig(discriminator_from=1000, generator_from=2000, r1=1.0, augment=("translation", "cutout")),
+            "game": GameConfig(
+                discriminator_from=1000,
+                generator_from=2000,
+                r1=1.0,
+                augment=("translation", "cutout"),
+            ),
             "weights": published.weights.model_copy(update={"commitment": 1.0, "codebook": 0.0}),
             "schedule": published.schedule.model_copy(
                 update={"images": 400_000, "warmup_images": 4000, "constant_until": 0.6}
@@ -136,10 +176,22 @@ def stage1_plus256(domains: Sequence[str]) -> Stage1Config:
 def _paper_network(domains: Sequence[str]) -> NetworkConfig:
     """The networks of the paper for Yosemite; attention where features are 16x16."""
     return NetworkConfig(
-        domains=tuple(domains), resolution=256, patch=1, base_channels=128, channel_multipliers=(1, 1, 2, 2, 4),
-        num_res_blocks=2, attention_resolutions=(16,), z_channels=256, embed_dim=512, codebook_size=512,
-        quantizer="vq", style_channels=64, num_style_blocks=4, decoder="per_domain", adain="bottleneck",
-    )  # fmt: skip
+        domains=tuple(domains),
+        resolution=256,
+        patch=1,
+        base_channels=128,
+        channel_multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        attention_resolutions=(16,),
+        z_channels=256,
+        embed_dim=512,
+        codebook_size=512,
+        quantizer="vq",
+        style_channels=64,
+        num_style_blocks=4,
+        decoder="per_domain",
+        adain="bottleneck",
+    )
 
 
 def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
@@ -163,14 +215,17 @@ def stage2_laptop64(domains: Sequence[str]) -> Stage2Config:
 
 
 def stage2_plus64(domains: Sequence[str]) -> Stage2Config:
-    """As laptop64, with distances in both directions, a look at the neighbours and what the codebook knows of codes.
+    """As laptop64, with distances in both directions, a look at the neighbours and what the
+    codebook knows of codes.
 
     Fewer bits at equal size, also because it bears twice the learning rate.
     """
     small = stage2_laptop64(domains)
     prior = small.prior.model_copy(update={"positions": "rotary", "local": True})
     optim = small.optim.model_copy(update={"learning_rate": 2e-3})
-    return small.model_copy(update={"recipe": "plus64", "prior": prior, "optim": optim, "embeddings": "codebook"})
+    return small.model_copy(
+        update={"recipe": "plus64", "prior": prior, "optim": optim, "embeddings": "codebook"}
+    )
 
 
 def stage2_masked64(domains: Sequence[str]) -> Stage2Config:
@@ -182,12 +237,15 @@ def stage2_masked64(domains: Sequence[str]) -> Stage2Config:
 
 
 def stage2_plus256(domains: Sequence[str]) -> Stage2Config:
-    """The published size for any mask, all four sides and few steps; windows are cut out of larger crops if there are.
+    """The published size for any mask, all four sides and few steps; windows are cut out of larger
+    crops if there are.
 
     Needs a GPU.
     """
     published = stage2_paper256(domains)
-    prior = published.prior.model_copy(update={"kind": "masked", "positions": "rotary", "local": True})
+    prior = published.prior.model_copy(
+        update={"kind": "masked", "positions": "rotary", "local": True}
+    )
     return published.model_copy(
         update={"recipe": "plus256", "prior": prior, "embeddings": "codebook", "ema_decay": 0.999}
     )
@@ -232,11 +290,17 @@ def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stag
     """The configuration of a named run for data of these domains.
 
     Raises:
-        UserError: there is no such recipe (the message lists those there are), or fewer than two domains.
+        UserError: there is no such recipe (the message lists those there are), or fewer than two
+            domains.
     """
     table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
     if name not in table:
-        raise UserError(f"there is no {stage} recipe {name!r}{meant(name, table)}: choose one of {', '.join(table)}")
+        raise UserError(
+            f"there is no {stage} recipe {name!r}{meant(name, table)}: choose one of "
+            f"{', '.join(table)}"
+        )
     if len(domains) < 2:
-        raise UserError(f"the data hold {', '.join(domains)} alone: translation needs two domains or more")
+        raise UserError(
+            f"the data hold {', '.join(domains)} alone: translation needs two domains or more"
+        )
     return table[name](domains)

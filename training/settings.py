@@ -14,7 +14,8 @@ Config = TypeVar("Config", bound=Frozen)
 
 
 def override(config: Config, settings: Sequence[str]) -> Config:
-    """Return `config` with settings of the form `a.b=value` applied; values are JSON or plain strings.
+    """Return `config` with settings of the form `a.b=value` applied; values are JSON or plain
+    strings.
 
     Raises:
         UserError: a name does not exist, a value has the wrong type, or the result is inconsistent.
@@ -49,10 +50,14 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    """Which setting was probably meant: one whose last name is spelt alike, and of these the one that is most alike."""
+    """Which setting was probably meant: one whose last name is spelt alike, and of these the one
+    that is most alike.
+    """
     last = [each.rpartition(".")[2] for each in known]
     alike = difflib.get_close_matches(name.rpartition(".")[2], set(last), n=1)
-    return meant(name, [each for each, leaf in zip(known, last, strict=True) if leaf in alike], least=0.0)
+    return meant(
+        name, [each for each, leaf in zip(known, last, strict=True) if leaf in alike], least=0.0
+    )
 
 
 def _sentence(detail: Any) -> str:

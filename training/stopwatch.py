@@ -1,4 +1,6 @@
-"""Where the time of training goes: every moment belongs to one phase, the innermost that is open."""
+"""Where the time of training goes: every moment belongs to one phase, the innermost that is
+open.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ _MOST_MARKS = 4096  # events of a GPU that wait to be read
 class Stopwatch:
     """Time by phase, with the device's clock, so that nothing has to wait for a GPU while it works.
 
-    On a GPU, a mark is an event in the stream of work: time that the host spends while the device is still busy costs
-    nothing and is not counted, time in which the device waits for data is.
+    On a GPU, a mark is an event in the stream of work: time that the host spends while the device
+    is still busy costs nothing and is not counted, time in which the device waits for data is.
     """
 
     def __init__(self, device: torch.device):
@@ -38,12 +40,16 @@ class Stopwatch:
             self._mark()
 
     def read(self, steps: int) -> dict[str, float]:
-        """Means per step in ms since the last reading as `time/PHASE`; `time/step` adds up those of a step itself.
+        """Means per step in ms since the last reading as `time/PHASE`; `time/step` adds up those of
+        a step itself.
 
-        `time/report` and `time/save` are what reports, pictures and checkpoints add to a step on average.
+        `time/report` and `time/save` are what reports, pictures and checkpoints add to a step on
+        average.
         """
         self._fold(len(self._marks))
-        means: dict[str, float] = {f"time/{name}": total / steps for name, total in self._milliseconds.items()}
+        means: dict[str, float] = {
+            f"time/{name}": total / steps for name, total in self._milliseconds.items()
+        }
         self._milliseconds = dict.fromkeys(get_args(Phase), 0.0)
         return means | {"time/step": sum(means[f"time/{name}"] for name in IN_A_STEP)}
 
@@ -57,7 +63,9 @@ class Stopwatch:
             self._fold(_MOST_MARKS // 2)  # the older ones, which the GPU has passed long ago
 
     def _fold(self, count: int) -> None:
-        """Turn the first `count` marks into sums; the last of them stays as the beginning of what follows."""
+        """Turn the first `count` marks into sums; the last of them stays as the beginning of what
+        follows.
+        """
         folded = self._marks[:count]
         for (name, begin), (_, end) in pairwise(folded):
             if name is not None:

@@ -1,4 +1,6 @@
-"""Why a trial failed: something that whoever searches can mend, a process that died, or a fault of this project."""
+"""Why a trial failed: something that whoever searches can mend, a process that died, or a fault of
+this project.
+"""
 
 from typing import NamedTuple
 

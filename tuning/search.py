@@ -1,4 +1,6 @@
-"""From a space of settings to the best bundle: places the trials, stops the poor ones early, ranks the rest."""
+"""From a space of settings to the best bundle: places the trials, stops the poor ones early, ranks
+the rest.
+"""
 
 import functools
 import logging
@@ -40,7 +42,8 @@ _RAY = "ray"  # Tune's own state
 _REMEDY = "choose another --run, or delete this folder"
 _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # trials that Tune has not saved when it is killed are lost
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the next three: we keep the figures and say what happens
+    # the next three: we keep the figures and say what happens
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
@@ -54,7 +57,9 @@ class Found(NamedTuple):
 
 
 class SearchRecord(Frozen):
-    """`search.json`: a search's identity and whether it is over, so that the same command goes on with it."""
+    """`search.json`: a search's identity and whether it is over, so that the same command goes on
+    with it.
+    """
 
     identity: dict[str, Any]
     finished: bool = False
@@ -64,8 +69,11 @@ class _Table(RootModel[list[TrialRow]]):
     """`trials.json`, best first."""
 
 
-def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None) -> Found:
-    """Run the trials; the same call after an interruption continues those that were not at their end.
+def search(
+    study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None
+) -> Found:
+    """Run the trials; the same call after an interruption continues those that were not at their
+    end.
 
     Args:
         study: what is searched for.
@@ -74,7 +82,8 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
         console: where trials are followed; standard error if None.
 
     Raises:
-        UserError: the folder holds another search, the cluster has no room for a trial, or every trial failed.
+        UserError: the folder holds another search, the cluster has no room for a trial, or every
+            trial failed.
         TrialFault: every trial failed, one of them by a fault of ours.
     """
     run_dir = run_dir.absolute()
@@ -82,7 +91,12 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     record = _claim(study, run_dir)
     if record is None or not record.finished:
         expect_ray()
-    tags = {"kind": "search", "stage": study.job.config.stage, "space": study.space, "metric": study.metric}
+    tags = {
+        "kind": "search",
+        "stage": study.job.config.stage,
+        "space": study.space,
+        "metric": study.metric,
+    }
     tracker = Tracker(run_dir, tags)
     if record is not None and record.finished:
         upload(tracker, run_dir, console)
@@ -109,7 +123,9 @@ def search(study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Con
     tracker.log(rows[0].position, {study.metric: rows[0].metric})
     tracker.tag({"best_trial": rows[0].trial})
     tracker.end("FINISHED", bundle)
-    _write(run_dir / _RECORD, record.model_copy(update={"finished": True}).model_dump_json(indent=2))
+    _write(
+        run_dir / _RECORD, record.model_copy(update={"finished": True}).model_dump_json(indent=2)
+    )
     upload(tracker, run_dir, console)
     return Found(bundle, rows)
 
@@ -123,13 +139,15 @@ def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) ->
             run_trial, job=study.job, metric=study.metric, run_dir=run_dir, threads=cpus_per_trial
         ),
         resources,
-    )  # fmt: skip
+    )
     state = run_dir / _RAY
     if tune.Tuner.can_restore(state) and any(state.glob("experiment_state*")):
         tuner = tune.Tuner.restore(str(state), trainable, resume_errored=True)
     else:
         tuner = _tuner(study, run_dir, trainable, watch, concurrent=min(room, study.trials))
-    with warnings.catch_warnings():  # resumed trials repeat their reports, and Optuna need not say that it knows them
+    with (
+        warnings.catch_warnings()
+    ):  # resumed trials repeat their reports, and Optuna need not say that it knows them
         warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
         results = tuner.fit()
     rows = [_row(result, study.metric) for result in results]
@@ -138,26 +156,39 @@ def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) ->
     return rows
 
 
-def _tuner(study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, concurrent: int) -> tune.Tuner:
+def _tuner(
+    study: Study, run_dir: Path, trainable: Any, watch: TrialWatch, *, concurrent: int
+) -> tune.Tuner:
     config = study.job.config
     images = config.schedule.images
     return tune.Tuner(
         trainable,
         param_space=search_space(config.stage, study.space),
         tune_config=tune.TuneConfig(
-            metric=study.metric, mode=study.mode, num_samples=study.trials, max_concurrent_trials=concurrent,
+            metric=study.metric,
+            mode=study.mode,
+            num_samples=study.trials,
+            max_concurrent_trials=concurrent,
             search_alg=OptunaSearch(seed=config.seed % 2**32),
             # The poorer half stops after a quarter, and again after a half of the schedule.
             scheduler=ASHAScheduler(
-                time_attr="position", max_t=images, grace_period=max(1, images // 4), reduction_factor=2
+                time_attr="position",
+                max_t=images,
+                grace_period=max(1, images // 4),
+                reduction_factor=2,
             ),
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=_RAY, storage_path=str(run_dir), callbacks=[watch], verbose=0,
-            failure_config=tune.FailureConfig(max_failures=1),  # a trial whose process was killed goes on once
+            name=_RAY,
+            storage_path=str(run_dir),
+            callbacks=[watch],
+            verbose=0,
+            failure_config=tune.FailureConfig(
+                max_failures=1
+            ),  # a trial whose process was killed goes on once
         ),
-    )  # fmt: skip
+    )
 
 
 def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
@@ -173,7 +204,8 @@ def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
     room = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
     if room < 1:
         raise UserError(
-            f"a trial wants {cpus_per_trial} cores, Ray has {cluster.get('CPU', 0):g}: lower --cpus-per-trial"
+            f"a trial wants {cpus_per_trial} cores, Ray has {cluster.get('CPU', 0):g}: lower "
+            "--cpus-per-trial"
         )
     return resources, room
 
@@ -229,7 +261,10 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
 
 def _has_begun(run_dir: Path) -> bool:
     """Whether any trial came to a report or to a checkpoint."""
-    return any(read_metrics(trial) or any(trial.glob("checkpoints/*.ckpt")) for trial in entries(run_dir / TRIALS))
+    return any(
+        read_metrics(trial) or any(trial.glob("checkpoints/*.ckpt"))
+        for trial in entries(run_dir / TRIALS)
+    )
 
 
 def _write(path: Path, text: str) -> None:

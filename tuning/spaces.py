@@ -64,10 +64,12 @@ SPACES: dict[str, dict[str, Callable[[], Space]]] = {
 # What trials can be ranked by, and in which direction it is better.
 METRICS: dict[str, dict[str, Mode]] = {
     "stage1": {
-        **MEASURED["stage1"], "images_per_second": "max", **dict.fromkeys(LossWeights.model_fields, "min"),
+        **MEASURED["stage1"],
+        "images_per_second": "max",
+        **dict.fromkeys(LossWeights.model_fields, "min"),
     },
     "stage2": {**MEASURED["stage2"], "nll": "min", "images_per_second": "max"},
-}  # fmt: skip
+}
 
 
 def search_space(stage: str, name: str, *, fixed: Sequence[str] = ()) -> Space:
@@ -79,15 +81,21 @@ def search_space(stage: str, name: str, *, fixed: Sequence[str] = ()) -> Space:
         fixed: settings `name=value` that hold for every trial.
 
     Raises:
-        UserError: there is no such space (the message lists those there are), or it varies a fixed setting.
+        UserError: there is no such space (the message lists those there are), or it varies a fixed
+            setting.
     """
     if name not in SPACES[stage]:
         near = meant(name, SPACES[stage])
-        raise UserError(f"there is no {stage} space {name!r}{near}: choose one of {', '.join(SPACES[stage])}")
+        raise UserError(
+            f"there is no {stage} space {name!r}{near}: choose one of {', '.join(SPACES[stage])}"
+        )
     space = SPACES[stage][name]()
     both = space.keys() & {setting.partition("=")[0] for setting in fixed}
     if both:
-        raise UserError(f"space {name!r} varies {', '.join(sorted(both))}: leave --set of it out or take another space")
+        raise UserError(
+            f"space {name!r} varies {', '.join(sorted(both))}: leave --set of it out or take "
+            "another space"
+        )
     return space
 
 
@@ -100,5 +108,7 @@ def direction(stage: str, metric: str) -> Mode:
     if metric not in METRICS[stage]:
         near = meant(metric, METRICS[stage])
         known = ", ".join(METRICS[stage])
-        raise UserError(f"{stage} trials cannot be ranked by {metric!r}{near}: choose one of {known}")
+        raise UserError(
+            f"{stage} trials cannot be ranked by {metric!r}{near}: choose one of {known}"
+        )
     return METRICS[stage][metric]

@@ -38,7 +38,13 @@ class TrialRow(Frozen):
 
 
 def make_study(
-    job: Job, *, space: str, trials: int, metric: str, mode: Mode | None = None, fixed: Sequence[str] = ()
+    job: Job,
+    *,
+    space: str,
+    trials: int,
+    metric: str,
+    mode: Mode | None = None,
+    fixed: Sequence[str] = (),
 ) -> Study:
     """Trials of `job` with settings from a named space, ranked by `metric`.
 
@@ -59,11 +65,17 @@ def make_study(
 
 
 def ranked(rows: Sequence[TrialRow], mode: Mode) -> list[TrialRow]:
-    """Best first; only trials that trained to their end compare at equal cost, so they come before all others."""
+    """Best first; only trials that trained to their end compare at equal cost, so they come before
+    all others.
+    """
     sign = -1 if mode == "max" else 1
 
     def key(row: TrialRow) -> tuple[int, int, float]:
         order = ("finished", "stopped early", "failed").index(row.status)
-        return order, 0 if order == 0 else -row.position, sign * row.metric if row.metric is not None else 0.0
+        return (
+            order,
+            0 if order == 0 else -row.position,
+            sign * row.metric if row.metric is not None else 0.0,
+        )
 
     return sorted(rows, key=key)

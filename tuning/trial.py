@@ -1,4 +1,6 @@
-"""One trial: a training on the local worker, in the process that Tune gave it, that tells Tune how it goes."""
+"""One trial: a training on the local worker, in the process that Tune gave it, that tells Tune how
+it goes.
+"""
 
 import json
 import math
@@ -36,11 +38,14 @@ def trial_job(job: Job, sampled: Mapping[str, Any]) -> Job:
     return job.model_copy(update={"config": override(job.config, as_settings(sampled))})
 
 
-def run_trial(sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Path, threads: int) -> None:
-    """Train `job` with the sampled settings; an interrupted trial goes on from its own last checkpoint.
+def run_trial(
+    sampled: Mapping[str, Any], *, job: Job, metric: str, run_dir: Path, threads: int
+) -> None:
+    """Train `job` with the sampled settings; an interrupted trial goes on from its own last
+    checkpoint.
 
-    Tune tries what has failed once more, for its process may have died; what would fail again for a reason that it has
-    given is not tried again in this search.
+    Tune tries what has failed once more, for its process may have died; what would fail again for a
+    reason that it has given is not tried again in this search.
 
     Args:
         sampled: values of dotted settings.
@@ -98,7 +103,8 @@ class TuneJournal(RunJournal):
             self._report(row)
 
     def log(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Report figures; those of the end wait until the last checkpoint is written, as Tune stops a trial there.
+        """Report figures; those of the end wait until the last checkpoint is written, as Tune stops
+        a trial there.
 
         Raises:
             UserError: trials cannot be ranked by what is no number.
@@ -119,16 +125,29 @@ class TuneJournal(RunJournal):
         """Report the end.
 
         Raises:
-            UserError: the wall clock ended the trial before its first report, or none has what trials are ranked by.
+            UserError: the wall clock ended the trial before its first report, or none has what
+                trials are ranked by.
         """
         if not self._newest and self._heard:
-            raise UserError(f"a trial never computes {self.metric}: choose another --metric, or settings that need it")
+            raise UserError(
+                f"a trial never computes {self.metric}: choose another --metric, or settings that "
+                "need it"
+            )
         if not self._newest:
-            raise UserError("schedule.minutes ended a trial before its first report: lower schedule.log_every")
+            raise UserError(
+                "schedule.minutes ended a trial before its first report: lower schedule.log_every"
+            )
         self._report(self._newest, complete=True)
 
     def _report(self, row: dict[str, float], *, complete: bool = False) -> None:
         from ray import tune
 
         self._newest = row
-        tune.report({"position": row["position"], self.metric: row[self.metric], "row": row, "complete": complete})
+        tune.report(
+            {
+                "position": row["position"],
+                self.metric: row[self.metric],
+                "row": row,
+                "complete": complete,
+            }
+        )

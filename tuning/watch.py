@@ -1,4 +1,6 @@
-"""What the searching process does with what trials tell Tune: figures to a file and MLflow, lines to the terminal."""
+"""What the searching process does with what trials tell Tune: figures to a file and MLflow, lines
+to the terminal.
+"""
 
 import functools
 import logging
@@ -18,7 +20,8 @@ from tuning.failure import failure
 from tuning.trial import TRIALS, as_settings, trial_folder
 
 _log = logging.getLogger(__name__)
-_PATIENCE = 5.0  # seconds that a trial's end waits for MLflow; what it has not taken then waits for the search's end
+# seconds that a trial's end waits for MLflow; what it has not taken then waits for the search's end
+_PATIENCE = 5.0
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
@@ -45,11 +48,15 @@ class TrialWatch(Callback):
         self._journals: dict[str, RunJournal] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks and resumes with what it has pickled: leave out what belongs to this process."""
+        """Tune pickles its callbacks and resumes with what it has pickled: leave out what belongs
+        to this process.
+        """
         return {**self.__dict__, "console": None, "_journals": {}}
 
     @_harmless
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
         """Open the trial's MLflow run, or the one it had before an interruption."""
         self._journals[trial.trial_id] = self._open(trial.trial_id, trial.config)
         self._say(trial.trial_id, " ".join(as_settings(trial.config)))
@@ -65,8 +72,12 @@ class TrialWatch(Callback):
         self._say(trial.trial_id, f"{position} images, {self.metric} {metrics[self.metric]:.4g}")
 
     @_harmless
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the run of a trial that trained to its end or was stopped because others are better."""
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Close the run of a trial that trained to its end or was stopped because others are
+        better.
+        """
         stopped_early = not trial.last_result.get("complete")
         tracker = self._journals[trial.trial_id].tracker
         if tracker is not None:
@@ -75,11 +86,17 @@ class TrialWatch(Callback):
         self._say(trial.trial_id, "stopped early" if stopped_early else "finished")
 
     @_harmless
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
         """Close the run of a trial that failed, and say why."""
         self._close(trial.trial_id, "FAILED")
         why = failure(trial.get_pickled_error() or trial.get_error() or "unknown")
-        more = f", a fault of vqi2i, not of yours: please report it with these lines\n{why.fault}" if why.fault else ""
+        more = (
+            f", a fault of vqi2i, not of yours: please report it with these lines\n{why.fault}"
+            if why.fault
+            else ""
+        )
         self._say(trial.trial_id, f"failed: {why.sentence}{more}")
 
     @_harmless
@@ -91,7 +108,12 @@ class TrialWatch(Callback):
     def _open(self, trial_id: str, settings: Mapping[str, Any]) -> RunJournal:
         folder = trial_folder(self.run_dir, trial_id)
         folder.mkdir(parents=True, exist_ok=True)
-        tracker = Tracker(folder, {"trial": trial_id}, name=f"{self.run_dir.name}-{trial_id}", parent=self.parent_run)
+        tracker = Tracker(
+            folder,
+            {"trial": trial_id},
+            name=f"{self.run_dir.name}-{trial_id}",
+            parent=self.parent_run,
+        )
         if tracker.is_new:
             tracker.settings(settings)
         tracker.begin()
@@ -105,11 +127,15 @@ class TrialWatch(Callback):
 
     def _say(self, trial_id: str, text: str) -> None:
         self.console = self.console or Console(stderr=True)
-        self.console.print(f"{self.run_dir.name} {trial_id}: {text}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{self.run_dir.name} {trial_id}: {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def close_forgotten(run_dir: Path, known: set[str]) -> None:
-    """Close MLflow runs of trials that began too shortly before the search was killed for Tune to remember them."""
+    """Close MLflow runs of trials that began too shortly before the search was killed for Tune to
+    remember them.
+    """
     for folder in tracked_trials(run_dir):
         if folder.name not in known:
             tracker = Tracker(folder, {})
@@ -119,7 +145,10 @@ def close_forgotten(run_dir: Path, known: set[str]) -> None:
 
 def upload(tracker: Tracker, run_dir: Path, console: Console | None) -> None:
     """Give MLflow what it has not taken of a search and its trials; say what is left."""
-    for sentence in (tracker.close(), *(Tracker(folder, {}).close(_PATIENCE) for folder in tracked_trials(run_dir))):
+    for sentence in (
+        tracker.close(),
+        *(Tracker(folder, {}).close(_PATIENCE) for folder in tracked_trials(run_dir)),
+    ):
         say(sentence, console)
 
 

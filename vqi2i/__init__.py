@@ -1,4 +1,6 @@
-"""VQ-I2I: image translation, generation and extension over vector-quantized content (ECCV 2022), in plain PyTorch."""
+"""VQ-I2I: image translation, generation and extension over vector-quantized content (ECCV 2022), in
+plain PyTorch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,18 @@ __all__ = ["BundleError", "Encoded", "Sampling", "Translator", "UserError"]
 __version__ = "0.1.0"
 
 _PLACES = {
-    "BundleError": "bundle", "Encoded": "model", "Sampling": "priors.sampling", "Translator": "translator",
+    "BundleError": "bundle",
+    "Encoded": "model",
+    "Sampling": "priors.sampling",
+    "Translator": "translator",
     "UserError": "errors",
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load PyTorch with the first thing that needs it: the command line looks in here for its errors alone."""
+    """Load PyTorch with the first thing that needs it: the command line looks in here for its
+    errors alone.
+    """
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

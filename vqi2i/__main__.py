@@ -1,4 +1,6 @@
-"""`python -m vqi2i`, and the command `vqi2i`: the way into the command line, whatever lies on Python's path."""
+"""`python -m vqi2i`, and the command `vqi2i`: the way into the command line, whatever lies on
+Python's path.
+"""
 
 import sys
 

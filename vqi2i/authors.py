@@ -1,7 +1,9 @@
-"""The authors' published checkpoints as our networks: sizes are read off the shapes, names are translated.
+"""The authors' published checkpoints as our networks: sizes are read off the shapes, names are
+translated.
 
-A file holds `{"model_state_dict": {...}}`; that of stage 2 repeats stage 1's keys behind `first_stage_model.`, beside
-`transformer.*`. Domain A of the release is the first of our two domains, B the second.
+A file holds `{"model_state_dict": {...}}`; that of stage 2 repeats stage 1's keys behind
+`first_stage_model.`, beside `transformer.*`. Domain A of the release is the first of our two
+domains, B the second.
 """
 
 import re
@@ -20,7 +22,8 @@ from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.priors.causal import CausalPrior
 
-LATENT = 16  # rows and columns of tokens at the published sizes; the nominal resolution is not in a checkpoint
+# rows and columns of tokens at the published sizes; the nominal resolution is not in a checkpoint
+LATENT = 16
 _FIRST_STAGE = "first_stage_model."
 _PRIOR = "transformer."
 _UNUSED = re.compile(
@@ -48,24 +51,34 @@ def read_checkpoint(path: Path) -> Weights:
     """The weights in a checkpoint file, without what nothing uses.
 
     Raises:
-        CheckpointError: the file is missing or damaged, would run code, or holds no `model_state_dict`.
+        CheckpointError: the file is missing or damaged, would run code, or holds no
+            `model_state_dict`.
     """
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist: give the authors' checkpoint file") from error
+        raise CheckpointError(
+            f"{path} does not exist: give the authors' checkpoint file"
+        ) from error
     except IsADirectoryError as error:
         raise CheckpointError(f"{path} is a folder: give the authors' checkpoint file") from error
     except Exception as error:  # damaged files raise whatever the reader stumbles over
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of weights ({first_line(error)})") from error
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint of weights ({first_line(error)})"
+        ) from error
     weights = data.get("model_state_dict") if isinstance(data, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path} holds no model_state_dict: it is not a checkpoint of the release")
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, Tensor) for value in weights.values()
+    ):
+        raise CheckpointError(
+            f"{path} holds no model_state_dict: it is not a checkpoint of the release"
+        )
     return {key: value for key, value in weights.items() if not is_unused(key)}
 
 
 def read_pair(stage1: Path, stage2: Path | None) -> tuple[Weights, Weights | None]:
-    """The weights of stage 1 and, if there is a file, of stage 2, which must have been trained on this stage 1.
+    """The weights of stage 1 and, if there is a file, of stage 2, which must have been trained on
+    this stage 1.
 
     Raises:
         CheckpointError: a file cannot be used, or the two do not belong together.
@@ -77,12 +90,16 @@ def read_pair(stage1: Path, stage2: Path | None) -> tuple[Weights, Weights | Non
     second = read_checkpoint(stage2)
     for key, value in first_stage(second).items():
         if key in first and not torch.equal(first[key], value):
-            raise CheckpointError(f"{stage2} was trained on another stage 1 than {stage1}: {key} differs")
+            raise CheckpointError(
+                f"{stage2} was trained on another stage 1 than {stage1}: {key} differs"
+            )
     return first, second
 
 
 def is_unused(key: str) -> bool:
-    """Whether nothing reads what a checkpoint holds under a key: perceptual networks, idle statistics and masks."""
+    """Whether nothing reads what a checkpoint holds under a key: perceptual networks, idle
+    statistics and masks.
+    """
     return _UNUSED.match(key.removeprefix(_FIRST_STAGE)) is not None
 
 
@@ -107,20 +124,31 @@ def network_config(weights: Mapping[str, Tensor], domains: tuple[str, str]) -> N
     resolution = LATENT * stride
     num_codes, embed_dim = shape("quantize.embedding.weight", 2)
     sizes = {
-        "domains": domains, "resolution": resolution, "patch": 1, "base_channels": base,
+        "domains": domains,
+        "resolution": resolution,
+        "patch": 1,
+        "base_channels": base,
         "channel_multipliers": tuple(width // base for width in widths),
         "num_res_blocks": len(numbers(r"encoder\.down\.0\.block\.(\d+)\.")),
-        "attention_resolutions": tuple(resolution // 2**n for n in numbers(r"encoder\.down\.(\d+)\.attn\.")),
-        "z_channels": shape("encoder.conv_out.weight", 4)[0], "embed_dim": embed_dim, "codebook_size": num_codes,
-        "quantizer": "vq", "style_dim": shape("style_enc_a.model.6.weight", 4)[0],
-        "style_channels": shape("style_enc_a.model.0.conv.weight", 4)[0], "decoder": "per_domain",
-        "num_style_blocks": len(numbers(r"decoder_a\.ADAresblocks\.model\.(\d+)\.")), "adain": "bottleneck",
-    }  # fmt: skip
+        "attention_resolutions": tuple(
+            resolution // 2**n for n in numbers(r"encoder\.down\.(\d+)\.attn\.")
+        ),
+        "z_channels": shape("encoder.conv_out.weight", 4)[0],
+        "embed_dim": embed_dim,
+        "codebook_size": num_codes,
+        "quantizer": "vq",
+        "style_dim": shape("style_enc_a.model.6.weight", 4)[0],
+        "style_channels": shape("style_enc_a.model.0.conv.weight", 4)[0],
+        "decoder": "per_domain",
+        "num_style_blocks": len(numbers(r"decoder_a\.ADAresblocks\.model\.(\d+)\.")),
+        "adain": "bottleneck",
+    }
     return checked(NetworkConfig, sizes, "the checkpoint gives no network")
 
 
 def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
-    """Sizes of the transformer that stage 2's weights belong to; the heads leave no trace in the shapes.
+    """Sizes of the transformer that stage 2's weights belong to; the heads leave no trace in the
+    shapes.
 
     Raises:
         CheckpointError: the weights hold no transformer.
@@ -129,14 +157,27 @@ def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
     _, block, width = _shape(weights, f"{_PRIOR}pos_emb", 3, "stage-2")
     side = int((block // 2) ** 0.5)
     if 2 * side * side != block:
-        raise CheckpointError(f"{_PRIOR}pos_emb has {block} positions: not a grid of coordinates and one of tokens")
+        raise CheckpointError(
+            f"{_PRIOR}pos_emb has {block} positions: not a grid of coordinates and one of tokens"
+        )
     if width % num_heads:
-        raise UserError(f"the transformer is {width} wide, no multiple of {num_heads} heads: give the right number")
-    layers = {int(found[1]) for key in weights if (found := re.match(r"transformer\.blocks\.(\d+)\.", key))}
+        raise UserError(
+            f"the transformer is {width} wide, no multiple of {num_heads} heads: give the right "
+            "number"
+        )
+    layers = {
+        int(found[1])
+        for key in weights
+        if (found := re.match(r"transformer\.blocks\.(\d+)\.", key))
+    }
     return PriorConfig(
-        num_layers=len(layers), num_heads=num_heads, width=width, dropout=0, window=(side, side),
+        num_layers=len(layers),
+        num_heads=num_heads,
+        width=width,
+        dropout=0,
+        window=(side, side),
         condition="coordinates",
-    )  # fmt: skip
+    )
 
 
 def load_stage1(weights: Mapping[str, Tensor], network: NetworkConfig) -> Released:
@@ -145,20 +186,27 @@ def load_stage1(weights: Mapping[str, Tensor], network: NetworkConfig) -> Releas
     Raises:
         CheckpointError: keys are missing or unknown, or shapes differ from the configuration's.
     """
-    released = Released(Autoencoder(network), Discriminator(_discriminator_config(weights), network.domains))
+    released = Released(
+        Autoencoder(network), Discriminator(_discriminator_config(weights), network.domains)
+    )
     both = nn.ModuleDict(released._asdict())
     both.load_state_dict(_translated(weights, _stage1_modules(network), both.state_dict()))
     return released
 
 
-def load_stage2(weights: Mapping[str, Tensor], config: PriorConfig, network: NetworkConfig) -> CausalPrior:
+def load_stage2(
+    weights: Mapping[str, Tensor], config: PriorConfig, network: NetworkConfig
+) -> CausalPrior:
     """The prior of a stage-2 checkpoint.
 
     Raises:
         CheckpointError: keys are missing or unknown, or shapes differ from the configuration's.
     """
     prior = CausalPrior(
-        config, codebook_size=network.codebook_size, num_domains=len(network.domains), stride=network.stride
+        config,
+        codebook_size=network.codebook_size,
+        num_domains=len(network.domains),
+        stride=network.stride,
     )
     transformer = {key: value for key, value in weights.items() if key.startswith(_PRIOR)}
     prior.load_state_dict(_translated(transformer, _stage2_modules(config), prior.state_dict()))
@@ -167,7 +215,11 @@ def load_stage2(weights: Mapping[str, Tensor], config: PriorConfig, network: Net
 
 def first_stage(weights: Mapping[str, Tensor]) -> Weights:
     """Stage 1's weights inside a stage-2 checkpoint."""
-    return {key.removeprefix(_FIRST_STAGE): value for key, value in weights.items() if key.startswith(_FIRST_STAGE)}
+    return {
+        key.removeprefix(_FIRST_STAGE): value
+        for key, value in weights.items()
+        if key.startswith(_FIRST_STAGE)
+    }
 
 
 def parameter_names(network: NetworkConfig) -> dict[str, str]:
@@ -179,24 +231,35 @@ def parameter_names(network: NetworkConfig) -> dict[str, str]:
     }
 
 
-def _translated(theirs: Mapping[str, Tensor], modules: Modules, ours: Mapping[str, Tensor]) -> Weights:
+def _translated(
+    theirs: Mapping[str, Tensor], modules: Modules, ours: Mapping[str, Tensor]
+) -> Weights:
     """Their weights under our names, each shape checked; all of both must be used."""
     names = {name: _their_name(name, modules) for name in ours}
     missing = sorted(set(names.values()) - theirs.keys())
     unknown = sorted(theirs.keys() - set(names.values()))
     if missing or unknown:
-        found = [f"{what} {_listed(keys)}" for what, keys in (("lacks", missing), ("holds unknown", unknown)) if keys]
+        found = [
+            f"{what} {_listed(keys)}"
+            for what, keys in (("lacks", missing), ("holds unknown", unknown))
+            if keys
+        ]
         raise CheckpointError(f"the checkpoint {' and '.join(found)}")
     for name, key in names.items():
-        # 1x1 convolutions stand for our linear layers, and positions have a batch axis there: same numbers, same order.
+        # 1x1 convolutions stand for our linear layers, and positions have a batch axis there: same
+        # numbers, same order.
         if theirs[key].numel() != ours[name].numel():
             shapes = tuple(theirs[key].shape), tuple(ours[name].shape)
-            raise CheckpointError(f"{key} has shape {shapes[0]}, but {shapes[1]} follows from the other keys")
+            raise CheckpointError(
+                f"{key} has shape {shapes[0]}, but {shapes[1]} follows from the other keys"
+            )
     return {name: theirs[key].reshape(ours[name].shape).float() for name, key in names.items()}
 
 
 def _their_name(name: str, modules: Modules) -> str:
-    """Name of one of our parameters in the release: its module's, and what follows with the layers' names changed."""
+    """Name of one of our parameters in the release: its module's, and what follows with the layers'
+    names changed.
+    """
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         module = modules.get(".".join(parts[:end]))
@@ -208,10 +271,14 @@ def _their_name(name: str, modules: Modules) -> str:
 def _shape(weights: Mapping[str, Tensor], key: str, dimensions: int, stage: str) -> torch.Size:
     """The shape of weights that tell a size."""
     if key not in weights:
-        raise CheckpointError(f"the checkpoint lacks {key}: it is not a {stage} checkpoint of the release")
+        raise CheckpointError(
+            f"the checkpoint lacks {key}: it is not a {stage} checkpoint of the release"
+        )
     shape = weights[key].shape
     if len(shape) != dimensions or 0 in shape:
-        raise CheckpointError(f"{key} has shape {tuple(shape)}: it is not that of a {stage} checkpoint of the release")
+        raise CheckpointError(
+            f"{key} has shape {tuple(shape)}: it is not that of a {stage} checkpoint of the release"
+        )
     return shape
 
 
@@ -225,7 +292,8 @@ def _discriminator_config(weights: Mapping[str, Tensor]) -> DiscriminatorConfig:
     convolutions = [key for key in names if weights[key].ndim == 4]
     if len(convolutions) < 3:
         raise CheckpointError(
-            "the checkpoint lacks loss_a.discriminator: it is not a stage-1 checkpoint of the release"
+            "the checkpoint lacks loss_a.discriminator: it is not a stage-1 checkpoint of the "
+            "release"
         )
     base = weights["loss_a.discriminator.main.0.weight"].shape[0]
     return DiscriminatorConfig(
@@ -245,7 +313,9 @@ def _stage1_modules(network: NetworkConfig) -> Modules:
         for ours, theirs in _decoder_modules(network):
             modules[f"autoencoder.decoders.{domain}.{ours}"] = f"decoder_{letter}.{theirs}"
         style, mlp = f"autoencoder.style_encoders.{domain}", f"autoencoder.style_mlps.{domain}"
-        modules |= {f"{style}.features.{2 * i}": f"style_enc_{letter}.model.{i}.conv" for i in range(5)}
+        modules |= {
+            f"{style}.features.{2 * i}": f"style_enc_{letter}.model.{i}.conv" for i in range(5)
+        }
         modules[f"{style}.head"] = f"style_enc_{letter}.model.6"
         modules |= {f"{mlp}.layers.{2 * i}": f"mlp_{letter}.model.{i}.fc" for i in range(3)}
         # The layers before the last carry the same numbers as ours.
@@ -265,7 +335,11 @@ def _encoder_modules(network: NetworkConfig) -> Iterator[tuple[str, str]]:
                 yield f"levels.{next(numbers)}", f"down.{level}.attn.{block}"
         if level < last:
             yield f"levels.{next(numbers)}", f"down.{level}.downsample"
-    yield from (("middle.0", "mid.block_1"), ("middle.1", "mid.attn_1"), ("middle.2", "mid.block_2"))
+    yield from (
+        ("middle.0", "mid.block_1"),
+        ("middle.1", "mid.attn_1"),
+        ("middle.2", "mid.block_2"),
+    )
     yield from (("head.0", "norm_out"), ("head.2", "conv_out"))
 
 
@@ -276,7 +350,10 @@ def _decoder_modules(network: NetworkConfig) -> Iterator[tuple[str, str]]:
     for block in range(network.num_style_blocks):
         number = next(numbers)
         for layer in range(2):
-            yield f"blocks.{number}.conv{layer + 1}", f"ADAresblocks.model.{block}.model.{layer}.conv"
+            yield (
+                f"blocks.{number}.conv{layer + 1}",
+                f"ADAresblocks.model.{block}.model.{layer}.conv",
+            )
     for part in ("block_1", "attn_1", "block_2"):
         yield f"blocks.{next(numbers)}", f"mid.{part}"
     for level in reversed(range(len(network.channel_multipliers))):
@@ -294,7 +371,9 @@ def _stage2_modules(config: PriorConfig) -> Modules:
     modules = {"embedding": "tok_emb", "positions": "pos_emb", "norm": "ln_f", "head": "head"}
     for layer in range(config.num_layers):
         block = f"blocks.{layer}"
-        modules |= {f"{block}.norm{i}": f"{block}.ln{i}" for i in (1, 2)} | {f"{block}.mlp": f"{block}.mlp"}
+        modules |= {f"{block}.norm{i}": f"{block}.ln{i}" for i in (1, 2)} | {
+            f"{block}.mlp": f"{block}.mlp"
+        }
         modules |= {f"{block}.{name}": f"{block}.attn.{name}" for name in ("query", "key", "value")}
         modules[f"{block}.out"] = f"{block}.attn.proj"
     return {ours: _PRIOR + theirs for ours, theirs in modules.items()}

@@ -1,4 +1,6 @@
-"""Bundles: a model as a directory of `config.json`, safetensors and a model card in words. Never pickles."""
+"""Bundles: a model as a directory of `config.json`, safetensors and a model card in words. Never
+pickles.
+"""
 
 import hashlib
 import json
@@ -24,7 +26,9 @@ CHECKSUM_TAG = "vqi2i.checksum"  # where a registry keeps what `checksum` says o
 
 
 class BundleError(UserError):
-    """A directory is not a bundle that can be used; the message says what is wrong with which file."""
+    """A directory is not a bundle that can be used; the message says what is wrong with which
+    file.
+    """
 
 
 class BundleConfig(Frozen):
@@ -33,11 +37,14 @@ class BundleConfig(Frozen):
     format_version: Literal[1] = 1
     network: NetworkConfig
     prior: PriorConfig | None = None
-    provenance: dict[str, Any] = Field(default_factory=dict, description="recipe, data, images seen, metrics")
+    provenance: dict[str, Any] = Field(
+        default_factory=dict, description="recipe, data, images seen, metrics"
+    )
 
 
 def check_replaceable(path: Path) -> None:
-    """See that a bundle may be written to `path`: nothing is there, an empty folder, or an older bundle.
+    """See that a bundle may be written to `path`: nothing is there, an empty folder, or an older
+    bundle.
 
     Raises:
         BundleError: something else is there.
@@ -45,12 +52,16 @@ def check_replaceable(path: Path) -> None:
     if path.is_dir():
         there = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         if there and CONFIG not in there:
-            raise BundleError(f"{path} holds other things than a bundle ({there[0]}...): choose another folder")
+            raise BundleError(
+                f"{path} holds other things than a bundle ({there[0]}...): choose another folder"
+            )
     elif path.exists():
         raise BundleError(f"{path} is a file: choose a folder for the bundle")
 
 
-def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module], *, card: str) -> None:
+def write_bundle(
+    path: Path, config: BundleConfig, parts: Mapping[str, nn.Module], *, card: str
+) -> None:
     """Write a bundle beside `path` and move it there in one step, replacing an older one.
 
     Raises:
@@ -60,7 +71,9 @@ def write_bundle(path: Path, config: BundleConfig, parts: Mapping[str, nn.Module
     path.parent.mkdir(parents=True, exist_ok=True)
     with _staging(path) as staging:
         for name, module in parts.items():
-            tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            tensors = {
+                key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()
+            }
             save_file(tensors, staging / f"{name}.safetensors")
         (staging / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
         (staging / CARD).write_text(card)
@@ -95,11 +108,15 @@ def read_config(path: Path) -> BundleConfig:
     """
     file = Path(path) / CONFIG
     if not file.is_file():
-        raise BundleError(f"{path} is not a bundle: it has no {CONFIG}; give the directory that training wrote")
+        raise BundleError(
+            f"{path} is not a bundle: it has no {CONFIG}; give the directory that training wrote"
+        )
     try:
         return BundleConfig.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise BundleError(f"{file} is not valid: {fault(error)}; export or download the bundle again") from error
+        raise BundleError(
+            f"{file} is not valid: {fault(error)}; export or download the bundle again"
+        ) from error
 
 
 def read_card(path: Path) -> str:
@@ -111,7 +128,9 @@ def read_card(path: Path) -> str:
     try:
         return (Path(path) / CARD).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        raise BundleError(f"{path} is incomplete: {CARD} is missing; export or download it again") from error
+        raise BundleError(
+            f"{path} is incomplete: {CARD} is missing; export or download it again"
+        ) from error
 
 
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
@@ -124,7 +143,9 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except FileNotFoundError as error:
-        raise BundleError(f"{path} is incomplete: {file.name} is missing; export or download it again") from error
+        raise BundleError(
+            f"{path} is incomplete: {file.name} is missing; export or download it again"
+        ) from error
     except SafetensorError as error:
         raise BundleError(f"{file} is damaged ({error}); export or download it again") from error
 
@@ -139,7 +160,9 @@ def fill(module: nn.Module, path: Path, name: str) -> None:
         module.load_state_dict(read_tensors(path, name))
     except RuntimeError as error:
         first = " ".join(str(error).split())[:300]
-        raise BundleError(f"{path}/{name}.safetensors does not fit its {CONFIG}: {first}") from error
+        raise BundleError(
+            f"{path}/{name}.safetensors does not fit its {CONFIG}: {first}"
+        ) from error
 
 
 def fingerprint(path: Path) -> str:
@@ -148,16 +171,21 @@ def fingerprint(path: Path) -> str:
     config = read_config(path)
     fields = config.model_dump(mode="json", exclude={"provenance"})
     if config.prior is not None and not config.prior.upwards:
-        del fields["prior"]["upwards"]  # bundles that were made before there was such a prior keep their identity
+        del fields["prior"][
+            "upwards"
+        ]  # bundles that were made before there was such a prior keep their identity
     digest.update(json.dumps(fields, sort_keys=True).encode())
-    for file in sorted(Path(path).glob("[!.]*.safetensors")):  # not what a file manager has left there
+    for file in sorted(
+        Path(path).glob("[!.]*.safetensors")
+    ):  # not what a file manager has left there
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def checksum(path: Path) -> str:
-    """sha256 over every file of a bundle by its name: where `fingerprint` says what it computes, this says all of it.
+    """sha256 over every file of a bundle by its name: where `fingerprint` says what it computes,
+    this says all of it.
 
     Raises:
         BundleError: there is no bundle at `path`.
@@ -184,13 +212,15 @@ def model_card(config: BundleConfig) -> str:
         "",
         "| property | value |",
         "|---|---|",
-        f"| nominal size | {network.resolution} px, one token for {network.stride}x{network.stride} px |",
+        f"| nominal size | {network.resolution} px, one token for "
+        f"{network.stride}x{network.stride} px |",
         f"| codebook | {network.codebook_size} vectors of {network.embed_dim} numbers |",
         f"| style | {network.style_dim} numbers |",
         f"| prior | {_prior(config)} |",
         *(f"| {name} | {value} |" for name, value in config.provenance.items()),
         "",
-        "Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). A model knows its training "
+        "Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). A "
+        "model knows its training "
         "images: what it was not shown it will not draw well, and its licence follows the images'.",
         "",
         "```python",
@@ -206,4 +236,7 @@ def _prior(config: BundleConfig) -> str:
     if config.prior is None:
         return "none (stage 2 not trained)"
     prior, (rows, columns) = config.prior, config.prior.window
-    return f"{prior.kind} transformer, {prior.num_layers} layers, {prior.width} wide, {rows}x{columns} tokens"
+    return (
+        f"{prior.kind} transformer, {prior.num_layers} layers, {prior.width} wide, "
+        f"{rows}x{columns} tokens"
+    )

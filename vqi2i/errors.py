@@ -1,4 +1,5 @@
-"""The one kind of error that whoever called can mend; every other exception is a fault of this project.
+"""The one kind of error that whoever called can mend; every other exception is a fault of this
+project.
 
 It lies beside the method, which is used alone; everything else here knows it as `errors`.
 """
@@ -11,17 +12,21 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """What was asked for cannot be done; the message names the thing and the remedy, in one sentence.
+    """What was asked for cannot be done; the message names the thing and the remedy, in one
+    sentence.
 
-    The command line answers it with that sentence and exit code 2, serving with a status below 500, training without
-    another try. It is a `ValueError`, so that validators of settings may raise it.
+    The command line answers it with that sentence and exit code 2, serving with a status below 500,
+    training without another try. It is a `ValueError`, so that validators of settings may raise it.
     """
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _SENTENCES = {
     **dict.fromkeys(_FULL, "there is no space left for {place}: make room there"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "{place} cannot be used ({reason}): check its rights"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "{place} cannot be used ({reason}): check its rights",
+    ),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "{place} cannot be used ({reason}): check its disk"),
     errno.EISDIR: "{place} is a folder: give a file",
     errno.ENOTDIR: "{place} leads through a file as if that were a folder: give another path",
@@ -34,7 +39,8 @@ _SENTENCES = {
 
 @contextmanager
 def named(*places: str | os.PathLike[str]) -> Iterator[None]:
-    """Inside, what somebody has named is read and written: errors of the file system about it are theirs to mend.
+    """Inside, what somebody has named is read and written: errors of the file system about it are
+    theirs to mend.
 
     Args:
         places: files and folders; so are those in them and those that they lie in.
@@ -55,8 +61,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def complaint(error: OSError, place: str | None = None, *, unnamed: str = "what is written") -> str | None:
-    """A sentence about an error of the file system that whoever has named the place can mend; None about others.
+def complaint(
+    error: OSError, place: str | None = None, *, unnamed: str = "what is written"
+) -> str | None:
+    """A sentence about an error of the file system that whoever has named the place can mend; None
+    about others.
 
     Args:
         error: as it was raised.
@@ -68,7 +77,11 @@ def complaint(error: OSError, place: str | None = None, *, unnamed: str = "what 
         return f"{max(Path(place).parts, key=len)[:40]}... is too long a name: give a shorter one"
     if error.errno == errno.EEXIST and Path(place).is_file():
         return f"{place} is a file: give a folder"
-    return _SENTENCES[error.errno].format(place=place, reason=error.strerror) if error.errno in _SENTENCES else None
+    return (
+        _SENTENCES[error.errno].format(place=place, reason=error.strerror)
+        if error.errno in _SENTENCES
+        else None
+    )
 
 
 def _about(error: OSError, places: list[str]) -> str | None:
@@ -82,7 +95,9 @@ def _about(error: OSError, places: list[str]) -> str | None:
 def _between(error: OSError, found: str, place: str) -> str | None:
     """A sentence about an error at a path that has to do with a place."""
     path, real = os.path.realpath(found), os.path.realpath(os.path.expanduser(place))  # noqa: PTH111 -- Path fails without a home
-    if _in(real, path) and error.errno == errno.ENOENT:  # what is missing inside of the place has nobody named
+    if (
+        _in(real, path) and error.errno == errno.ENOENT
+    ):  # what is missing inside of the place has nobody named
         return f"{found} does not exist: check the path"
     if _in(real, path) or _in(path, real):
         return complaint(error)
@@ -91,7 +106,11 @@ def _between(error: OSError, found: str, place: str) -> str | None:
 
 def _place(error: OSError) -> str | None:
     """The path that an error is about; some are about an open file's number, or about none."""
-    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    return (
+        os.fsdecode(error.filename)
+        if isinstance(error.filename, str | bytes | os.PathLike)
+        else None
+    )
 
 
 def _in(path: str, folder: str) -> bool:

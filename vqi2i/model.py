@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.bundle import BundleConfig, BundleError, fill, model_card, read_config, read_tensors, write_bundle
+from vqi2i.bundle import (
+    BundleConfig,
+    BundleError,
+    fill,
+    model_card,
+    read_config,
+    read_tensors,
+    write_bundle,
+)
 from vqi2i.checking.typed import meant
 from vqi2i.config import MIN_TOKENS
 from vqi2i.errors import UserError
@@ -30,12 +38,18 @@ class Encoded(NamedTuple):
 
 
 class Model:
-    """Networks, priors and what they are called; images are float tensors (b, 3, h, w) in [-1, 1] of any size."""
+    """Networks, priors and what they are called; images are float tensors (b, 3, h, w) in [-1, 1]
+    of any size.
+    """
 
     def __init__(
-        self, autoencoder: Autoencoder, styles: StylePrior, prior: Prior | None = None,
-        provenance: Mapping[str, Any] | None = None, limits: CallLimits | None = None,
-    ):  # fmt: skip
+        self,
+        autoencoder: Autoencoder,
+        styles: StylePrior,
+        prior: Prior | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        limits: CallLimits | None = None,
+    ):
         self.limits = limits or CallLimits()
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.style_prior = styles.eval()
@@ -45,7 +59,10 @@ class Model:
 
     @classmethod
     def load(
-        cls: type[Own], path: str | Path, device: str | torch.device = "cpu", limits: CallLimits | None = None
+        cls: type[Own],
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        limits: CallLimits | None = None,
     ) -> Own:
         """Load a bundle directory.
 
@@ -55,7 +72,8 @@ class Model:
             limits: how much a model call may hold.
 
         Raises:
-            BundleError: the directory is not a bundle, or a file of it is missing, damaged or does not fit.
+            BundleError: the directory is not a bundle, or a file of it is missing, damaged or does
+                not fit.
         """
         path = Path(path)
         config = read_config(path)
@@ -63,13 +81,21 @@ class Model:
         fill(autoencoder, path, "autoencoder")
         styles = StylePrior.from_tensors(read_tensors(path, "styles"))
         if styles.domains and set(styles.domains) != set(config.network.domains):
-            raise BundleError(f"{path}/styles.safetensors holds styles of {', '.join(styles.domains)} only")
+            raise BundleError(
+                f"{path}/styles.safetensors holds styles of {', '.join(styles.domains)} only"
+            )
         prior = None
         if config.prior is not None:
             prior = build_prior(config.prior, config.network)
             fill(prior, path, "prior")
             prior.to(device)
-        return cls(channels_last(autoencoder.to(device)), styles.to(device), prior, config.provenance, limits)
+        return cls(
+            channels_last(autoencoder.to(device)),
+            styles.to(device),
+            prior,
+            config.provenance,
+            limits,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the model as a bundle; an older bundle at `path` is replaced in one step."""
@@ -113,15 +139,21 @@ class Model:
 
         def call(tokens: Tensor, style: Tensor) -> Tensor:
             codes = self.autoencoder.codebook.lookup(tokens)
-            decoded = self.autoencoder.decode(codes, style.to(codes), domain, max_pixels=self.limits.tile_pixels)
+            decoded = self.autoencoder.decode(
+                codes, style.to(codes), domain, max_pixels=self.limits.tile_pixels
+            )
             return decoded.clamp(-1, 1)
 
         rows = self.limits.rows_for(tokens.shape[1] * tokens.shape[2] * self.network.stride**2)
         return in_calls(call, rows, tokens, style)
 
     def fit_styles(self, images: Mapping[str, Tensor]) -> None:
-        """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles can be sampled."""
-        self.style_prior = StylePrior({d: self.encode(images[d], d).style for d in self.domains}).to(self.device)
+        """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles
+        can be sampled.
+        """
+        self.style_prior = StylePrior(
+            {d: self.encode(images[d], d).style for d in self.domains}
+        ).to(self.device)
 
     def sample_styles(self, domain: str, count: int, seed: Seeds = 0, *, step: int = 0) -> Tensor:
         """Styles (count, style_dim) drawn from the domain's style prior: no image needed.
@@ -139,7 +171,9 @@ class Model:
         """Raise a UserError that lists the domains if `domain` is none of them."""
         if domain not in self.domains:
             near = meant(domain, self.domains)
-            raise UserError(f"unknown domain {domain!r}{near}: this model knows {', '.join(self.domains)}")
+            raise UserError(
+                f"unknown domain {domain!r}{near}: this model knows {', '.join(self.domains)}"
+            )
 
     def _padded(self, images: Tensor, domain: str) -> Tensor:
         self.check_domain(domain)

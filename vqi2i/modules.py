@@ -1,7 +1,8 @@
-"""Which top-level modules are this project's, and how a process finds them where others bear the same names.
+"""Which top-level modules are this project's, and how a process finds them where others bear the
+same names.
 
-A user's own `run.py`, `imaging.py` or folder `training` may lie on Python's path, and Ray puts the folder in which a
-command is given on the path of its workers, before everything else.
+A user's own `run.py`, `imaging.py` or folder `training` may lie on Python's path, and Ray puts the
+folder in which a command is given on the path of its workers, before everything else.
 """
 
 import functools
@@ -29,17 +30,21 @@ MODULES = (
 def ours_first() -> None:
     """From here on, our names mean our modules in this process."""
     finding_ours()()
-    if sys.modules["vqi2i"].__file__ is None:  # a folder of that name lies on the path: the next import finds ours
+    if (
+        sys.modules["vqi2i"].__file__ is None
+    ):  # a folder of that name lies on the path: the next import finds ours
         del sys.modules["vqi2i"]
 
 
 def finding_ours(*, shipped: bool = False) -> Callable[[], None]:
     """What a process does so that our names mean our modules.
 
-    It travels by value and needs nothing of ours: it is what a worker of Ray does before it can find this module.
+    It travels by value and needs nothing of ours: it is what a worker of Ray does before it can
+    find this module.
 
     Args:
-        shipped: our code is sent along; what lies at our place on the other machine may be another version.
+        shipped: our code is sent along; what lies at our place on the other machine may be another
+            version.
     """
     home, names = str(HOME), frozenset(MODULES)
 
@@ -55,8 +60,12 @@ def finding_ours(*, shipped: bool = False) -> Callable[[], None]:
             """Asked before Python looks along its path."""
 
             @staticmethod
-            def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-                return PathFinder.find_spec(name, places) if path is None and name in names else None
+            def find_spec(
+                name: str, path: object = None, target: object = None
+            ) -> ModuleSpec | None:
+                return (
+                    PathFinder.find_spec(name, places) if path is None and name in names else None
+                )
 
         sys.meta_path.insert(0, Ours)
 

@@ -1,4 +1,6 @@
-"""Which random numbers an image is given: its own seed, another stream for every purpose and step."""
+"""Which random numbers an image is given: its own seed, another stream for every purpose and
+step.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,11 +13,15 @@ from vqi2i.errors import UserError
 Seeds = int | Sequence[int]
 Purpose = Literal["tokens", "style"]
 _PURPOSES: tuple[Purpose, ...] = ("tokens", "style")
-_STEP = 0x9E3779B9  # odd and far from small numbers: steps of one seed do not meet those of its neighbours
+# odd and far from small numbers: steps of one seed do not meet those of its neighbours
+_STEP = 0x9E3779B9
 
 
-def generators(seed: Seeds, count: int, purpose: Purpose, *, step: int = 0) -> list[torch.Generator]:
-    """One generator per image; an int `seed` gives image i the seed `seed + i`, a sequence gives each its own.
+def generators(
+    seed: Seeds, count: int, purpose: Purpose, *, step: int = 0
+) -> list[torch.Generator]:
+    """One generator per image; an int `seed` gives image i the seed `seed + i`, a sequence gives
+    each its own.
 
     Args:
         seed: of the request.
@@ -31,6 +37,10 @@ def generators(seed: Seeds, count: int, purpose: Purpose, *, step: int = 0) -> l
         raise UserError(f"{count} images need {count} seeds, got {len(seeds)}")
     for value in seeds:
         seed_number(value)
-    # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent streams.
-    streams = (len(_PURPOSES) * value + _PURPOSES.index(purpose) ^ step * _STEP & 0xFFFFFFFF for value in seeds)
+    # The generator mixes its seed (mt19937 initialisation), so neighbouring seeds are independent
+    # streams.
+    streams = (
+        len(_PURPOSES) * value + _PURPOSES.index(purpose) ^ step * _STEP & 0xFFFFFFFF
+        for value in seeds
+    )
     return [torch.Generator().manual_seed(stream) for stream in streams]

@@ -1,4 +1,6 @@
-"""The files of a folder: every one is found, opened once and named by its content, or by what is wrong with it."""
+"""The files of a folder: every one is found, opened once and named by its content, or by what is
+wrong with it.
+"""
 
 import hashlib
 import os
@@ -18,7 +20,9 @@ from imaging.kinds import HEAD_BYTES, ImageError, refuse_unreadable, sniff
 from pipelines.progress import Advance
 from pipelines.storage.atomic_files import entries, read_table, write_table
 
-MAX_BYTES = 4 * MAX_PIXELS  # of a file: nothing that is accepted needs more, and it is read as a whole
+MAX_BYTES = (
+    4 * MAX_PIXELS
+)  # of a file: nothing that is accepted needs more, and it is read as a whole
 IGNORED = frozenset({"hidden", "other_file"})  # reasons of files that nobody meant as images
 
 _SAVE_EVERY = 5.0  # seconds
@@ -29,7 +33,9 @@ _CACHE_SCHEMA = pa.schema(
 
 
 class InputFile(NamedTuple):
-    """A file, or a folder that cannot be entered; `source` is its path inside the domain's folder."""
+    """A file, or a folder that cannot be entered; `source` is its path inside the domain's
+    folder.
+    """
 
     path: Path
     source: str
@@ -39,9 +45,11 @@ class InputFile(NamedTuple):
 
 
 class HashCache:
-    """Hashes of files that have not changed since, so that an interrupted plan goes on where it was.
+    """Hashes of files that have not changed since, so that an interrupted plan goes on where it
+    was.
 
-    Parquet files in a folder, one for every few seconds of work; a file is known by path, size and time of change.
+    Parquet files in a folder, one for every few seconds of work; a file is known by path, size and
+    time of change.
     """
 
     def __init__(self, folder: Path):
@@ -67,7 +75,8 @@ class HashCache:
         """Remember a hash; now and then, what is new goes to the disk."""
         self._fresh.append((path, facts.st_size, facts.st_mtime_ns, sha256))
         if time.monotonic() - self._saved >= _SAVE_EVERY:
-            # The process id keeps two processes apart that hash for the same folder, until one of them is refused.
+            # The process id keeps two processes apart that hash for the same folder, until one of
+            # them is refused.
             name = f"{os.getpid()}-{time.monotonic_ns()}.parquet"
             write_table(self._folder / name, self._fresh, _CACHE_SCHEMA)
             self._fresh, self._saved = [], time.monotonic()
@@ -79,17 +88,23 @@ class _Seen(NamedTuple):
 
 
 def list_files(folder: Path) -> list[Path | InputFile]:
-    """Everything below `folder`, by name; what need not be opened is judged. Links to folders are followed once."""
+    """Everything below `folder`, by name; what need not be opened is judged. Links to folders are
+    followed once.
+    """
     return list(_walk(folder))
 
 
 def read_files(
     listed: Sequence[Path | InputFile], folder: Path, cache: HashCache, advance: Advance
 ) -> Iterator[InputFile]:
-    """Hash what `list_files` has found in `folder`, in the same order; files that the cache knows are not read."""
+    """Hash what `list_files` has found in `folder`, in the same order; files that the cache knows
+    are not read.
+    """
     with ThreadPoolExecutor(4, "hash") as pool:
         for start in range(0, len(listed), _AT_ONCE):
-            for seen in pool.map(lambda item: _look(item, folder, cache), listed[start : start + _AT_ONCE]):
+            for seen in pool.map(
+                lambda item: _look(item, folder, cache), listed[start : start + _AT_ONCE]
+            ):
                 if seen.facts is not None:
                     cache.add(_text(seen.file.path.absolute()), seen.facts, seen.file.sha256)
                 yield seen.file
@@ -110,13 +125,19 @@ def _walk(folder: Path) -> Iterator[Path | InputFile]:
                 facts = path.stat()
                 known = (facts.st_dev, facts.st_ino) in entered
                 entered.add((facts.st_dev, facts.st_ino))
-                inside = [] if known else sorted(path.iterdir(), key=lambda p: os.fsencode(p.name), reverse=True)
+                inside = (
+                    []
+                    if known
+                    else sorted(path.iterdir(), key=lambda p: os.fsencode(p.name), reverse=True)
+                )
             except OSError as error:
                 yield _unusable(path, folder, "unreadable", error.strerror or str(error))
                 continue
             waiting += inside
             if known:
-                yield _unusable(path, folder, "unreadable", "a link to a folder that is read already")
+                yield _unusable(
+                    path, folder, "unreadable", "a link to a folder that is read already"
+                )
 
 
 def _look(path: Path | InputFile, folder: Path, cache: HashCache) -> _Seen:

@@ -14,7 +14,9 @@ from pipelines.schema import MANIFEST_NAME, REJECTS_NAME, BuildOptions, Manifest
 from pipelines.storage.atomic_files import atomic, entries, is_litter, sha256_of
 
 _PLAN_NAME = "plan.json"  # marks an unfinished data set as ours
-_REFUSED_NAME = "refused.json"  # what becomes of that where too little could be used: other images may follow
+_REFUSED_NAME = (
+    "refused.json"  # what becomes of that where too little could be used: other images may follow
+)
 _HASHES_NAME = "hashes.partial"  # so does this folder, if nothing else is there yet
 
 
@@ -24,27 +26,37 @@ def hashes_folder(out: Path) -> Path:
 
 
 def check_folders(domains: Mapping[str, Path], out: Path) -> None:
-    """Whether images can be read from these folders, and shards be written to `out`, as far as can be told at once.
+    """Whether images can be read from these folders, and shards be written to `out`, as far as can
+    be told at once.
 
     Raises:
-        UserError: a folder does not exist, or `out` lies in one, or is neither empty nor a data set.
+        UserError: a folder does not exist, or `out` lies in one, or is neither empty nor a data
+            set.
     """
     for domain, folder in domains.items():
         if not folder.is_dir():
             wrong = "is a file" if folder.exists() else "does not exist"
-            raise UserError(f"the folder of domain {domain}, {folder}, {wrong}: give a folder of images")
+            raise UserError(
+                f"the folder of domain {domain}, {folder}, {wrong}: give a folder of images"
+            )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: choose a folder for the shards")
     names = {path.name for path in entries(out)}
     if names and not names & {_PLAN_NAME, _REFUSED_NAME, _HASHES_NAME, MANIFEST_NAME}:
-        raise UserError(f"{out} is not empty and no part of this data set: choose another folder or delete it")
+        raise UserError(
+            f"{out} is not empty and no part of this data set: choose another folder or delete it"
+        )
     for domain, folder in domains.items():
         if out.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}")
+            raise UserError(
+                f"{out} lies in the folder of domain {domain}: choose a folder beside {folder}"
+            )
 
 
 def held_options(out: Path) -> BuildOptions | None:
-    """What the finished data set in `out` was built with; None if there is none that can be used."""
+    """What the finished data set in `out` was built with; None if there is none that can be
+    used.
+    """
     try:
         return Manifest.load(out).options
     except UserError:
@@ -53,7 +65,8 @@ def held_options(out: Path) -> BuildOptions | None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other builds out of the folder, which is made if need be; the lock ends with the process.
+    """Keep other builds out of the folder, which is made if need be; the lock ends with the
+    process.
 
     Raises:
         UserError: another process is building there.
@@ -64,7 +77,9 @@ def locked(out: Path) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise UserError(f"another process is building {out}: wait for it, or choose another folder") from error
+        raise UserError(
+            f"another process is building {out}: wait for it, or choose another folder"
+        ) from error
     finally:
         os.close(folder)
 
@@ -72,8 +87,8 @@ def locked(out: Path) -> Iterator[None]:
 def claim(out: Path, plan: Plan) -> Manifest | None:
     """The manifest of `out` if it holds exactly this plan; otherwise make the folder ours.
 
-    Shards of a finished data set that are missing or cut, or whose index has changed, are removed, and it is
-    unfinished again.
+    Shards of a finished data set that are missing or cut, or whose index has changed, are removed,
+    and it is unfinished again.
 
     Raises:
         UserError: the folder holds something else.
@@ -86,7 +101,10 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
             (out / MANIFEST_NAME).unlink()
             return None
         if manifest.plan != plan.sha256:
-            raise UserError(f"{out} holds a data set of other images or options: choose another folder or delete it")
+            raise UserError(
+                f"{out} holds a data set of other images or options: choose another folder or "
+                "delete it"
+            )
         spoiled = [shard for shard in manifest.shards() if not _is_whole(out, shard)]
         if not spoiled and _has(out / REJECTS_NAME, manifest.rejects_sha256):
             tidy(out, plan, manifest)
@@ -97,7 +115,8 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
             (out / shard.index_name).unlink(missing_ok=True)
     elif begun.is_file() and begun.read_bytes() != plan.sha256.encode():
         raise UserError(
-            f"{out} holds an unfinished data set of other images or options: choose another folder or delete it"
+            f"{out} holds an unfinished data set of other images or options: choose another "
+            "folder or delete it"
         )
     else:
         _clear_refused(out, plan)
@@ -106,12 +125,16 @@ def claim(out: Path, plan: Plan) -> Manifest | None:
 
 
 def refuse(out: Path) -> None:
-    """Let go of a data set that cannot be finished: the same images with other options, or others, may follow."""
+    """Let go of a data set that cannot be finished: the same images with other options, or others,
+    may follow.
+    """
     (out / _PLAN_NAME).replace(out / _REFUSED_NAME)
 
 
 def _clear_refused(out: Path, plan: Plan) -> None:
-    """Remove what is left of a refused data set, unless it was this plan's: then its shards are kept."""
+    """Remove what is left of a refused data set, unless it was this plan's: then its shards are
+    kept.
+    """
     mark = out / _REFUSED_NAME
     if mark.is_file() and mark.read_bytes() != plan.sha256.encode():
         for index in _indexes(out):
@@ -126,12 +149,16 @@ def _indexes(out: Path) -> list[Path]:
 
 
 def _manifest(out: Path, plan: Plan) -> Manifest | None:
-    """The manifest of `out`; None if it is damaged and the indexes say that the data set is this plan's."""
+    """The manifest of `out`; None if it is damaged and the indexes say that the data set is this
+    plan's.
+    """
     try:
         return Manifest.load(out)
     except UserError:
         marks = [read_commit(index) for index in _indexes(out)]
-        if not marks or any(mark is None or mark.build != build_sha256(plan.sha256) for mark in marks):
+        if not marks or any(
+            mark is None or mark.build != build_sha256(plan.sha256) for mark in marks
+        ):
             raise
         return None
 

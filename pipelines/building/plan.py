@@ -1,4 +1,6 @@
-"""The plan of a data set: which image goes into which shard, decided by the content of the files alone."""
+"""The plan of a data set: which image goes into which shard, decided by the content of the files
+alone.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,7 +25,9 @@ class Reject(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An image that goes into a shard under `key`; `source` is its path inside the domain's folder."""
+    """An image that goes into a shard under `key`; `source` is its path inside the domain's
+    folder.
+    """
 
     key: str
     path: Path
@@ -32,7 +36,9 @@ class Entry(NamedTuple):
 
 
 class ShardJob(NamedTuple):
-    """One shard to build, independent of all others; `name` is its path below the data set's root."""
+    """One shard to build, independent of all others; `name` is its path below the data set's
+    root.
+    """
 
     name: str
     split: Split
@@ -64,13 +70,17 @@ class _Subject(NamedTuple):
 
 
 def make_plan(
-    domains: Mapping[str, Path], options: BuildOptions, cache: HashCache, reading: Progress | None = None
+    domains: Mapping[str, Path],
+    options: BuildOptions,
+    cache: HashCache,
+    reading: Progress | None = None,
 ) -> Plan:
     """List and hash the files of every domain and deal the images to splits and shards.
 
-    The split follows from the content's hash, so equal images never lie in two; the order inside is that of the hash.
-    Small folders could leave a domain without a test image, or with nothing else, by chance: its last image by hash
-    is one then, its first is none; likewise for validation, as long as images to train on are left.
+    The split follows from the content's hash, so equal images never lie in two; the order inside is
+    that of the hash. Small folders could leave a domain without a test image, or with nothing else,
+    by chance: its last image by hash is one then, its first is none; likewise for validation, as
+    long as images to train on are left.
 
     Args:
         domains: existing folders by name; with `split_halves` the same one for both.
@@ -83,9 +93,14 @@ def make_plan(
     """
     found = _read(domains, cache, reading)
     deal = _halve if options.split_halves else _pair if options.paired else _alone
-    streams, rejects = deal({domain: [f for f in files if not f.reason] for domain, files in found.items()})
+    streams, rejects = deal(
+        {domain: [f for f in files if not f.reason] for domain, files in found.items()}
+    )
     rejects += [
-        Reject(f.source, domain, f.reason, f.detail) for domain, files in found.items() for f in files if f.reason
+        Reject(f.source, domain, f.reason, f.detail)
+        for domain, files in found.items()
+        for f in files
+        if f.reason
     ]
     tested = _tested(streams, options.test_fraction)
     validated = _validated(streams, tested, options)
@@ -98,19 +113,31 @@ def make_plan(
             planned += len(part)
             for domain in subjects[0].files if subjects else ():
                 files = [subject.files[domain] for subject in part]
-                entries = [Entry(key, f.path, f.source, f.sha256) for key, f in zip(keys, files, strict=True)]
+                entries = [
+                    Entry(key, f.path, f.source, f.sha256)
+                    for key, f in zip(keys, files, strict=True)
+                ]
                 jobs += _jobs(split, domain, entries, options, _half(domain, domains, options))
-    meant = {domain: [file for file in files if file.reason not in IGNORED] for domain, files in found.items()}
-    identity = {domain: [(file.source, file.sha256) for file in files] for domain, files in meant.items()}
+    meant = {
+        domain: [file for file in files if file.reason not in IGNORED]
+        for domain, files in found.items()
+    }
+    identity = {
+        domain: [(file.source, file.sha256) for file in files] for domain, files in meant.items()
+    }
     sha256 = canonical_sha256([options.model_dump(), list(domains), identity])
     return Plan(tuple(jobs), tuple(rejects), sum(map(len, meant.values())), sha256)
 
 
-def _read(domains: Mapping[str, Path], cache: HashCache, reading: Progress | None) -> dict[str, list[InputFile]]:
+def _read(
+    domains: Mapping[str, Path], cache: HashCache, reading: Progress | None
+) -> dict[str, list[InputFile]]:
     """The files of every domain; each folder is read once."""
     listed = {folder: list_files(folder) for folder in domains.values()}
     advance = counter(reading, total=sum(map(len, listed.values())))
-    found = {folder: list(read_files(paths, folder, cache, advance)) for folder, paths in listed.items()}
+    found = {
+        folder: list(read_files(paths, folder, cache, advance)) for folder, paths in listed.items()
+    }
     for domain, folder in domains.items():
         if all(file.reason for file in found[folder]):
             raise UserError(f"the folder of domain {domain}, {folder}, {_emptiness(found[folder])}")
@@ -133,18 +160,26 @@ def _half(domain: str, domains: Mapping[str, Path], options: BuildOptions) -> Ha
     return "left" if domain == next(iter(domains)) else "right"
 
 
-def _jobs(split: Split, domain: str, entries: list[Entry], options: BuildOptions, half: Half | None) -> list[ShardJob]:
+def _jobs(
+    split: Split, domain: str, entries: list[Entry], options: BuildOptions, half: Half | None
+) -> list[ShardJob]:
     return [
         ShardJob(
-            f"{split}/{domain}/{number:06d}.tar", split, domain,
-            tuple(entries[start : start + options.shard_samples]), domain in options.labels, half,
+            f"{split}/{domain}/{number:06d}.tar",
+            split,
+            domain,
+            tuple(entries[start : start + options.shard_samples]),
+            domain in options.labels,
+            half,
         )
         for number, start in enumerate(range(0, len(entries), options.shard_samples))
-    ]  # fmt: skip
+    ]
 
 
 def _alone(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], list[Reject]]:
-    """Each domain's files on their own, and the copies; an image that lies in two domains stays in the first."""
+    """Each domain's files on their own, and the copies; an image that lies in two domains stays in
+    the first.
+    """
     rejects: list[Reject] = []
     first: dict[str, _Subject] = {}
     streams = [
@@ -158,25 +193,41 @@ def _halve(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]],
     """Files that show both domains side by side as one stream, and the copies."""
     rejects: list[Reject] = []
     files = next(iter(usable.values()))
-    return [_unique([_Subject(file.sha256, dict.fromkeys(usable, file)) for file in files], {}, rejects)], rejects
+    return [
+        _unique([_Subject(file.sha256, dict.fromkeys(usable, file)) for file in files], {}, rejects)
+    ], rejects
 
 
 def _pair(usable: Mapping[str, list[InputFile]]) -> tuple[list[list[_Subject]], list[Reject]]:
     """Files of the same name in all domains as one stream, and the rest."""
-    named = {domain: {_stem(file.source): file for file in files} for domain, files in usable.items()}
+    named = {
+        domain: {_stem(file.source): file for file in files} for domain, files in usable.items()
+    }
     common = set.intersection(*(set(files) for files in named.values()))
     if not common:
-        raise UserError(f"no image of {' and '.join(usable)} has the same name: pairs are found by name")
+        raise UserError(
+            f"no image of {' and '.join(usable)} has the same name: pairs are found by name"
+        )
     rejects: list[Reject] = []
     for domain, files in usable.items():
         for file in files:
             if named[domain][_stem(file.source)] is not file:
-                rejects.append(Reject(file.source, domain, "ambiguous_pair", "another file has the same name"))
+                rejects.append(
+                    Reject(file.source, domain, "ambiguous_pair", "another file has the same name")
+                )
             elif _stem(file.source) not in common:
-                others = ", ".join(other for other in usable if _stem(file.source) not in named[other])
-                rejects.append(Reject(file.source, domain, "unpaired", f"no usable image of this name in {others}"))
+                others = ", ".join(
+                    other for other in usable if _stem(file.source) not in named[other]
+                )
+                rejects.append(
+                    Reject(
+                        file.source, domain, "unpaired", f"no usable image of this name in {others}"
+                    )
+                )
     pairs = [{domain: files[stem] for domain, files in named.items()} for stem in sorted(common)]
-    subjects = [_Subject(canonical_sha256([file.sha256 for file in pair.values()]), pair) for pair in pairs]
+    subjects = [
+        _Subject(canonical_sha256([file.sha256 for file in pair.values()]), pair) for pair in pairs
+    ]
     return [_unique(subjects, {}, rejects)], rejects
 
 
@@ -184,15 +235,23 @@ def _stem(source: str) -> str:
     return PurePosixPath(source).with_suffix("").as_posix()
 
 
-def _unique(subjects: Iterable[_Subject], first: dict[str, _Subject], rejects: list[Reject]) -> list[_Subject]:
-    """The subjects that are no exact copies of one in `first`, in order of their hash; copies join the rejects."""
+def _unique(
+    subjects: Iterable[_Subject], first: dict[str, _Subject], rejects: list[Reject]
+) -> list[_Subject]:
+    """The subjects that are no exact copies of one in `first`, in order of their hash; copies join
+    the rejects.
+    """
     new: dict[str, _Subject] = {}
     for subject in subjects:
         if (kept := first.setdefault(subject.sha256, subject)) is subject:
             new[subject.sha256] = subject
             continue
         for domain, file in subject.files.items():
-            owner, original = (domain, kept.files[domain]) if domain in kept.files else next(iter(kept.files.items()))
+            owner, original = (
+                (domain, kept.files[domain])
+                if domain in kept.files
+                else next(iter(kept.files.items()))
+            )
             place = original.source if owner == domain else f"{original.source} of domain {owner}"
             rejects.append(Reject(file.source, domain, "duplicate", f"same bytes as {place}"))
     return [new[digest] for digest in sorted(new)]
@@ -215,8 +274,12 @@ def _tested(streams: Iterable[list[_Subject]], test_fraction: float) -> set[str]
     return chosen
 
 
-def _validated(streams: Iterable[list[_Subject]], tested: set[str], options: BuildOptions) -> set[str]:
-    """Hashes of the subjects that are for validation, of all streams together; each keeps one to learn from."""
+def _validated(
+    streams: Iterable[list[_Subject]], tested: set[str], options: BuildOptions
+) -> set[str]:
+    """Hashes of the subjects that are for validation, of all streams together; each keeps one to
+    learn from.
+    """
     chosen: set[str] = set()
     if not options.validation_fraction:
         return chosen
@@ -229,5 +292,7 @@ def _validated(streams: Iterable[list[_Subject]], tested: set[str], options: Bui
 
 
 def _share(sha256: str) -> float:
-    """Where in [0, 1) a hash lies: the last digits decide, because the first ones already decide the order."""
+    """Where in [0, 1) a hash lies: the last digits decide, because the first ones already decide
+    the order.
+    """
     return int(sha256[-8:], 16) / 16**8

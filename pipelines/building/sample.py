@@ -1,8 +1,9 @@
 """One file to what is stored of it: checked, turned into plain RGB, scaled; or the reason why not.
 
-The words for what was done to an image: `copied` (byte for byte) or, if it was encoded anew, any of `turned` (EXIF),
-`flattened` (alpha), `profile` (ICC to sRGB), `profile_ignored` (it is damaged or does not fit), `cmyk`, `deep`
-(16 bits to 8), `palette`, `gray`, `half` (cut from a side-by-side picture), `shrunk`, `enlarged`, `encoded`.
+The words for what was done to an image: `copied` (byte for byte) or, if it was encoded anew, any of
+`turned` (EXIF), `flattened` (alpha), `profile` (ICC to sRGB), `profile_ignored` (it is damaged or
+does not fit), `cmyk`, `deep` (16 bits to 8), `palette`, `gray`, `half` (cut from a side-by-side
+picture), `shrunk`, `enlarged`, `encoded`.
 """
 
 import hashlib

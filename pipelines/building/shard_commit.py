@@ -1,4 +1,6 @@
-"""The mark in a shard's index that commits the shard: what a later run must know to take it over unread."""
+"""The mark in a shard's index that commits the shard: what a later run must know to take it over
+unread.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -47,7 +49,9 @@ class Tally(Frozen):
             pixels=self.pixels + other.pixels,
             sums=_added(self.sums, other.sums),
             squares=_added(self.squares, other.squares),
-            short_sides=dict(sorted((Counter(self.short_sides) + Counter(other.short_sides)).items())),
+            short_sides=dict(
+                sorted((Counter(self.short_sides) + Counter(other.short_sides)).items())
+            ),
             changes=dict(sorted((Counter(self.changes) + Counter(other.changes)).items())),
         )
 
@@ -59,8 +63,9 @@ class Tally(Frozen):
         return Statistics(
             mean=(mean[0], mean[1], mean[2]),
             std=(variance[0] ** 0.5, variance[1] ** 0.5, variance[2] ** 0.5),
-            short_sides=self.short_sides, changes=self.changes,
-        )  # fmt: skip
+            short_sides=self.short_sides,
+            changes=self.changes,
+        )
 
 
 class Tar(Frozen):
@@ -83,9 +88,12 @@ class ShardCommit(Frozen):
 def versions() -> dict[str, str]:
     """Of everything that decides the bytes of a data set beside its images and options."""
     return {
-        "builder": str(_BUILDER), "opencv": cv2.__version__, "pillow": PIL.__version__,
-        "pyarrow": pa.__version__, "webdataset": webdataset.__version__,
-    }  # fmt: skip
+        "builder": str(_BUILDER),
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+        "pyarrow": pa.__version__,
+        "webdataset": webdataset.__version__,
+    }
 
 
 def build_sha256(plan: str) -> str:

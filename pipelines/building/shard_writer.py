@@ -1,4 +1,6 @@
-"""One shard: check and scale its images, write the tar, then the index whose mark makes it count."""
+"""One shard: check and scale its images, write the tar, then the index whose mark makes it
+count.
+"""
 
 import re
 import tarfile
@@ -40,7 +42,11 @@ class _Stored(NamedTuple):
 
 
 def build_shard(
-    job: ShardJob, out: Path, options: BuildOptions, build: str, advance: Callable[[int], None] | None = None
+    job: ShardJob,
+    out: Path,
+    options: BuildOptions,
+    build: str,
+    advance: Callable[[int], None] | None = None,
 ) -> ShardResult:
     """Build one shard and its index below `out`; unusable images are left out, never fatal.
 
@@ -55,7 +61,11 @@ def build_shard(
     stored: dict[str, _Stored] = {}
     tally = Tally()
     path = out / job.name
-    with warnings.catch_warnings(), atomic(path) as stream, TarWriter(stream, encoder=False, mtime=0) as tar:
+    with (
+        warnings.catch_warnings(),
+        atomic(path) as stream,
+        TarWriter(stream, encoder=False, mtime=0) as tar,
+    ):
         warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters is raised
         for entry in job.entries:
             try:
@@ -69,28 +79,41 @@ def build_shard(
                 tally += Tally.of(sample.pixels, sample.source_side, sample.changes)
             if advance:
                 advance(1)
-    _commit(path, suffix(job), stored, ShardCommit(build=build, tar=None, rejects=tuple(rejects), tally=tally))
+    _commit(
+        path,
+        suffix(job),
+        stored,
+        ShardCommit(build=build, tar=None, rejects=tuple(rejects), tally=tally),
+    )
     result = built_already(job, out, build)
     assert result is not None
     return result
 
 
 def built_already(job: ShardJob, out: Path, build: str) -> ShardResult | None:
-    """The result of a shard that lies in `out` finished, by its mark and its length; None if it must be built."""
+    """The result of a shard that lies in `out` finished, by its mark and its length; None if it
+    must be built.
+    """
     path = out / job.name
     index = path.with_suffix(".parquet")
     mark = read_commit(index)
     if mark is None or mark.build != build:
         return None
-    rejects = tuple(Reject(source, job.domain, reason, detail) for source, reason, detail in mark.rejects)
+    rejects = tuple(
+        Reject(source, job.domain, reason, detail) for source, reason, detail in mark.rejects
+    )
     if mark.tar is None:
         return ShardResult(None, rejects, mark.tally)
     if not path.is_file() or path.stat().st_size != mark.tar.bytes:
         return None
     shard = Shard(
-        name=job.name, sha256=mark.tar.sha256, bytes=mark.tar.bytes, samples=mark.tar.samples,
-        index_sha256=sha256_of(index), index_bytes=index.stat().st_size,
-    )  # fmt: skip
+        name=job.name,
+        sha256=mark.tar.sha256,
+        bytes=mark.tar.bytes,
+        samples=mark.tar.samples,
+        index_sha256=sha256_of(index),
+        index_bytes=index.stat().st_size,
+    )
     return ShardResult(shard, rejects, mark.tally)
 
 
@@ -107,10 +130,16 @@ def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], mark: ShardC
         write_table(index, (), committed(mark))
         return
     tar = Tar(sha256=sha256_of(path), bytes=path.stat().st_size, samples=len(stored))
-    write_table(index, list(_index_rows(path, ending, stored)), committed(mark.model_copy(update={"tar": tar})))
+    write_table(
+        index,
+        list(_index_rows(path, ending, stored)),
+        committed(mark.model_copy(update={"tar": tar})),
+    )
 
 
-def _index_rows(path: Path, ending: str, stored: Mapping[str, _Stored]) -> Iterator[tuple[Any, ...]]:
+def _index_rows(
+    path: Path, ending: str, stored: Mapping[str, _Stored]
+) -> Iterator[tuple[Any, ...]]:
     """One row of INDEX_SCHEMA per member of the tar, read back from what was written."""
     with tarfile.open(path, "r:") as tar:
         members = tar.getmembers()
@@ -119,4 +148,14 @@ def _index_rows(path: Path, ending: str, stored: Mapping[str, _Stored]) -> Itera
             data = tar.extractfile(member)
             assert data is not None
             crc32 = zlib.crc32(data.read())
-            yield entry.key, entry.source, entry.sha256, changes, member.offset_data, member.size, crc32, width, height
+            yield (
+                entry.key,
+                entry.source,
+                entry.sha256,
+                changes,
+                member.offset_data,
+                member.size,
+                crc32,
+                width,
+                height,
+            )

@@ -1,4 +1,6 @@
-"""Samples of a remote data set in blocks: one request brings many, a few requests are always under way."""
+"""Samples of a remote data set in blocks: one request brings many, a few requests are always under
+way.
+"""
 
 import threading
 from collections import OrderedDict
@@ -24,9 +26,11 @@ def block_numbers(samples: Samples) -> np.ndarray:
 
 
 class BlockReader:
-    """Reads the samples of a block order: those of the current `WINDOW` blocks, and ahead in the next.
+    """Reads the samples of a block order: those of the current `WINDOW` blocks, and ahead in the
+    next.
 
-    At most three windows of blocks are in memory; what is asked for beyond that pushes out what was used least lately.
+    At most three windows of blocks are in memory; what is asked for beyond that pushes out what was
+    used least lately.
     """
 
     def __init__(self, samples: Samples):

@@ -1,7 +1,8 @@
 """The order of training data as pure functions of (seed, stream, position).
 
-A position counts the images of one domain seen since training began, over all workers; it is the whole data state.
-The arithmetic is spelled out (splitmix64, blake2b), because NumPy's random streams may change between versions.
+A position counts the images of one domain seen since training began, over all workers; it is the
+whole data state. The arithmetic is spelled out (splitmix64, blake2b), because NumPy's random
+streams may change between versions.
 """
 
 import hashlib
@@ -23,7 +24,8 @@ class Order:
         seed: of the run.
         stream: name of the stream, the domain's or those of a pair.
         count: number of samples.
-        blocks: with it, samples that are stored together come near each other: see `block_permutation`.
+        blocks: with it, samples that are stored together come near each other: see
+            `block_permutation`.
     """
 
     def __init__(self, *, seed: int, stream: str, count: int, blocks: np.ndarray | None = None):
@@ -33,10 +35,14 @@ class Order:
             return block_permutation(seed, stream, epoch, blocks)
 
         self.count = count
-        self._epoch = lru_cache(maxsize=3)(permuted)  # threads work at the end of one and the start of the next
+        self._epoch = lru_cache(maxsize=3)(
+            permuted
+        )  # threads work at the end of one and the start of the next
 
     def at(self, position: int, *, skip: int = 0) -> int:
-        """Index of the sample at `position`, or of the one `skip` places later in the same epoch, cyclically."""
+        """Index of the sample at `position`, or of the one `skip` places later in the same epoch,
+        cyclically.
+        """
         epoch, rank = divmod(position, self.count)
         return int(self._epoch(epoch)[(rank + skip) % self.count])
 
@@ -49,7 +55,8 @@ def permutation(seed: int, stream: str, epoch: int, count: int) -> np.ndarray:
 def block_permutation(seed: int, stream: str, epoch: int, blocks: np.ndarray) -> np.ndarray:
     """An order for storage where distant reads are dear: a permutation of 0..len(blocks)-1.
 
-    The blocks are permuted; then the samples of `WINDOW` successive blocks are mixed, and those of the next.
+    The blocks are permuted; then the samples of `WINDOW` successive blocks are mixed, and those of
+    the next.
 
     Args:
         seed: of the run.
@@ -59,8 +66,12 @@ def block_permutation(seed: int, stream: str, epoch: int, blocks: np.ndarray) ->
     """
     number = int(blocks[-1]) + 1 if len(blocks) else 0
     place = np.empty(number, np.int64)
-    place[np.argsort(_draws("blocks", seed, stream, epoch, number), kind="stable")] = np.arange(number)
-    return np.lexsort((_draws("permutation", seed, stream, epoch, len(blocks)), place[blocks] // WINDOW))
+    place[np.argsort(_draws("blocks", seed, stream, epoch, number), kind="stable")] = np.arange(
+        number
+    )
+    return np.lexsort(
+        (_draws("permutation", seed, stream, epoch, len(blocks)), place[blocks] // WINDOW)
+    )
 
 
 def sample_key(seed: int, stream: str, position: int) -> int:
@@ -73,7 +84,9 @@ def _hash64(*parts: str | int) -> int:
 
 
 def _draws(purpose: str, seed: int, stream: str, epoch: int, count: int) -> np.ndarray:
-    """`count` distinct random 64-bit numbers: outputs of the splitmix64 generator with a key of the arguments."""
+    """`count` distinct random 64-bit numbers: outputs of the splitmix64 generator with a key of the
+    arguments.
+    """
     key = np.uint64(_hash64(purpose, seed, stream, epoch))
     z = (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

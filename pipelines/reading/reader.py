@@ -24,7 +24,9 @@ _COLUMNS = ("key", "offset", "size", "crc32", "width", "height")
 
 
 class CorruptSample(UserError):  # noqa: N818
-    """The stored bytes of a sample are not those that were written; the message names shard and key."""
+    """The stored bytes of a sample are not those that were written; the message names shard and
+    key.
+    """
 
 
 class Samples:
@@ -32,19 +34,24 @@ class Samples:
 
     Attributes:
         keys: their keys, rising.
-        shard, offset, size: (count,) where each image lies: number of the shard, place in it and length in bytes.
+        shard, offset, size: (count,) where each image lies: number of the shard, place in it and
+            length in bytes.
         width, height: (count,) in pixels.
     """
 
     def __init__(self, files: ShardFiles, shards: tuple[Shard, ...], tables: Sequence[pa.Table]):
-        table = pa.concat_tables([INDEX_SCHEMA.empty_table().select(_COLUMNS), *tables]).combine_chunks()
+        table = pa.concat_tables(
+            [INDEX_SCHEMA.empty_table().select(_COLUMNS), *tables]
+        ).combine_chunks()
         self.files = files
         self.shards = shards
-        self.shard = np.repeat(np.arange(len(shards), dtype=np.int32), [shard.samples for shard in shards])
+        self.shard = np.repeat(
+            np.arange(len(shards), dtype=np.int32), [shard.samples for shard in shards]
+        )
         self.keys = table["key"]
         self.offset, self.size, self.crc32, self.width, self.height = (
             table[name].to_numpy() for name in _COLUMNS[1:]
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -53,16 +60,20 @@ class Samples:
         """Decode image number `index` (0-based, stored order) to uint8 (h, w, 3).
 
         Raises:
-            CorruptSample: its bytes do not have the checksum they were written with, or are no image.
+            CorruptSample: its bytes do not have the checksum they were written with, or are no
+                image.
         """
         shard = self.shards[self.shard[index]]
-        return self.decode(index, self.files.read(shard, int(self.offset[index]), int(self.size[index])))
+        return self.decode(
+            index, self.files.read(shard, int(self.offset[index]), int(self.size[index]))
+        )
 
     def decode(self, index: int, data: bytes) -> Pixels:
         """Pixels of image number `index` from its bytes; raises as `read` does."""
         if zlib.crc32(data) != int(self.crc32[index]):
             raise CorruptSample(
-                f"{self.name(index)} have changed: restore the shard from a copy, or delete it and run"
+                f"{self.name(index)} have changed: restore the shard from a copy, or delete it "
+                "and run"
                 " `vqi2i data shard` again"
             )
         try:
@@ -87,7 +98,10 @@ class Samples:
 
     def name(self, index: int) -> str:
         """An image for people: its shard and key."""
-        return f"{self.files.root}/{self.shards[self.shard[index]].name}: the bytes of sample {self.keys[index]}"
+        return (
+            f"{self.files.root}/{self.shards[self.shard[index]].name}: the bytes of sample "
+            f"{self.keys[index]}"
+        )
 
     def place(self, index: int) -> str:
         """An image in few words: the path of its shard in the data set, and its key."""
@@ -102,7 +116,8 @@ class ShardReader:
         cache: where files of a remote one are kept.
 
     Raises:
-        UserError: there is no data set, or a shard or its index is missing or is not what the manifest names.
+        UserError: there is no data set, or a shard or its index is missing or is not what the
+            manifest names.
     """
 
     def __init__(self, root: str | Path, cache: CacheSettings | None = None) -> None:
@@ -133,29 +148,39 @@ class ShardReader:
         """The images of one domain in one split."""
         if (split, domain) not in self._samples:
             known = ", ".join(self.manifest.domains)
-            raise UserError(f"{self.root} has no domain {domain!r} in {split!r}: its domains are {known}")
+            raise UserError(
+                f"{self.root} has no domain {domain!r} in {split!r}: its domains are {known}"
+            )
         return self._samples[split, domain]
 
     def pairs(self, split: Split, domains: Sequence[str]) -> dict[str, np.ndarray]:
-        """Indices of the images that show the same thing in all of these domains, in the same order for each.
+        """Indices of the images that show the same thing in all of these domains, in the same order
+        for each.
 
         Raises:
-            UserError: the data set was not built as a paired one, or the images of a pair differ in size.
+            UserError: the data set was not built as a paired one, or the images of a pair differ in
+                size.
         """
         if not self.manifest.options.paired:
-            raise UserError(f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`")
+            raise UserError(
+                f"{self.root} holds no pairs: build it with `vqi2i data shard --paired`"
+            )
         samples = {domain: self.samples(split, domain) for domain in domains}
         keys = {domain: each.keys.to_numpy().astype(str) for domain, each in samples.items()}
         common = reduce(np.intersect1d, keys.values())
         rows = {domain: np.searchsorted(keys[domain], common) for domain in domains}
         sizes = np.stack([np.stack([s.width, s.height])[:, rows[d]] for d, s in samples.items()])
         if (different := (sizes != sizes[0]).any(axis=(0, 1))).any():
-            raise UserError(f"{self.root}: the images of pair {common[different][0]} differ in size: scale them first")
+            raise UserError(
+                f"{self.root}: the images of pair {common[different][0]} differ in size: scale "
+                "them first"
+            )
         return rows
 
     def _open(self, shards: tuple[Shard, ...]) -> Samples:
         tables = [
-            self._table(shard, data) for shard, data in zip(shards, read_indexes(self.files, shards), strict=True)
+            self._table(shard, data)
+            for shard, data in zip(shards, read_indexes(self.files, shards), strict=True)
         ]
         return Samples(self.files, shards, tables)
 
@@ -164,7 +189,12 @@ class ShardReader:
         try:
             table = read_table(data, INDEX_SCHEMA, _COLUMNS)
         except UserError as error:
-            raise UserError(f"{path} cannot be read ({error}): run `vqi2i data shard` again") from error
+            raise UserError(
+                f"{path} cannot be read ({error}): run `vqi2i data shard` again"
+            ) from error
         if table.num_rows != shard.samples:
-            raise UserError(f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data shard` again")
+            raise UserError(
+                f"{path} lists {table.num_rows} samples, not {shard.samples}: run `vqi2i data "
+                "shard` again"
+            )
         return table

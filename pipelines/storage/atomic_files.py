@@ -1,4 +1,6 @@
-"""Files that are whole in spite of kills: they appear when they are complete, or lose a line that was cut short."""
+"""Files that are whole in spite of kills: they appear when they are complete, or lose a line that
+was cut short.
+"""
 
 import hashlib
 import os
@@ -12,17 +14,27 @@ import pyarrow.parquet as pq
 
 from errors import UserError
 
-_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})  # what file managers leave behind
+_LITTER = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+)  # what file managers leave behind
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file of this name was not put where it is by anybody: hidden ones, and those of file managers."""
+    """Whether a file of this name was not put where it is by anybody: hidden ones, and those of
+    file managers.
+    """
     return name.startswith(".") or name.lower() in _LITTER
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, without what nobody has put there; nothing if there is no such folder."""
-    return sorted(path for path in folder.iterdir() if not is_litter(path.name)) if folder.is_dir() else []
+    """What lies in a folder, by name, without what nobody has put there; nothing if there is no
+    such folder.
+    """
+    return (
+        sorted(path for path in folder.iterdir() if not is_litter(path.name))
+        if folder.is_dir()
+        else []
+    )
 
 
 @contextmanager
@@ -42,7 +54,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that is appended to, none if it is absent; one that a kill has cut short is cut off."""
+    """The lines of a file that is appended to, none if it is absent; one that a kill has cut short
+    is cut off.
+    """
     if not path.exists():
         return []
     data = path.read_bytes()
@@ -54,8 +68,12 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def write_table(path: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> None:
-    """Write `rows`, whose values are in the order of `schema`, as parquet; the schema's metadata goes along."""
-    table = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
+    """Write `rows`, whose values are in the order of `schema`, as parquet; the schema's metadata
+    goes along.
+    """
+    table = pa.Table.from_pylist(
+        [dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema
+    )
     with atomic(path) as stream:
         pq.write_table(table, stream)
 
@@ -63,7 +81,8 @@ def write_table(path: Path, rows: Iterable[tuple[Any, ...]], schema: pa.Schema) 
 def read_table(data: bytes, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """The table in the bytes of a parquet file, or some columns of it.
 
-    This thread alone reads: one of Arrow's that lets go of Python's bytes as the interpreter ends aborts the process.
+    This thread alone reads: one of Arrow's that lets go of Python's bytes as the interpreter ends
+    aborts the process.
 
     Raises:
         UserError: it is damaged, or has not the columns of `schema`.
@@ -72,7 +91,9 @@ def read_table(data: bytes, schema: pa.Schema, columns: Sequence[str] | None = N
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             found = file.schema_arrow
             if not found.equals(schema):
-                raise UserError(f"it has the columns {', '.join(found.names)}, not {', '.join(schema.names)}")
+                raise UserError(
+                    f"it has the columns {', '.join(found.names)}, not {', '.join(schema.names)}"
+                )
             return file.read(columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise UserError(str(error)) from error

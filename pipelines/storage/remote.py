@@ -1,4 +1,6 @@
-"""Remote places that hold a data set: `s3://` and `gs://` buckets, web servers, and whatever else fsspec opens."""
+"""Remote places that hold a data set: `s3://` and `gs://` buckets, web servers, and whatever else
+fsspec opens.
+"""
 
 import time
 from abc import ABC, abstractmethod
@@ -28,7 +30,9 @@ class StorageError(UserError):
 Failures = type[BaseException] | tuple[type[BaseException], ...]
 
 
-def with_retries(action: Callable[[], Result], *, again: Failures, at_once: Failures = ()) -> Result:
+def with_retries(
+    action: Callable[[], Result], *, again: Failures, at_once: Failures = ()
+) -> Result:
     """Do something, again after a pause if it fails as networks do; the last failure is raised.
 
     Args:
@@ -79,7 +83,8 @@ class Remote(ABC):
             data = self._read_range(name, start, size)
             if len(data) > size:
                 raise StorageError(
-                    f"{self.root}/{name}: the server answers a range with the whole file: read through the cache"
+                    f"{self.root}/{name}: the server answers a range with the whole file: read "
+                    "through the cache"
                 )
             if len(data) < size:
                 raise OSError(f"{len(data)} bytes instead of {size}")
@@ -90,7 +95,9 @@ class Remote(ABC):
     def sizes(self, names: Sequence[str]) -> list[int | None]:
         """Length of each file in bytes, None where there is none."""
         with ThreadPoolExecutor(IN_FLIGHT, "sizes") as pool:
-            return list(pool.map(lambda name: self._with_retries(name, lambda: self._size(name)), names))
+            return list(
+                pool.map(lambda name: self._with_retries(name, lambda: self._size(name)), names)
+            )
 
     @abstractmethod
     def download(self, name: str, target: BinaryIO, size: int) -> None:
@@ -116,12 +123,15 @@ class Remote(ABC):
             raise StorageError(f"{self.root}/{name} does not exist: check the address") from error
         except Exception as error:
             raise StorageError(
-                f"{self.root}/{name} cannot be read ({error}): check address, credentials and network"
+                f"{self.root}/{name} cannot be read ({error}): check address, credentials and "
+                "network"
             ) from error
 
 
 class _Bucket(Remote):
-    """S3 or Google Cloud Storage, through pyarrow; the query of an address sets options such as endpoint_override."""
+    """S3 or Google Cloud Storage, through pyarrow; the query of an address sets options such as
+    endpoint_override.
+    """
 
     def __init__(self, root: str):
         address, _, _ = root.partition("?")
@@ -129,10 +139,14 @@ class _Bucket(Remote):
         try:
             self._fs, base = fs.FileSystem.from_uri(root)
         except (pa.ArrowException, OSError) as error:
-            raise StorageError(f"{root} cannot be opened ({error}): check address and credentials") from error
+            raise StorageError(
+                f"{root} cannot be opened ({error}): check address and credentials"
+            ) from error
         self._base = base.rstrip("/")
         # Opening asks for the length, which would double the requests.
-        self._open = lru_cache(maxsize=1024)(lambda name: self._fs.open_input_file(self._path(name)))
+        self._open = lru_cache(maxsize=1024)(
+            lambda name: self._fs.open_input_file(self._path(name))
+        )
 
     def download(self, name: str, target: BinaryIO, size: int) -> None:
         """Fetch several ranges at once."""
@@ -141,7 +155,8 @@ class _Bucket(Remote):
             for first in range(0, len(starts), IN_FLIGHT):  # bounds what is held in memory
                 some = starts[first : first + IN_FLIGHT]
                 for part in pool.map(
-                    lambda start: self.read_range(name, start, min(_DOWNLOAD_BYTES, size - start)), some
+                    lambda start: self.read_range(name, start, min(_DOWNLOAD_BYTES, size - start)),
+                    some,
                 ):
                     target.write(part)
 

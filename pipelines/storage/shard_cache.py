@@ -1,4 +1,6 @@
-"""Files of remote data sets on this machine: fetched once for all of its processes, checked, and bounded in size."""
+"""Files of remote data sets on this machine: fetched once for all of its processes, checked, and
+bounded in size.
+"""
 
 import hashlib
 import logging
@@ -24,7 +26,10 @@ class CacheSettings(Frozen):
 
     folder: str = "~/.cache/vqi2i/shards"
     gigabytes: float = Field(
-        default=64.0, ge=0, allow_inf_nan=False, description="0: remote shards are read in ranges, nothing is kept"
+        default=64.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="0: remote shards are read in ranges, nothing is kept",
     )
 
     @property
@@ -34,7 +39,9 @@ class CacheSettings(Frozen):
 
 
 class ShardCache:
-    """A folder of files named by the sha256 of their content; the least recently opened make room for new ones."""
+    """A folder of files named by the sha256 of their content; the least recently opened make room
+    for new ones.
+    """
 
     def __init__(self, settings: CacheSettings):
         self.limit = settings.limit
@@ -58,7 +65,9 @@ class ShardCache:
         """
         if (file := self._open(sha256, size)) is not None:
             return file
-        with self._lock(sha256):  # the other processes of this machine wait here and find what the first one fetched
+        with self._lock(
+            sha256
+        ):  # the other processes of this machine wait here and find what the first one fetched
             if (file := self._open(sha256, size)) is None:
                 self._fetch(name, sha256, size, fetch)
                 file = self._open(sha256, size)
@@ -74,7 +83,9 @@ class ShardCache:
         if status.st_size != size:
             os.close(file)
             return None
-        os.utime(file)  # most file systems are mounted so that reading does not set the time of access
+        os.utime(
+            file
+        )  # most file systems are mounted so that reading does not set the time of access
         return file
 
     def _fetch(self, name: str, sha256: str, size: int, fetch: Callable[[BinaryIO], None]) -> None:
@@ -87,9 +98,13 @@ class ShardCache:
                 stream.flush()
                 stream.seek(0)
                 if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-                    raise UserError(f"{name} is not the file that the manifest names: upload the data set again")
+                    raise UserError(
+                        f"{name} is not the file that the manifest names: upload the data set again"
+                    )
                 os.fsync(stream.fileno())
-            with self._room():  # whoever counts files meanwhile would miss one that has just changed its name
+            with (
+                self._room()
+            ):  # whoever counts files meanwhile would miss one that has just changed its name
                 part.replace(self._folder / sha256)
         finally:
             with self._room():
@@ -97,21 +112,29 @@ class ShardCache:
         _log.info("%s: fetched %.1f MB", name, size / 1e6)
 
     def _reserve(self, part: Path, size: int) -> None:
-        """Remove the files that were not opened for longest until `size` bytes fit, and take those."""
+        """Remove the files that were not opened for longest until `size` bytes fit, and take
+        those.
+        """
         with self._room():
             part.unlink(missing_ok=True)
-            files = [(path, path.stat()) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)]
+            files = [
+                (path, path.stat()) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)
+            ]
             excess = sum(status.st_size for _, status in files) + size - self.limit
             for path, status in sorted(files, key=lambda file: file[1].st_atime_ns):
                 if excess > 0 and self._remove(path):
                     excess -= status.st_size
             if excess > 0:
-                raise UserError(f"the cache {self._folder} has no room for {size / 1e9:.3g} GB more: enlarge it")
+                raise UserError(
+                    f"the cache {self._folder} has no room for {size / 1e9:.3g} GB more: enlarge it"
+                )
             try:
                 with part.open("wb") as stream:
                     os.posix_fallocate(stream.fileno(), 0, size)
             except OSError as error:
-                raise UserError(f"{self._folder} cannot take {size / 1e9:.3g} GB more: {error.strerror}") from error
+                raise UserError(
+                    f"{self._folder} cannot take {size / 1e9:.3g} GB more: {error.strerror}"
+                ) from error
 
     def _room(self) -> FileLock:
         """Held by whoever counts the files, or changes which there are."""

@@ -34,7 +34,9 @@ class ShardFiles(ABC):
 
     @abstractmethod
     def check(self, shards: Iterable[Shard]) -> None:
-        """Raise a UserError that names a shard which is missing or has another length than it should."""
+        """Raise a UserError that names a shard which is missing or has another length than it
+        should.
+        """
 
     @abstractmethod
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
@@ -53,7 +55,9 @@ class ShardFiles(ABC):
         """
         data = self._read_index(shard)
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise UserError(f"{self.root}/{shard.index_name} has changed: run `vqi2i data shard` again")
+            raise UserError(
+                f"{self.root}/{shard.index_name} has changed: run `vqi2i data shard` again"
+            )
         return data
 
     @abstractmethod
@@ -81,7 +85,10 @@ class LocalFiles(ShardFiles):
             except OSError as error:
                 raise self._missing(path, error) from error
             if have != shard.bytes:
-                raise UserError(f"{path} has {have} bytes instead of {shard.bytes}: run `vqi2i data shard` again")
+                raise UserError(
+                    f"{path} has {have} bytes instead of {shard.bytes}: run `vqi2i data shard` "
+                    "again"
+                )
 
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
         """See the base class."""
@@ -103,7 +110,9 @@ class LocalFiles(ShardFiles):
 
     @staticmethod
     def _missing(path: Path, error: OSError) -> UserError:
-        return UserError(f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again")
+        return UserError(
+            f"{path} cannot be opened ({error.strerror}): run `vqi2i data shard` again"
+        )
 
 
 class RangeFiles(ShardFiles):
@@ -122,9 +131,13 @@ class RangeFiles(ShardFiles):
     def check(self, shards: Iterable[Shard]) -> None:
         """Ask for lengths, several at once."""
         shards = tuple(shards)
-        for shard, have in zip(shards, self._remote.sizes([shard.name for shard in shards]), strict=True):
+        for shard, have in zip(
+            shards, self._remote.sizes([shard.name for shard in shards]), strict=True
+        ):
             if have != shard.bytes:
-                found = "is missing" if have is None else f"has {have} bytes instead of {shard.bytes}"
+                found = (
+                    "is missing" if have is None else f"has {have} bytes instead of {shard.bytes}"
+                )
                 raise UserError(f"{self.root}/{shard.name} {found}: upload the data set again")
 
     def read(self, shard: Shard, offset: int, size: int) -> bytes:
@@ -150,7 +163,8 @@ class CachedFiles(RangeFiles):
         shards = tuple(shards)
         if (total := sum(shard.bytes + shard.index_bytes for shard in shards)) > self._cache.limit:
             raise UserError(
-                f"{self.root} has {total / 1e9:.3g} GB and the cache may hold {self._cache.limit / 1e9:.3g} GB:"
+                f"{self.root} has {total / 1e9:.3g} GB and the cache may hold "
+                f"{self._cache.limit / 1e9:.3g} GB:"
                 " enlarge it with --cache-gb, or read without it: --cache-gb 0 --set order=blocks"
             )
         super().check(shard for shard in shards if not self._cache.holds(shard.sha256, shard.bytes))
@@ -172,15 +186,19 @@ class CachedFiles(RangeFiles):
 
     def _open(self, shard: Shard) -> int:
         return self._cache.open(
-            f"{self.root}/{shard.name}", shard.sha256, shard.bytes,
+            f"{self.root}/{shard.name}",
+            shard.sha256,
+            shard.bytes,
             lambda target: self._remote.download(shard.name, target, shard.bytes),
-        )  # fmt: skip
+        )
 
     def _read_index(self, shard: Shard) -> bytes:
         file = self._cache.open(
-            f"{self.root}/{shard.index_name}", shard.index_sha256, shard.index_bytes,
+            f"{self.root}/{shard.index_name}",
+            shard.index_sha256,
+            shard.index_bytes,
             lambda target: self._remote.download(shard.index_name, target, shard.index_bytes),
-        )  # fmt: skip
+        )
         with os.fdopen(file, "rb") as stream:
             return stream.read()
 
@@ -204,7 +222,11 @@ def read_manifest(root: str | Path) -> Manifest:
         UserError: there is none, or it cannot be used.
     """
     folder = local_folder(root)
-    return Manifest.load(folder) if folder is not None else RangeFiles(open_remote(str(root))).manifest()
+    return (
+        Manifest.load(folder)
+        if folder is not None
+        else RangeFiles(open_remote(str(root))).manifest()
+    )
 
 
 def read_indexes(files: ShardFiles, shards: Iterable[Shard]) -> list[bytes]:

@@ -19,7 +19,8 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """Files below a folder, or below an address at s3:// or gs:// whose query sets options such as endpoint_override.
+    """Files below a folder, or below an address at s3:// or gs:// whose query sets options such as
+    endpoint_override.
 
     Raises:
         StorageError: nothing here can write to such an address.
@@ -28,13 +29,17 @@ class Store:
     def __init__(self, root: str | Path):
         folder = local_folder(root)
         if folder is None and not str(root).startswith(_BUCKETS):
-            raise StorageError(f"{root} cannot be written to: give a folder, or an address at s3:// or gs://")
+            raise StorageError(
+                f"{root} cannot be written to: give a folder, or an address at s3:// or gs://"
+            )
         self.root = str(root).partition("?")[0].rstrip("/")
         self.folder = folder.absolute() if folder is not None else None
         try:
             self.fs, base = fs.FileSystem.from_uri(str(self.folder or root))
         except (pa.ArrowException, OSError) as error:
-            raise StorageError(f"{self.root} cannot be opened ({error}): check address and credentials") from error
+            raise StorageError(
+                f"{self.root} cannot be opened ({error}): check address and credentials"
+            ) from error
         self.base = base.rstrip("/")
 
     def write(self, source: Path | bytes, name: str) -> None:
@@ -62,7 +67,9 @@ class Store:
         return self._with_retries(name, "read", get)
 
     def read_start(self, name: str, size: int) -> bytes | None:
-        """Up to `size` bytes from a file's beginning, None if it does not exist; raises as `read` does."""
+        """Up to `size` bytes from a file's beginning, None if it does not exist; raises as `read`
+        does.
+        """
 
         def get() -> bytes | None:
             try:
@@ -81,7 +88,9 @@ class Store:
 
     def size(self, name: str) -> int | None:
         """Length of a file in bytes, None if it does not exist."""
-        return self._with_retries(name, "read", lambda: self.fs.get_file_info(self._path(name)).size)
+        return self._with_retries(
+            name, "read", lambda: self.fs.get_file_info(self._path(name)).size
+        )
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens if there is none."""
@@ -109,8 +118,14 @@ class Store:
             return action() if self.folder is not None else with_retries(action, again=failures)
         except failures as error:
             reason = _reason(error)
-            check = "check address, credentials and network" if self.folder is None else "check space and rights"
-            raise StorageError(f"{self.root}/{name} cannot be {done} ({reason.strip()}): {check}") from error
+            check = (
+                "check address, credentials and network"
+                if self.folder is None
+                else "check space and rights"
+            )
+            raise StorageError(
+                f"{self.root}/{name} cannot be {done} ({reason.strip()}): {check}"
+            ) from error
 
     def _path(self, name: str) -> str:
         return f"{self.base}/{name}"

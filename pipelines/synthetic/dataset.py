@@ -1,6 +1,7 @@
 """A data set of two-season landscapes on disk, with the truth that real photographs lack.
 
-The training images are unpaired; the test triples are paired, so that a translation can be compared with the truth.
+The training images are unpaired; the test triples are paired, so that a translation can be compared
+with the truth.
 """
 
 import hashlib
@@ -38,7 +39,9 @@ WIDE_ASPECT = 3
 
 
 class SyntheticSummary(BaseModel):
-    """What `synthetic.json` says: the settings that determine every byte, and the number of images."""
+    """What `synthetic.json` says: the settings that determine every byte, and the number of
+    images.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +55,9 @@ class SyntheticSummary(BaseModel):
 
 
 class Triples(NamedTuple):
-    """Test images, uint8 (n, height, width, 3); `truth` is the content of `source` in the style of `exemplar`."""
+    """Test images, uint8 (n, height, width, 3); `truth` is the content of `source` in the style of
+    `exemplar`.
+    """
 
     source: np.ndarray
     exemplar: np.ndarray
@@ -76,14 +81,15 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticSummary:
-    """Write a data set of summer and winter landscapes, and beside each image the truth it was painted from.
+    """Write a data set of summer and winter landscapes, and beside each image the truth it was
+    painted from.
 
-    Every image is determined by (seed, split, domain, index), so another count leaves the others as they are. An
-    interrupted run is redone by the same call; a finished one returns at once.
+    Every image is determined by (seed, split, domain, index), so another count leaves the others as
+    they are. An interrupted run is redone by the same call; a finished one returns at once.
 
     Args:
-        out: `train/DOMAIN`, `test/SOURCE_to_TARGET/{source,exemplar,truth}` and `wide/DOMAIN` appear here, the truth of
-            `P.png` as `truth/P.json`, and `synthetic.json` last.
+        out: `train/DOMAIN`, `test/SOURCE_to_TARGET/{source,exemplar,truth}` and `wide/DOMAIN`
+            appear here, the truth of `P.png` as `truth/P.json`, and `synthetic.json` last.
         pairs: training images per domain; nothing but the number is paired.
         size: height of every image in pixels; the wide ones are three times as wide.
         tests: paired triples per direction.
@@ -95,10 +101,19 @@ def synthesize(
         ValueError: a number is out of range.
     """
     if pairs < 1 or size < 16 or tests < 0 or wide < 0:
-        raise ValueError(f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and wide >= 0")
+        raise ValueError(
+            f"{pairs=}, {size=}, {tests=}, {wide=}: use pairs >= 1, size >= 16, tests >= 0 and "
+            "wide >= 0"
+        )
     images = len(DOMAINS) * (pairs + 3 * tests + wide)
     summary = SyntheticSummary(
-        generator=GENERATOR, seed=seed, size=size, pairs=pairs, tests=tests, wide=wide, images=images
+        generator=GENERATOR,
+        seed=seed,
+        size=size,
+        pairs=pairs,
+        tests=tests,
+        wide=wide,
+        images=images,
     )
     if _is_done(out, summary):
         return summary
@@ -119,10 +134,17 @@ def read_triples(root: Path, source: str, target: str) -> Triples:
         UserError: there are none, or the three folders do not hold the same names.
     """
     folder = root / "test" / f"{source}_to_{target}"
-    names = [[path.name for path in entries(folder / role) if path.suffix == ".png"] for role in Triples._fields]
+    names = [
+        [path.name for path in entries(folder / role) if path.suffix == ".png"]
+        for role in Triples._fields
+    ]
     if not names[0] or any(other != names[0] for other in names):
-        raise UserError(f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`")
-    return Triples(*(np.stack([read(folder / role / name) for name in names[0]]) for role in Triples._fields))
+        raise UserError(
+            f"{folder} holds no complete test triples: make them with `vqi2i data synthesize`"
+        )
+    return Triples(
+        *(np.stack([read(folder / role / name) for name in names[0]]) for role in Triples._fields)
+    )
 
 
 def read_training(root: Path, domain: str) -> np.ndarray:
@@ -134,7 +156,9 @@ def read_training(root: Path, domain: str) -> np.ndarray:
     folder = root / "train" / domain
     images = [read(path) for path in entries(folder) if path.suffix == ".png"]
     if len({image.shape for image in images}) != 1:
-        raise UserError(f"{folder} holds no images of one size: make them with `vqi2i data synthesize`")
+        raise UserError(
+            f"{folder} holds no images of one size: make them with `vqi2i data synthesize`"
+        )
     return np.stack(images)
 
 
@@ -153,7 +177,10 @@ def _is_done(out: Path, summary: SyntheticSummary) -> bool:
     if marker not in there:
         raise UserError(f"{out} holds other files: choose an empty folder")
     if (out / marker).read_bytes() != _settings(summary).encode():
-        raise UserError(f"{out} was made with other settings: choose another folder, remove it or repeat its settings")
+        raise UserError(
+            f"{out} was made with other settings: choose another folder, remove it or repeat its "
+            "settings"
+        )
     return marker == DONE
 
 
@@ -190,4 +217,7 @@ def _write_picture(out: Path, picture: _Picture, size: int) -> None:
     write(out / f"{picture.path}.png", pixels)
     truth = out / "truth" / f"{picture.path}.json"
     truth.parent.mkdir(parents=True, exist_ok=True)
-    truth.write_text(json.dumps({"content": picture.content.model_dump(), "style": picture.style.model_dump()}) + "\n")
+    truth.write_text(
+        json.dumps({"content": picture.content.model_dump(), "style": picture.style.model_dump()})
+        + "\n"
+    )

@@ -16,7 +16,9 @@ Canvas = np.ndarray  # float32 (rows, columns, 3), painted in place
 
 
 class Palette(NamedTuple):
-    """The colours of a season as hexadecimal RGB; the ground is `far`, `middle` and `near`, `snow` is "" in summer."""
+    """The colours of a season as hexadecimal RGB; the ground is `far`, `middle` and `near`, `snow`
+    is "" in summer.
+    """
 
     sky: str
     horizon: str
@@ -42,7 +44,9 @@ COLORS = {
     "meadow": Palette("5ca4e8", "cee8f4", "54788c", "38703f", "70a43e", "1a4e28", "2460a0", ""),
     "heath": Palette("92b6dc", "f8e8d6", "6c5278", "64364e", "ac604c", "4e2834", "3e5686", ""),
     "steppe": Palette("54b8ce", "e2f2de", "8a7248", "a67e30", "deba4e", "5c5c1c", "14747c", ""),
-    "frost": Palette("6484b8", "b0c6e0", "5c6e92", "a4b6d6", "dee8f6", "20344e", "86aed2", "f4f8ff"),
+    "frost": Palette(
+        "6484b8", "b0c6e0", "5c6e92", "a4b6d6", "dee8f6", "20344e", "86aed2", "f4f8ff"
+    ),
     "rose": Palette("946a94", "e0b2b8", "745a78", "c8a4b6", "f2d8de", "462a42", "be92b8", "fff0f0"),
     "pine": Palette("4c8284", "a4c8c0", "4a6866", "9abcb2", "d4e8dc", "143834", "74aaa4", "f0fcf6"),
 }
@@ -55,7 +59,8 @@ FOG = (0.6, 0.35, 0.12)  # how much of full haze lies before the far, the middle
 
 
 def render(content: Content, style: Style, *, height: int, width: int) -> Pixels:
-    """Paint the content in the style: uint8 RGB pixels (height, width, 3), the same bytes every time.
+    """Paint the content in the style: uint8 RGB pixels (height, width, 3), the same bytes every
+    time.
 
     The canvas shows the content from its left edge on, `width / height` image heights wide.
     """
@@ -91,7 +96,9 @@ def _mix(first: np.ndarray, second: np.ndarray, share: float | np.ndarray) -> np
     return first + (share[..., None] if share.ndim else share) * (second - first)
 
 
-def _sky(x: np.ndarray, y: np.ndarray, sun: Sun, top: Color, horizon: Color, sunlight: Color) -> Canvas:
+def _sky(
+    x: np.ndarray, y: np.ndarray, sun: Sun, top: Color, horizon: Color, sunlight: Color
+) -> Canvas:
     image = _mix(top, horizon, np.broadcast_to(np.minimum(y / 0.55, 1), (y.size, x.size)))
     distance = np.hypot(x - sun.x, y - sun.y)
     image = _mix(image, sunlight, 0.35 * np.exp(-np.maximum(distance - sun.radius, 0) / 0.07))
@@ -100,12 +107,18 @@ def _sky(x: np.ndarray, y: np.ndarray, sun: Sun, top: Color, horizon: Color, sun
 
 
 def _paint_ridge(
-    image: Canvas, x: np.ndarray, y: np.ndarray, ridge: Ridge, sun: Sun, ground: Color, snow: Color | None
+    image: Canvas,
+    x: np.ndarray,
+    y: np.ndarray,
+    ridge: Ridge,
+    sun: Sun,
+    ground: Color,
+    snow: Color | None,
 ) -> None:
     """Ground from the crest down, brighter where the slope faces the sun.
 
-    Snow lies along the crest and thins out downhill, further down the higher the crest is: it follows from what summer
-    shows too.
+    Snow lies along the crest and thins out downhill, further down the higher the crest is: it
+    follows from what summer shows too.
     """
     crest = ridge.crest(x).astype(np.float32)
     depth = y - crest
@@ -113,11 +126,15 @@ def _paint_ridge(
     shade = 1 + 0.1 * lit * np.exp(-np.maximum(depth, 0) / 0.15) - 0.25 * np.clip(depth, 0, 0.5)
     cover = ground
     if snow is not None:
-        cover = _mix(ground, snow, np.clip(1 - depth / (0.03 + 0.5 * np.maximum(0.4 - crest, 0)), 0, 1))
+        cover = _mix(
+            ground, snow, np.clip(1 - depth / (0.03 + 0.5 * np.maximum(0.4 - crest, 0)), 0, 1)
+        )
     np.copyto(image, cover * shade[..., None], where=(depth > 0)[..., None])
 
 
-def _paint_lake(image: Canvas, x: np.ndarray, y: np.ndarray, lake: Lake, ridge: Ridge, water: Color) -> None:
+def _paint_lake(
+    image: Canvas, x: np.ndarray, y: np.ndarray, lake: Lake, ridge: Ridge, water: Color
+) -> None:
     """An ellipse, brighter towards the far shore, cut off by nothing but the ridge's own crest."""
     inside = ((x - lake.x) / lake.width) ** 2 + ((y - lake.y) / lake.height) ** 2 < 1
     surface = water * (1 - 0.8 * (y - lake.y))[..., None]

@@ -1,7 +1,8 @@
-"""What a synthetic landscape is made of: content (what is in it) and style (how it looks), kept apart.
+"""What a synthetic landscape is made of: content (what is in it) and style (how it looks), kept
+apart.
 
-Content knows nothing of seasons; style knows its domain. Lengths are in units of the image height and y points down,
-so that one content fits a canvas of any size.
+Content knows nothing of seasons; style knows its domain. Lengths are in units of the image height
+and y points down, so that one content fits a canvas of any size.
 """
 
 from typing import Literal, Self
@@ -27,7 +28,9 @@ class Wave(_Truth):
 
 
 class Ridge(_Truth):
-    """A skyline: a sum of waves around the height `base`; peaked ones are mountains, the others hills."""
+    """A skyline: a sum of waves around the height `base`; peaked ones are mountains, the others
+    hills.
+    """
 
     base: float
     waves: tuple[Wave, ...]
@@ -36,7 +39,9 @@ class Ridge(_Truth):
     def crest(self, x: np.ndarray | float) -> np.ndarray:
         """The y of the skyline at each x."""
         angles = [2 * np.pi * (wave.frequency * np.asarray(x) + wave.phase) for wave in self.waves]
-        shapes = [1 - 2 * np.abs(np.sin(angle / 2)) if self.peaked else np.sin(angle) for angle in angles]
+        shapes = [
+            1 - 2 * np.abs(np.sin(angle / 2)) if self.peaked else np.sin(angle) for angle in angles
+        ]
         heights = [wave.amplitude * shape for wave, shape in zip(self.waves, shapes, strict=True)]
         return self.base - np.sum(heights, axis=0)
 
@@ -69,7 +74,9 @@ class Sun(_Truth):
 
 
 class Content(_Truth):
-    """What is in the picture, in any season: ridges from far to near, trees from far to near, a lake and the sun."""
+    """What is in the picture, in any season: ridges from far to near, trees from far to near, a
+    lake and the sun.
+    """
 
     ridges: tuple[Ridge, Ridge, Ridge]
     trees: tuple[Tree, ...]
@@ -78,7 +85,9 @@ class Content(_Truth):
 
 
 class Style(_Truth):
-    """How the picture looks: one of its domain's palettes, the light and the weather (strengths in [0, 1])."""
+    """How the picture looks: one of its domain's palettes, the light and the weather (strengths in
+    [0, 1]).
+    """
 
     domain: Literal["summer", "winter"]
     palette: str
@@ -90,12 +99,17 @@ class Style(_Truth):
     @model_validator(mode="after")
     def _palette_is_of_the_domain(self) -> Self:
         if self.palette not in PALETTES[self.domain]:
-            raise ValueError(f"{self.domain} has no palette {self.palette!r}: use {', '.join(PALETTES[self.domain])}")
+            raise ValueError(
+                f"{self.domain} has no palette {self.palette!r}: use "
+                f"{', '.join(PALETTES[self.domain])}"
+            )
         return self
 
 
 def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
-    """Draw a content for a canvas `aspect` times as wide as high; trees grow in number with the width."""
+    """Draw a content for a canvas `aspect` times as wide as high; trees grow in number with the
+    width.
+    """
     far = _draw_ridge(rng, base=(0.30, 0.52), amplitude=0.13, peaked=True)
     middle = _draw_ridge(rng, base=(0.48, 0.68), amplitude=0.07)
     near = _draw_ridge(rng, base=(0.64, 0.84), amplitude=0.05)
@@ -108,7 +122,9 @@ def draw_content(rng: np.random.Generator, aspect: float = 1.0) -> Content:
     )
     # Few and large: at 64 px a crown then covers several tokens of 4 px.
     counts = {ridge: round(aspect * rng.integers(ridge, ridge + 2)) for ridge in (1, 2)}
-    trees = [_draw_tree(rng, aspect, ridge) for ridge, count in counts.items() for _ in range(count)]
+    trees = [
+        _draw_tree(rng, aspect, ridge) for ridge, count in counts.items() for _ in range(count)
+    ]
     trees.sort(key=lambda tree: (tree.ridge, tree.sink))
     return Content(ridges=ridges, trees=tuple(trees), lake=lake, sun=_draw_sun(rng, aspect, ridges))
 
@@ -149,7 +165,8 @@ def _draw_sun(rng: np.random.Generator, aspect: float, ridges: tuple[Ridge, ...]
 
 
 def draw_style(rng: np.random.Generator, domain: str) -> Style:
-    """Draw a style of `domain`: palette, light and weather independently; snow falls in two of three winter styles.
+    """Draw a style of `domain`: palette, light and weather independently; snow falls in two of
+    three winter styles.
 
     Raises:
         ValueError: there is no such domain.
@@ -157,7 +174,11 @@ def draw_style(rng: np.random.Generator, domain: str) -> Style:
     if domain not in PALETTES:
         raise ValueError(f"there is no domain {domain!r}: choose one of {', '.join(DOMAINS)}")
     palette, light = (str(rng.choice(names)) for names in (PALETTES[domain], LIGHTS))
-    haze, snowfall, seed = float(rng.uniform(0, 0.5)), float(rng.uniform(-0.5, 1)), int(rng.integers(2**31))
+    haze, snowfall, seed = (
+        float(rng.uniform(0, 0.5)),
+        float(rng.uniform(-0.5, 1)),
+        int(rng.integers(2**31)),
+    )
     snowfall = max(0.0, snowfall) if domain == "winter" else 0.0
     return Style.model_validate(
         {

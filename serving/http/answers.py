@@ -16,11 +16,17 @@ _MEDIA: dict[str, OutputFormat] = {  # in the order in which they are preferred
     "image/webp": "webp",
     "application/json": "json",
 }
-_ALSO = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "*": "*/*"}  # as sent
+_ALSO = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "*": "*/*",
+}  # as sent
 
 
 def negotiate(accept: str) -> OutputFormat:
-    """The format that an Accept header likes best, of several the one it names first; PNG if it is empty.
+    """The format that an Accept header likes best, of several the one it names first; PNG if it is
+    empty.
 
     Raises:
         Problem: 406 if it accepts nothing that can be made.
@@ -37,18 +43,25 @@ def negotiate(accept: str) -> OutputFormat:
         if (pattern := _closest(media_type, liked)) is not None and liked[pattern] > 0
     ]
     if not ranked:
-        raise Problem(406, "ask for image/png, image/jpeg, image/webp or application/json in the Accept header")
+        raise Problem(
+            406,
+            "ask for image/png, image/jpeg, image/webp or application/json in the Accept header",
+        )
     return list(_MEDIA.values())[-max(ranked)[2]]
 
 
 def _closest(media_type: str, liked: Container[str]) -> str | None:
-    """What an Accept header says of a type: the type itself goes before `image/*`, and that before `*/*`."""
+    """What an Accept header says of a type: the type itself goes before `image/*`, and that before
+    `*/*`.
+    """
     patterns = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
     return next((pattern for pattern in patterns if pattern in liked), None)
 
 
 def _quality(parameters: Sequence[str]) -> float:
-    values = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
+    values = [
+        parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")
+    ]
     try:
         return float(values[0]) if values else 1.0
     except ValueError:
@@ -56,7 +69,9 @@ def _quality(parameters: Sequence[str]) -> float:
 
 
 def answer(pictures: Sequence[Pixels], *, model: str, seed: int, wanted: OutputFormat) -> Response:
-    """One picture as an image file; several, or one if `wanted` is json, as JSON with base64 files."""
+    """One picture as an image file; several, or one if `wanted` is json, as JSON with base64
+    files.
+    """
     image_format: ImageFormat = "png" if wanted == "json" else wanted
     media_type = f"image/{image_format}"
     files = [imaging.encode(picture, image_format) for picture in pictures]

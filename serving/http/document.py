@@ -1,4 +1,6 @@
-"""The OpenAPI document of the routes: every reference resolves, and what cannot be null is not said to be."""
+"""The OpenAPI document of the routes: every reference resolves, and what cannot be null is not said
+to be.
+"""
 
 from typing import Any
 
@@ -22,13 +24,19 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     },
     "default": {
         "description": "Problem details: `detail` says what to do.",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": _COMPONENT.format(model=ProblemDetails.__name__)}}},
+        "content": {
+            problems.MEDIA_TYPE: {
+                "schema": {"$ref": _COMPONENT.format(model=ProblemDetails.__name__)}
+            }
+        },
     },
 }
 
 
 def install(api: FastAPI) -> None:
-    """Let `api` describe itself: with the schemas of `PICTURE`, and with fields of forms as forms can hold them."""
+    """Let `api` describe itself: with the schemas of `PICTURE`, and with fields of forms as forms
+    can hold them.
+    """
     described = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -38,7 +46,11 @@ def install(api: FastAPI) -> None:
             both = [(ImageList, "serialization"), (ProblemDetails, "serialization")]
             schemas |= models_json_schema(both, ref_template=_COMPONENT)[1]["$defs"]
             for path in document["paths"].values():
-                for body in (operation["requestBody"] for operation in path.values() if "requestBody" in operation):
+                for body in (
+                    operation["requestBody"]
+                    for operation in path.values()
+                    if "requestBody" in operation
+                ):
                     for media in body["content"].values():
                         _without_null(schemas[media["schema"]["$ref"].rpartition("/")[2]])
             api.openapi_schema = document

@@ -16,9 +16,14 @@ _FORMS = (MULTIPART, "application/x-www-form-urlencoded")
 def form_checked(schema: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
     """A dependency of routes whose form is `schema`: raises a Problem that says how to send it.
 
-    Frameworks read another kind of body as a form without fields, and of a field that comes twice the last value.
+    Frameworks read another kind of body as a form without fields, and of a field that comes twice
+    the last value.
     """
-    lists = {name for name, field in schema.model_fields.items() if get_origin(field.annotation) in (list, tuple)}
+    lists = {
+        name
+        for name, field in schema.model_fields.items()
+        if get_origin(field.annotation) in (list, tuple)
+    }
 
     async def check(request: Request) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -37,7 +42,9 @@ def _check_once(form: FormData, lists: Collection[str]) -> None:
     seen: dict[str, object] = {}
     for name, value in form.multi_items():
         if name not in lists and seen.setdefault(name, value) != value:
-            raise Problem(422, f"the field {name!r} comes twice with different values: send it once")
+            raise Problem(
+                422, f"the field {name!r} comes twice with different values: send it once"
+            )
 
 
 def given(upload: UploadFile | None) -> UploadFile | None:
@@ -64,7 +71,11 @@ def named(uploads: Sequence[UploadFile]) -> list[tuple[str, UploadFile]]:
     """
     names = [upload.filename or "" for upload in uploads]
     if "" in names:
-        raise Problem(422, "a file of 'pictures' has no name: send one, as the steps call it (filename=...)")
+        raise Problem(
+            422, "a file of 'pictures' has no name: send one, as the steps call it (filename=...)"
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Problem(422, f"two files of 'pictures' are called {twice[0]!r}: give them different names")
+        raise Problem(
+            422, f"two files of 'pictures' are called {twice[0]!r}: give them different names"
+        )
     return list(zip(names, uploads, strict=True))

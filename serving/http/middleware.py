@@ -30,7 +30,9 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             if max(seen, announced) > self._max_bytes:
                 limit = f"{self._max_bytes / 2**20:.3g} MB"
-                raise Problem(413, f"the request is larger than {limit}: send smaller or compressed images")
+                raise Problem(
+                    413, f"the request is larger than {limit}: send smaller or compressed images"
+                )
             return message
 
         return counted
@@ -48,6 +50,8 @@ class Head:
             return
 
         async def bare(message: Message) -> None:
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+            await send(
+                {**message, "body": b""} if message["type"] == "http.response.body" else message
+            )
 
         await self._app({**scope, "method": "GET"}, receive, bare)

@@ -51,11 +51,14 @@ def install(api: FastAPI) -> None:
 
 def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     title = _TITLES.get(status) or HTTPStatus(status).phrase
-    # A client's own text may be in it: half of a pair of surrogates cannot be sent, and nobody reads a megabyte.
+    # A client's own text may be in it: half of a pair of surrogates cannot be sent, and nobody
+    # reads a megabyte.
     detail = detail.encode(errors="replace").decode()
     detail = detail if len(detail) <= _LONGEST else f"{detail[:_LONGEST]}..."
     body = ProblemDetails(title=title, status=status, detail=detail)
-    return Response(body.model_dump_json(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return Response(
+        body.model_dump_json(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
 
 
 def _sentence(error: RequestValidationError) -> str:
@@ -67,7 +70,10 @@ def _sentence(error: RequestValidationError) -> str:
     if fault["type"] == "missing":
         return f"the field {field!r} is missing: add it to the form"
     if "Expected UploadFile" in fault["msg"]:
-        return f"field {str(fault['loc'][1])!r} must be a file: send an image as a file of the form, not as text"
+        return (
+            f"field {str(fault['loc'][1])!r} must be a file: send an image as a file of the form, "
+            "not as text"
+        )
     message = fault["msg"].removeprefix("Value error, ")
     return f"field {field!r}: {message[0].lower()}{message[1:]}" if field else message
 

@@ -51,16 +51,25 @@ def read_steps(text: str, limits: Limits) -> list[Any]:
     except ValueError as error:
         raise Problem(422, f"field 'steps' is not JSON: {error}") from error
     except RecursionError as error:
-        raise Problem(422, "field 'steps' is nested too deeply: it is a list of steps with their settings") from error
+        raise Problem(
+            422, "field 'steps' is nested too deeply: it is a list of steps with their settings"
+        ) from error
     if not isinstance(steps, list):
-        raise Problem(422, 'field \'steps\' must be a list, for example [{"extend": {"right": 64}}]')
+        raise Problem(
+            422, 'field \'steps\' must be a list, for example [{"extend": {"right": 64}}]'
+        )
     if len(steps) > limits.max_steps:
-        raise Problem(422, f"field 'steps' has {len(steps)} steps: at most {limits.max_steps} can be in one request")
+        raise Problem(
+            422,
+            f"field 'steps' has {len(steps)} steps: at most {limits.max_steps} can be in one "
+            "request",
+        )
     return steps
 
 
 def settings(text: str | None) -> dict[str, Any]:
-    """Settings of sampling from `name=value,name=value`; the step that takes them knows which there are.
+    """Settings of sampling from `name=value,name=value`; the step that takes them knows which there
+    are.
 
     Raises:
         Problem: 422 if it has another form.
@@ -75,7 +84,11 @@ def settings(text: str | None) -> dict[str, Any]:
 def shown_and_pasted(domain: str, target: str, paste: int | None) -> list[dict[str, Any]]:
     """The steps that show a canvas in another domain, and put the given pixels back."""
     if target != domain and paste is not None:
-        raise Problem(422, "pixels of one domain do not fit a picture of another: leave out either 'to' or 'paste'")
+        raise Problem(
+            422,
+            "pixels of one domain do not fit a picture of another: leave out either 'to' or "
+            "'paste'",
+        )
     return finishing(domain, target, paste=paste)
 
 
@@ -108,7 +121,12 @@ def work_of_translation(sent: Sequence[Size], samples: int, limits: Limits) -> W
 
 
 def work_of_chain(
-    chain: Chain, image: Size | None, pictures: Collection[Size], count: int, model: ModelInfo, limits: Limits
+    chain: Chain,
+    image: Size | None,
+    pictures: Collection[Size],
+    count: int,
+    model: ModelInfo,
+    limits: Limits,
 ) -> Work:
     """What it takes to follow a chain, by the size of the canvas at each of its steps.
 
@@ -137,15 +155,22 @@ def work_of_chain(
             height, width, added = height + more[0], width + more[1], max(added, *more)
             new += height * width - before
         elif isinstance(step, Complete):
-            new += before - int(keep_mask(step.keep, (height, width)).sum()) if step.keep is not None else before
+            new += (
+                before - int(keep_mask(step.keep, (height, width)).sum())
+                if step.keep is not None
+                else before
+            )
         if max(height, width) > limits.max_side or height * width > limits.max_pixels:
             raise Problem(
                 422,
-                f"the canvas would become {width}x{height}: at most {limits.max_side} pixels a side and "
+                f"the canvas would become {width}x{height}: at most {limits.max_side} pixels a "
+                "side and "
                 f"{limits.max_pixels / 1e6:g} megapixels",
             )
         if isinstance(step, Extend | Complete):
-            passed += 4 * height * width  # read, and for a prior in raster order mirrored, painted and read again
+            passed += (
+                4 * height * width
+            )  # read, and for a prior in raster order mirrored, painted and read again
         largest = max(largest, height * width)
     _check_new(new, added, limits)
     _check_made(count, height * width, limits)
@@ -154,11 +179,16 @@ def work_of_chain(
 
 def _check_new(new: int, added: int, limits: Limits) -> None:
     if added > limits.max_extension:
-        raise Problem(422, f"{added} pixels are to be added along one side: ask for at most {limits.max_extension}")
+        raise Problem(
+            422,
+            f"{added} pixels are to be added along one side: ask for at most "
+            f"{limits.max_extension}",
+        )
     if new > limits.max_new_pixels:
         raise Problem(
             422,
-            f"{new:,} pixels are to be imagined and at most {limits.max_new_pixels:,} can be: ask for fewer, or "
+            f"{new:,} pixels are to be imagined and at most {limits.max_new_pixels:,} can be: ask "
+            "for fewer, or "
             "scale the image down",
         )
 
@@ -168,7 +198,8 @@ def _check_made(count: int, pixels: int, limits: Limits) -> None:
         raise Problem(
             422,
             f"{count} pictures of {pixels / 1e6:.1f} megapixels are asked for and at most "
-            f"{limits.max_made_pixels / 1e6:g} megapixels can be made in one request: ask for fewer",
+            f"{limits.max_made_pixels / 1e6:g} megapixels can be made in one request: ask for "
+            "fewer",
         )
 
 

@@ -34,7 +34,10 @@ class Options(Strict):
     )
     # Below 2**53, so that JavaScript clients can repeat a seed they were told.
     seed: int | None = Field(
-        default=None, ge=0, lt=2**53, description="same seed, same pixels; drawn and returned if omitted"
+        default=None,
+        ge=0,
+        lt=2**53,
+        description="same seed, same pixels; drawn and returned if omitted",
     )
     format: OutputFormat | None = Field(
         default=None, description="form of the answer; the Accept header decides if omitted"
@@ -49,15 +52,21 @@ class TranslateOptions(Options):
         default=None, description="the image's domain; the other one if omitted and there are two"
     )
     samples: int = Field(
-        default=1, ge=1, le=16, description="pictures with different sampled styles, of seeds seed, seed + 1, ..."
+        default=1,
+        ge=1,
+        le=16,
+        description="pictures with different sampled styles, of seeds seed, seed + 1, ...",
     )
 
 
 class _Shown(Options):
     domain: Name | None = Field(
-        default=None, description="the image's domain; the other than `to` if omitted and there are two"
+        default=None,
+        description="the image's domain; the other than `to` if omitted and there are two",
     )
-    to: Name | None = Field(default=None, description="domain to show the result in; the image's own if omitted")
+    to: Name | None = Field(
+        default=None, description="domain to show the result in; the image's own if omitted"
+    )
 
 
 class _Imagining(_Shown):
@@ -68,7 +77,10 @@ class _Imagining(_Shown):
         description="put the given pixels back, with a soft border of so many pixels",
     )
     draw: Draw | None = Field(
-        default=None, description="settings of sampling, for example temperature=0.9,top_k=5; a wrong name lists them"
+        default=None,
+        description=(
+            "settings of sampling, for example temperature=0.9,top_k=5; a wrong name lists them"
+        ),
     )
 
 
@@ -83,7 +95,9 @@ class ExtendOptions(_Imagining):
     @model_validator(mode="after")
     def _something_to_add(self) -> Self:
         if self.left + self.right + self.top + self.bottom == 0:
-            raise UserError("say how many pixels to add: left, right, top or bottom must be above 0")
+            raise UserError(
+                "say how many pixels to add: left, right, top or bottom must be above 0"
+            )
         return self
 
 
@@ -97,8 +111,12 @@ class GenerateOptions(Options):
     """Options of `POST /v1/generate`."""
 
     domain: Name = Field(description="domain of the new pictures")
-    width: int | None = Field(default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if omitted")
-    height: int | None = Field(default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if omitted")
+    width: int | None = Field(
+        default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if omitted"
+    )
+    height: int | None = Field(
+        default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if omitted"
+    )
     count: int = Field(default=1, ge=1, le=16, description="pictures, of seeds seed, seed + 1, ...")
     draw: Draw | None = Field(default=None, description="settings of sampling, as for /v1/extend")
 
@@ -106,7 +124,9 @@ class GenerateOptions(Options):
 class TransitionOptions(_Shown):
     """Options of `POST /v1/transition`."""
 
-    direction: Direction = Field(default="horizontal", description="from left, from the top, or from the middle")
+    direction: Direction = Field(
+        default="horizontal", description="from left, from the top, or from the middle"
+    )
 
 
 class ComposeOptions(Options):
@@ -114,10 +134,15 @@ class ComposeOptions(Options):
 
     steps: str = Field(
         max_length=100_000,
-        description='the steps as JSON, for example [{"extend": {"right": 64}}, {"translate": {"to": "winter"}}]; '
-        "examples and masks are named by the files sent as `pictures`",
+        description=(
+            'the steps as JSON, for example [{"extend": {"right": 64}}, {"translate": {"to": '
+            '"winter"}}]; '
+            "examples and masks are named by the files sent as `pictures`"
+        ),
     )
-    domain: Name | None = Field(default=None, description="the image's domain; omitted if the first step generates")
+    domain: Name | None = Field(
+        default=None, description="the image's domain; omitted if the first step generates"
+    )
 
 
 class Limits(Strict):
@@ -127,21 +152,37 @@ class Limits(Strict):
     max_files: int = Field(default=16, gt=0, description="images in one request")
     max_side: int = Field(default=2048, gt=0, description="pixels, of every image sent")
     max_pixels: int = Field(default=4_000_000, gt=0, description="of every image sent")
-    max_sent_pixels: int = Field(default=8_000_000, gt=0, description="of all images of a request together")
-    max_made_pixels: int = Field(default=8_000_000, gt=0, description="of all pictures of an answer together")
+    max_sent_pixels: int = Field(
+        default=8_000_000, gt=0, description="of all images of a request together"
+    )
+    max_made_pixels: int = Field(
+        default=8_000_000, gt=0, description="of all pictures of an answer together"
+    )
     max_steps: int = Field(default=16, gt=0, description="of a chain")
-    max_extension: int = Field(default=1024, gt=0, description="pixels added along either side of an image")
+    max_extension: int = Field(
+        default=1024, gt=0, description="pixels added along either side of an image"
+    )
     max_new_pixels: int = Field(
-        default=512 * 512, gt=0, description="area to imagine: each token of it is a step of the prior"
+        default=512 * 512,
+        gt=0,
+        description="area to imagine: each token of it is a step of the prior",
     )
     max_seconds: float = Field(
-        default=120, gt=0, description="that a request may compute: then it is stopped, and its client told"
+        default=120,
+        gt=0,
+        description="that a request may compute: then it is stopped, and its client told",
     )
     large_pixels: int = Field(
-        default=2**18, gt=0, description="a request of larger pictures, or of as much work, runs beside the others"
+        default=2**18,
+        gt=0,
+        description="a request of larger pictures, or of as much work, runs beside the others",
     )
-    large_at_once: int = Field(default=2, gt=0, description="such requests worked on at a time, per model; others wait")
-    large_waiting: int = Field(default=32, ge=0, description="such requests that may wait; more are refused with 503")
+    large_at_once: int = Field(
+        default=2, gt=0, description="such requests worked on at a time, per model; others wait"
+    )
+    large_waiting: int = Field(
+        default=32, ge=0, description="such requests that may wait; more are refused with 503"
+    )
 
 
 class ModelInfo(Strict):
@@ -151,7 +192,9 @@ class ModelInfo(Strict):
     domains: tuple[str, ...]
     resolution: int = Field(description="nominal image side in pixels; other sizes work too")
     stride: int = Field(description="image pixels per token along each side")
-    can: tuple[str, ...] = Field(description="routes that work: those that imagine only if the model has a prior")
+    can: tuple[str, ...] = Field(
+        description="routes that work: those that imagine only if the model has a prior"
+    )
     fingerprint: str = Field(description="sha256 over configuration and weights")
     provenance: dict[str, Any]
 

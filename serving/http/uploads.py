@@ -1,4 +1,6 @@
-"""Uploaded bytes to pixels, within limits that are checked by the files' headers before anything is decoded."""
+"""Uploaded bytes to pixels, within limits that are checked by the files' headers before anything is
+decoded.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +15,9 @@ from serving.http.problems import Problem
 from serving.http.schema import Limits
 
 Size = tuple[int, int]  # height and width
-_MOST_SCANS = 256  # of a JPEG; real ones have some ten, and every one of them goes over the whole picture
+_MOST_SCANS = (
+    256  # of a JPEG; real ones have some ten, and every one of them goes over the whole picture
+)
 _SCAN = b"\xff\xda"
 
 
@@ -33,12 +37,17 @@ async def received(files: Sequence[tuple[str, UploadFile]], limits: Limits) -> l
         limits: on files and pixels.
 
     Raises:
-        Problem: 413 if they are too many, or an image or all of them together are too large; 415 if one is no image.
+        Problem: 413 if they are too many, or an image or all of them together are too large; 415 if
+            one is no image.
     """
     if len(files) > limits.max_files:
-        raise Problem(413, f"{len(files)} files were sent: at most {limits.max_files} can be in one request")
+        raise Problem(
+            413, f"{len(files)} files were sent: at most {limits.max_files} can be in one request"
+        )
     contents = [(f"field {name!r}", await file.read()) for name, file in files]
-    uploads = await asyncio.to_thread(lambda: [_announced(field, data, limits) for field, data in contents])
+    uploads = await asyncio.to_thread(
+        lambda: [_announced(field, data, limits) for field, data in contents]
+    )
     _check_sum([upload.size for upload in uploads], limits)
     return uploads
 
@@ -47,7 +56,8 @@ async def decoded(uploads: Sequence[Upload], limits: Limits) -> list[Pixels]:
     """The pixels of uploads.
 
     Raises:
-        Problem: 413 if there are more than the headers said, and too many; 415 if an image is damaged.
+        Problem: 413 if there are more than the headers said, and too many; 415 if an image is
+            damaged.
     """
     pictures = await asyncio.to_thread(lambda: [_decoded(upload, limits) for upload in uploads])
     _check_sum([picture.shape[:2] for picture in pictures], limits)
@@ -60,7 +70,9 @@ def _announced(field: str, data: bytes, limits: Limits) -> Upload:
     except imaging.ImageError as error:
         raise _unusable(field, error) from error
     if header.format == "JPEG" and data.count(_SCAN) > _MOST_SCANS:
-        raise Problem(415, f"{field}: the JPEG has more than {_MOST_SCANS} scans; send it as a baseline JPEG")
+        raise Problem(
+            415, f"{field}: the JPEG has more than {_MOST_SCANS} scans; send it as a baseline JPEG"
+        )
     turned = header.orientation >= 5
     size = (header.width, header.height) if turned else (header.height, header.width)
     _check_size(size, field, limits)
@@ -87,7 +99,8 @@ def _check_size(size: Size, field: str, limits: Limits) -> None:
     if max(size) > limits.max_side or width * height > limits.max_pixels:
         raise Problem(
             413,
-            f"{field}: the image is {width}x{height}; scale it to at most {limits.max_side} pixels a side "
+            f"{field}: the image is {width}x{height}; scale it to at most {limits.max_side} "
+            "pixels a side "
             f"and {limits.max_pixels / 1e6:g} megapixels",
         )
 
@@ -97,6 +110,7 @@ def _check_sum(sizes: Sequence[Size], limits: Limits) -> None:
     if pixels > limits.max_sent_pixels:
         raise Problem(
             413,
-            f"the images have {pixels / 1e6:.1f} megapixels together and at most {limits.max_sent_pixels / 1e6:g} "
+            f"the images have {pixels / 1e6:.1f} megapixels together and at most "
+            f"{limits.max_sent_pixels / 1e6:g} "
             "can be in one request: send fewer, or scale them down",
         )

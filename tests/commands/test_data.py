@@ -28,7 +28,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-SHARD = "data shard --domain summer=photos/summer --domain winter=photos/winter --out shards --size 32"
+SHARD = (
+    "data shard --domain summer=photos/summer --domain winter=photos/winter --out shards --size 32"
+)
 
 
 def run(arguments: str) -> dict[str, object]:
@@ -49,7 +51,11 @@ def test_shard_inspect_and_verify_tell_the_same_story(photos: Path) -> None:
 
 def test_some_images_are_held_out_to_choose_by_unless_the_data_set_is_older(photos: Path) -> None:
     made = run(SHARD)
-    splits = [f"{split}/{domain}" for split in ("train", "validation", "test") for domain in ("summer", "winter")]
+    splits = [
+        f"{split}/{domain}"
+        for split in ("train", "validation", "test")
+        for domain in ("summer", "winter")
+    ]
     assert list(made["images"]) == splits  # type: ignore[call-overload]
     assert sum(made["images"].values()) == 22  # type: ignore[attr-defined]
     assert min(made["images"].values()) > 0  # type: ignore[attr-defined]
@@ -83,22 +89,35 @@ def test_data_that_cannot_be_written_to_are_described_all_the_same(
         "no contact sheet: shards/contact_sheet.png cannot be written (Read-only file system)"
     )
     with pytest.raises(UserError, match=r"there\.png cannot be used"):
-        CliRunner().invoke(app, ["data", "inspect", "shards", "--sheet", "there.png"], catch_exceptions=False)
+        CliRunner().invoke(
+            app, ["data", "inspect", "shards", "--sheet", "there.png"], catch_exceptions=False
+        )
 
 
 def test_a_seed_that_no_generator_takes_is_told_before_anything_is_made(photos: Path) -> None:
-    for verb in ("data synthesize made", "generate model --domain winter --out made", "demo --out made"):
-        with pytest.raises(UserError, match="the seed 18446744073709551616 is out of range: give a whole number"):
+    for verb in (
+        "data synthesize made",
+        "generate model --domain winter --out made",
+        "demo --out made",
+    ):
+        with pytest.raises(
+            UserError, match="the seed 18446744073709551616 is out of range: give a whole number"
+        ):
             run(f"{verb} --seed {2**64}")
     assert not (photos / "made").exists()
 
 
-def test_folders_of_domains_may_begin_with_a_tilde(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_domains_may_begin_with_a_tilde(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(photos / "photos"))
-    made = run("data shard --domain 'summer=~/summer' '--domain=winter=~/winter' --out shards --size 32")
+    made = run(
+        "data shard --domain 'summer=~/summer' '--domain=winter=~/winter' --out shards --size 32"
+    )
     assert made == run(SHARD)
     assert (
-        run("data shard --split-halves 'a,b=~/summer' '--out=~/halves' --size 24")["out"] == f"{photos}/photos/halves"
+        run("data shard --split-halves 'a,b=~/summer' '--out=~/halves' --size 24")["out"]
+        == f"{photos}/photos/halves"
     )
 
 
@@ -116,11 +135,17 @@ def test_damage_ends_with_exit_code_2_and_one_sentence(photos: Path) -> None:
     data[600] ^= 4
     shard.write_bytes(data)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "data", "verify", "shards"], env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "run.py"), "data", "verify", "shards"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("vqi2i: shards is damaged: train/summer/000000.tar: sample 00000000")
+    assert done.stderr.startswith(
+        "vqi2i: shards is damaged: train/summer/000000.tar: sample 00000000"
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -135,4 +160,7 @@ def test_halves_and_domains_are_two_ways_to_name_folders(photos: Path) -> None:
         parse_domains(["summer=photos"])
     with pytest.raises(ValueError, match="give either --domain"):
         run("data shard --out shards")
-    assert run("data shard --split-halves left,right=photos/summer --out halves --size 24")["rejects"] == {}
+    assert (
+        run("data shard --split-halves left,right=photos/summer --out halves --size 24")["rejects"]
+        == {}
+    )

@@ -26,7 +26,10 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier that has learned little: it decides nothing here."""
-    monkeypatch.setattr("evaluation.domain_classifier.train_classifier", functools.partial(train_classifier, steps=2))
+    monkeypatch.setattr(
+        "evaluation.domain_classifier.train_classifier",
+        functools.partial(train_classifier, steps=2),
+    )
 
 
 def model(path: Path, provenance: dict[str, object]) -> Path:
@@ -48,17 +51,26 @@ def test_a_model_of_these_seasons_is_judged_without_a_remark(seasons: Path, tmp_
     bundle = model(tmp_path / "ours", origin(manifest))
     said = evaluate(bundle, seasons, tmp_path / "report")
     assert said.endswith(f"of 9 criteria met; open {tmp_path / 'report' / 'report.html'}")
-    assert "was trained on these painted seasons" in (tmp_path / "report" / "report.html").read_text()
+    assert (
+        "was trained on these painted seasons" in (tmp_path / "report" / "report.html").read_text()
+    )
 
 
-def test_a_model_that_merely_has_the_same_names_is_told_apart(shards: Path, seasons: Path, tmp_path: Path) -> None:
+def test_a_model_that_merely_has_the_same_names_is_told_apart(
+    shards: Path, seasons: Path, tmp_path: Path
+) -> None:
     from pipelines.storage.shard_files import read_manifest
 
     photographs = model(tmp_path / "photographs", origin(read_manifest(shards)))
     said = evaluate(photographs, seasons, tmp_path / "report")
     assert "meant for models of these painted seasons, this one was trained on other images" in said
     assert "was trained on other images" in (tmp_path / "report" / "report.html").read_text()
-    assert json.loads(evaluate(photographs, seasons, tmp_path / "report", "--json"))["trained_on_this_data"] is False
+    assert (
+        json.loads(evaluate(photographs, seasons, tmp_path / "report", "--json"))[
+            "trained_on_this_data"
+        ]
+        is False
+    )
 
 
 def test_a_model_that_does_not_say_is_told_apart(seasons: Path, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ def test_both_stages_become_a_bundle_that_translates_and_extends(
     assert translator.domains == ("summer", "winter")
     images = torch.rand(1, 3, 64, 64) * 2 - 1
     style = translator.encode(images, "winter").style
-    assert translator.translate(images, source="summer", target="winter", style=style).shape == images.shape
+    assert (
+        translator.translate(images, source="summer", target="winter", style=style).shape
+        == images.shape
+    )
     assert translator.extend(images, domain="summer", right=16).shape == (1, 3, 64, 80)
     with pytest.raises(ValueError, match="no style prior for winter: give an example of the style"):
         translator.translate(images, source="summer", target="winter")
@@ -52,7 +55,19 @@ def test_with_data_it_can_sample_styles(
         "--set",
         "network.attention_resolutions=[8]",
     )
-    assert vqi2i(monkeypatch, "import-authors", files[0], *options, "--data", shards, "--out", tmp_path / "bundle") == 0
+    assert (
+        vqi2i(
+            monkeypatch,
+            "import-authors",
+            files[0],
+            *options,
+            "--data",
+            shards,
+            "--out",
+            tmp_path / "bundle",
+        )
+        == 0
+    )
     translator = Translator.load(tmp_path / "bundle")
     assert translator.prior is None
     assert translator.sample_styles("winter", 2, seed=0).shape == (2, 8)
@@ -64,13 +79,20 @@ def test_with_data_it_can_sample_styles(
         (["--domains", "summer"], "--domains needs the names of A and B"),
         (["--domains", "a,b", "--set", "network.base=3"], "there is no setting 'network.base'"),
         (["--domains", "a,b", "--stage2", "STAGE1"], "lacks transformer.pos_emb"),
-        (["--domains", "a,b", "--stage2", "STAGE2", "--gpt-heads", "7"], "48 wide, no multiple of 7 heads"),
+        (
+            ["--domains", "a,b", "--stage2", "STAGE2", "--gpt-heads", "7"],
+            "48 wide, no multiple of 7 heads",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_slip_ends_with_one_sentence(
-    arguments: list[str], sentence: str, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    sentence: str,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     named = [{"STAGE1": str(files[0]), "STAGE2": str(files[1])}.get(a, a) for a in arguments]
     assert vqi2i(monkeypatch, "import-authors", files[0], *named, "--out", tmp_path / "bundle") == 2
     assert sentence in capsys.readouterr().err
@@ -78,7 +100,10 @@ def test_a_slip_ends_with_one_sentence(
 
 
 def test_stages_that_do_not_belong_together_are_refused(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     weights = release.stage1_weights()
     weights["quant_conv.bias"] = weights["quant_conv.bias"] + 1

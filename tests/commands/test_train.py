@@ -25,20 +25,40 @@ def test_each_stage_lists_its_own_recipes(family: str, stage: str) -> None:
 
 def test_spaces_are_listed_as_they_are() -> None:
     listed = tune.SpaceOption.__metadata__[0].help
-    assert listed == f"Named space: {' or '.join([', '.join([*SPACES['stage1']][:-1]), [*SPACES['stage1']][-1]])} " + (
-        f"(stage 1), {', '.join(SPACES['stage2'])} (stage 2)."
-    )
+    *first, last = SPACES["stage1"]
+    stage1, stage2 = f"{', '.join(first)} or {last}", ", ".join(SPACES["stage2"])
+    assert listed == f"Named space: {stage1} (stage 1), {stage2} (stage 2)."
 
 
-@pytest.mark.parametrize(("command", "sentence"), [
-    ("train stage1 --recipe laptop46", r"no stage1 recipe 'laptop46' \(did you mean 'laptop64'\?\): choose one of"),
-    ("train stage2 --model BUNDLE --recipe plus-64", r"no stage2 recipe 'plus-64' \(did you mean 'plus64'\?\)"),
-    ("tune stage1 --space metod", r"no stage1 space 'metod' \(did you mean 'method'\?\)"),
-    ("tune stage2 --model BUNDLE --metric held_out_nl", r"ranked by 'held_out_nl' \(did you mean 'held_out_nll'\?\)"),
-    ("train stage1 --set networks.patch=2", r"no setting 'networks.patch' \(did you mean 'network.patch'\?\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "train stage1 --recipe laptop46",
+            r"no stage1 recipe 'laptop46' \(did you mean 'laptop64'\?\): choose one of",
+        ),
+        (
+            "train stage2 --model BUNDLE --recipe plus-64",
+            r"no stage2 recipe 'plus-64' \(did you mean 'plus64'\?\)",
+        ),
+        ("tune stage1 --space metod", r"no stage1 space 'metod' \(did you mean 'method'\?\)"),
+        (
+            "tune stage2 --model BUNDLE --metric held_out_nl",
+            r"ranked by 'held_out_nl' \(did you mean 'held_out_nll'\?\)",
+        ),
+        (
+            "train stage1 --set networks.patch=2",
+            r"no setting 'networks.patch' \(did you mean 'network.patch'\?\)",
+        ),
+    ],
+)
 def test_a_misspelt_name_is_told_with_the_one_that_was_meant(
-    command: str, sentence: str, shards: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str,
+    sentence: str,
+    shards: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = [*shlex.split(command.replace("BUNDLE", str(tiny_bundle))), "--data", str(shards)]
@@ -47,9 +67,13 @@ def test_a_misspelt_name_is_told_with_the_one_that_was_meant(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ("--set crop=16", "are 32 px, and training sees crops of 16 px of them"), ("--set crop=20", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("--set crop=16", "are 32 px, and training sees crops of 16 px of them"),
+        ("--set crop=20", None),
+    ],
+)
 def test_crops_of_a_small_part_of_the_pictures_are_told_with_the_remedy(
     settings: str, words: str | None, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +82,9 @@ def test_crops_of_a_small_part_of_the_pictures_are_told_with_the_remedy(
 
     monkeypatch.setattr("training.launch.train", refuse)
     monkeypatch.chdir(tmp_path)
-    shown = CliRunner().invoke(app, [*shlex.split(f"train stage1 --local {settings}"), "--data", str(shards)])
+    shown = CliRunner().invoke(
+        app, [*shlex.split(f"train stage1 --local {settings}"), "--data", str(shards)]
+    )
     if words is None:
         assert shown.stderr == ""
     else:
@@ -66,9 +92,16 @@ def test_crops_of_a_small_part_of_the_pictures_are_told_with_the_remedy(
         assert shown.stderr.endswith("build them with `vqi2i data shard --size 16`\n")
 
 
-def test_stage_2_knows_what_it_sees_by_its_model(shards: Path, tiny_bundle_without_prior: Path) -> None:
-    job = make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64",
-                   settings=["prior.window=[4,4]"])  # fmt: skip
+def test_stage_2_knows_what_it_sees_by_its_model(
+    shards: Path, tiny_bundle_without_prior: Path
+) -> None:
+    job = make_job(
+        "stage2",
+        data=shards,
+        model=tiny_bundle_without_prior,
+        recipe="laptop64",
+        settings=["prior.window=[4,4]"],
+    )
     assert "crops of 16 px" in job.remark()  # 4 tokens of 4 px
     wide = job.model_copy(update={"config": job.config.model_copy(update={"crop": 32})})
     assert wide.remark() == ""

@@ -18,7 +18,12 @@ SIZE = 32
 
 def landscapes(domain: str, count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.stack([render(draw_content(rng), draw_style(rng, domain), height=SIZE, width=SIZE) for _ in range(count)])
+    return np.stack(
+        [
+            render(draw_content(rng), draw_style(rng, domain), height=SIZE, width=SIZE)
+            for _ in range(count)
+        ]
+    )
 
 
 def draw_triples(source: str, target: str, count: int, seed: int) -> Triples:
@@ -66,10 +71,21 @@ def triples() -> dict[tuple[str, str], Triples]:
 def tiny_translator() -> Translator:
     """Random weights: its pictures mean nothing, but every path is the real one."""
     network = NetworkConfig(
-        domains=DOMAINS, resolution=SIZE, patch=2, base_channels=8, channel_multipliers=(1, 1), num_res_blocks=1,
-        z_channels=8, embed_dim=8, codebook_size=16, style_channels=4, num_style_blocks=1,
-    )  # fmt: skip
+        domains=DOMAINS,
+        resolution=SIZE,
+        patch=2,
+        base_channels=8,
+        channel_multipliers=(1, 1),
+        num_res_blocks=1,
+        z_channels=8,
+        embed_dim=8,
+        codebook_size=16,
+        style_channels=4,
+        num_style_blocks=1,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        styles = StylePrior({domain: torch.randn(4, network.style_dim) for domain in network.domains})
+        styles = StylePrior(
+            {domain: torch.randn(4, network.style_dim) for domain in network.domains}
+        )
         return Translator(Autoencoder(network), styles)

@@ -10,7 +10,9 @@ from evaluation.domain_classifier import DomainClassifier, train_classifier
 
 
 def weights(classifier: DomainClassifier) -> torch.Tensor:
-    return torch.cat([value.flatten().double() for value in classifier.network.state_dict().values()])
+    return torch.cat(
+        [value.flatten().double() for value in classifier.network.state_dict().values()]
+    )
 
 
 def test_it_tells_unseen_landscapes_apart(drawn: Any, classifier: DomainClassifier):
@@ -21,7 +23,10 @@ def test_it_tells_unseen_landscapes_apart(drawn: Any, classifier: DomainClassifi
 def test_predictions_are_names_in_the_order_of_the_images(drawn: Any, classifier: DomainClassifier):
     mixed = np.concatenate([drawn.test["winter"][:20], drawn.test["summer"][:20]])
     answers = classifier.predict(mixed)
-    assert np.mean([a == b for a, b in zip(answers, ["winter"] * 20 + ["summer"] * 20, strict=True)]) >= 0.95
+    assert (
+        np.mean([a == b for a, b in zip(answers, ["winter"] * 20 + ["summer"] * 20, strict=True)])
+        >= 0.95
+    )
     assert classifier.accuracy(mixed, "winter") == answers.count("winter") / 40
 
 
@@ -31,7 +36,9 @@ def test_labels_that_say_nothing_cannot_be_learned(drawn: Any):
     assert 0.2 < confused.accuracy(drawn.test["summer"], "a") < 0.8
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_the_global_state_and_another_seed_others(drawn: Any):
+def test_the_same_seed_gives_the_same_weights_whatever_the_global_state_and_another_seed_others(
+    drawn: Any,
+):
     one = train_classifier(drawn.train, seed=3, steps=10)
     torch.rand(1)
     same, other = (train_classifier(drawn.train, seed=seed, steps=10) for seed in (3, 4))
@@ -57,8 +64,20 @@ def test_a_prediction_does_not_depend_on_its_neighbours(drawn: Any, classifier: 
     ("images", "says"),
     [
         ({"summer": np.zeros((2, 8, 8, 3), np.uint8)}, "at least two domains"),
-        ({"summer": np.zeros((2, 8, 8, 3), np.uint8), "winter": np.zeros((0, 8, 8, 3), np.uint8)}, "'winter' has no"),
-        ({"summer": np.zeros((2, 8, 8, 3), np.uint8), "winter": np.zeros((2, 8, 9, 3), np.uint8)}, "winter 9x8"),
+        (
+            {
+                "summer": np.zeros((2, 8, 8, 3), np.uint8),
+                "winter": np.zeros((0, 8, 8, 3), np.uint8),
+            },
+            "'winter' has no",
+        ),
+        (
+            {
+                "summer": np.zeros((2, 8, 8, 3), np.uint8),
+                "winter": np.zeros((2, 8, 9, 3), np.uint8),
+            },
+            "winter 9x8",
+        ),
     ],
 )
 def test_unusable_images_are_refused_by_name(images: dict[str, np.ndarray], says: str):

@@ -25,7 +25,9 @@ CURVES = {
 
 
 class Page(HTMLParser):
-    """Elements, their attributes and all text; fails on a tag that is not closed where it should be."""
+    """Elements, their attributes and all text; fails on a tag that is not closed where it should
+    be.
+    """
 
     def __init__(self, text: str):
         super().__init__()
@@ -55,7 +57,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evaluation(tiny_translator: Translator, triples: Any, classifier: DomainClassifier) -> PairEvaluation:
+def evaluation(
+    tiny_translator: Translator, triples: Any, classifier: DomainClassifier
+) -> PairEvaluation:
     """Of an untrained model, but with one criterion met, so that both verdicts are to be seen."""
     measured = evaluate_pairs(tiny_translator, triples, classifier)
     good = measured.directions[0].model_copy(update={"psnr_over_identity": 7.125})
@@ -68,23 +72,37 @@ def figures(triples: Any) -> list[Figure]:
     rows = [Row("source", list(paired.source)), Row("truth", list(paired.truth))]
     return [
         Figure("Summer to winter", "The same place in another season.", rows),
-        Figure("Wide", "Three times as wide.", [Row("canvas", [np.tile(paired.source[0], (1, 3, 1))])]),
+        Figure(
+            "Wide", "Three times as wide.", [Row("canvas", [np.tile(paired.source[0], (1, 3, 1))])]
+        ),
     ]
 
 
 @pytest.fixture(scope="module")
-def html(evaluation: PairEvaluation, figures: list[Figure], tmp_path_factory: pytest.TempPathFactory) -> str:
+def html(
+    evaluation: PairEvaluation, figures: list[Figure], tmp_path_factory: pytest.TempPathFactory
+) -> str:
     path = tmp_path_factory.mktemp("report") / "folder" / "report.html"
     write_report(
-        path, title="Two seasons", verdicts=verdicts(evaluation), evaluation=evaluation, figures=figures, facts=FACTS,
+        path,
+        title="Two seasons",
+        verdicts=verdicts(evaluation),
+        evaluation=evaluation,
+        figures=figures,
+        facts=FACTS,
         curves=CURVES,
-    )  # fmt: skip
+    )
     return path.read_text(encoding="utf-8")
 
 
 def test_it_is_well_formed_and_holds_title_captions_and_facts(html: str, figures: list[Figure]):
     page = Page(html)
-    for text in ("Two seasons", *(f.title for f in figures), *(f.caption for f in figures), *CURVES):
+    for text in (
+        "Two seasons",
+        *(f.title for f in figures),
+        *(f.caption for f in figures),
+        *CURVES,
+    ):
         assert text in page.text
     for name, value in FACTS.items():
         assert name in page.text
@@ -93,7 +111,11 @@ def test_it_is_well_formed_and_holds_title_captions_and_facts(html: str, figures
 
 def test_every_verdict_is_a_row_that_says_met_or_not(html: str, evaluation: PairEvaluation):
     judged = verdicts(evaluation)
-    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html.split('class="verdicts"')[1].split("</table>")[0], re.S)
+    rows = re.findall(
+        r"<tr><th scope=\"row\">(.*?)</tr>",
+        html.split('class="verdicts"')[1].split("</table>")[0],
+        re.S,
+    )
     assert [" not met<" in row for row in rows] == [verdict.met is False for verdict in judged]
     assert ["shown only" in row for row in rows] == [verdict.met is None for verdict in judged]
     assert {verdict.met for verdict in judged} == {True, False, None}
@@ -115,8 +137,12 @@ def test_controls_stand_beside_the_figures(html: str, evaluation: PairEvaluation
     assert f"perplexity {evaluation.perplexity:.0f} of {evaluation.codebook_size} codes" in html
 
 
-def test_every_picture_is_embedded_pixel_for_pixel_in_order_and_described(html: str, figures: list[Figure]):
-    given = [(row.label, pixels) for figure in figures for row in figure.rows for pixels in row.images]
+def test_every_picture_is_embedded_pixel_for_pixel_in_order_and_described(
+    html: str, figures: list[Figure]
+):
+    given = [
+        (row.label, pixels) for figure in figures for row in figure.rows for pixels in row.images
+    ]
     shown = Page(html).all("img")
     assert len(shown) == len(given)
     for image, (label, pixels) in zip(shown, given, strict=True):
@@ -168,7 +194,9 @@ def test_long_curves_are_thinned_and_a_single_point_is_seen():
 
 
 def test_real_photographs_without_a_truth_have_a_report_too(figures: list[Figure], tmp_path: Path):
-    write_report(tmp_path / "report.html", title="Photographs", figures=figures, facts=FACTS, curves={})
+    write_report(
+        tmp_path / "report.html", title="Photographs", figures=figures, facts=FACTS, curves={}
+    )
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "criteria" not in page.text.split("Photographs", 1)[1].lower()
     assert not page.all("svg")
@@ -177,7 +205,9 @@ def test_real_photographs_without_a_truth_have_a_report_too(figures: list[Figure
 def test_what_would_show_nothing_is_refused(evaluation: PairEvaluation, tmp_path: Path):
     path = tmp_path / "report.html"
     with pytest.raises(ValueError, match="'Empty' has no images"):
-        write_report(path, title="t", figures=[Figure("Empty", "Nothing.", [])], facts={}, curves={})
+        write_report(
+            path, title="t", figures=[Figure("Empty", "Nothing.", [])], facts={}, curves={}
+        )
     with pytest.raises(ValueError, match="'loss' has no points"):
         write_report(path, title="t", facts={}, curves={"loss": []})
     with pytest.raises(ValueError, match="pass both or neither"):

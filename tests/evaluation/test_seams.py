@@ -1,4 +1,6 @@
-"""Scores of continued pictures: a seam, a copy and a broken skyline are found, a landscape as it is has none."""
+"""Scores of continued pictures: a seam, a copy and a broken skyline are found, a landscape as it is
+has none.
+"""
 
 import numpy as np
 import pytest
@@ -13,7 +15,12 @@ RIGHT = Border("vertical", 64)
 def landscapes() -> np.ndarray:
     """Sixteen landscapes of 48 x 128 pixels."""
     rngs = [np.random.default_rng(seed) for seed in range(16)]
-    return np.stack([render(draw_content(rng, 3), draw_style(rng, "summer"), height=48, width=128) for rng in rngs])
+    return np.stack(
+        [
+            render(draw_content(rng, 3), draw_style(rng, "summer"), height=48, width=128)
+            for rng in rngs
+        ]
+    )
 
 
 def test_a_seam_has_more_energy_than_other_lines(landscapes: np.ndarray) -> None:
@@ -29,7 +36,9 @@ def test_borders_of_both_orientations_count(landscapes: np.ndarray) -> None:
     noise[:, 20:] //= 2
     border = Border("horizontal", 20)
     assert seam_scores(noise, [border]) > 1.5
-    assert seam_scores(noise.swapaxes(1, 2), [Border("vertical", 20)]) == seam_scores(noise, [border])
+    assert seam_scores(noise.swapaxes(1, 2), [Border("vertical", 20)]) == seam_scores(
+        noise, [border]
+    )
     assert seam_scores(noise, [Border("horizontal", 20, span=(0, 30))]) > 1.5
     assert seam_scores(noise, [Border("vertical", 30)]) < 1.5
 

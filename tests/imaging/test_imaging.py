@@ -23,7 +23,9 @@ def test_png_keeps_every_pixel() -> None:
 @pytest.mark.parametrize("image_format", ["jpeg", "webp"])
 def test_lossy_formats_stay_close(image_format: str) -> None:
     smooth = np.repeat(np.linspace(0, 255, 30).astype(np.uint8)[None, :, None], 20, 0).repeat(3, 2)
-    assert np.abs(imaging.decode(imaging.encode(smooth, image_format)).astype(int) - smooth).mean() < 3
+    assert (
+        np.abs(imaging.decode(imaging.encode(smooth, image_format)).astype(int) - smooth).mean() < 3
+    )
 
 
 def test_tensors_keep_every_pixel() -> None:
@@ -38,7 +40,9 @@ def test_overshoot_is_clipped() -> None:
     assert imaging.to_pixels(torch.full((1, 3, 2, 2), 1.7))[0].max() == 255
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", imaging.encode(picture())[:200]], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>", imaging.encode(picture())[:200]], ids=["empty", "text", "cut"]
+)
 def test_what_is_no_image_is_named(data: bytes, tmp_path: Path) -> None:
     file = tmp_path / "broken.png"
     file.write_bytes(data)
@@ -46,25 +50,36 @@ def test_what_is_no_image_is_named(data: bytes, tmp_path: Path) -> None:
         imaging.read(file)
 
 
-@pytest.mark.parametrize(("data", "kind"), [
-    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"), (b"\xff\x0a\x2e\x03", "a JPEG XL picture"),
-    (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"), (b"8BPS\0\1", "a Photoshop document"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+        (b"\xff\x0a\x2e\x03", "a JPEG XL picture"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+        (b"8BPS\0\1", "a Photoshop document"),
+    ],
+)
 def test_a_picture_that_cannot_be_read_is_named_as_what_it_is_with_the_remedy(
     data: bytes, kind: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(data + bytes(60))
-    with pytest.raises(ImageError, match=rf"photo\.jpg: the file is {kind}, which cannot .*: convert it to JPEG"):
+    with pytest.raises(
+        ImageError, match=rf"photo\.jpg: the file is {kind}, which cannot .*: convert it to JPEG"
+    ):
         imaging.read(file)
 
 
-def test_formats_that_an_installation_of_pillow_lacks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formats_that_an_installation_of_pillow_lacks_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stream = io.BytesIO()
     Image.fromarray(picture()).save(stream, "AVIF")
     assert imaging.decode(stream.getvalue()).shape == (20, 30, 3)
     monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
-    with pytest.raises(ImageError, match="Pillow cannot decode AVIF: convert the file to JPEG") as raised:
+    with pytest.raises(
+        ImageError, match="Pillow cannot decode AVIF: convert the file to JPEG"
+    ) as raised:
         imaging.decode(stream.getvalue())
     assert raised.value.reason == "avif"
 
@@ -90,7 +105,9 @@ def test_a_crop_larger_than_the_image_is_refused() -> None:
 
 
 def test_a_grid_shows_every_image() -> None:
-    sheet = imaging.grid([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)], columns=2, gap=1)
+    sheet = imaging.grid(
+        [np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)], columns=2, gap=1
+    )
     assert sheet.shape == (9, 9, 3)
     assert {10, 20, 30} <= set(np.unique(sheet).tolist())
     with pytest.raises(ValueError, match="at least one"):

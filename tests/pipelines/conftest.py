@@ -24,9 +24,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("data")
     for domain, count in COUNTS.items():
         for number in range(count):
-            coarse = np.random.default_rng(number + count * 1000).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+            coarse = np.random.default_rng(number + count * 1000).integers(
+                0, 256, (4, 5, 3), dtype=np.uint8
+            )
             imaging.write(base / domain / f"{number}.png", cv2.resize(coarse, (50, 40)))
-    build_shards({domain: base / domain for domain in DOMAINS}, out=base / "out", size=32, shard_samples=7)
+    build_shards(
+        {domain: base / domain for domain in DOMAINS}, out=base / "out", size=32, shard_samples=7
+    )
     return base / "out"
 
 

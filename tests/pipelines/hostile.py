@@ -38,13 +38,17 @@ class Corpus(NamedTuple):
 
 def picture(name: str, channels: int = 3) -> np.ndarray:
     """Smooth colours that are different for each name, so that lossy formats stay close to them."""
-    coarse = np.random.default_rng(zlib.crc32(name.encode())).integers(20, 236, (3, 4, channels), dtype=np.uint8)
+    coarse = np.random.default_rng(zlib.crc32(name.encode())).integers(
+        20, 236, (3, 4, channels), dtype=np.uint8
+    )
     return cv2.resize(coarse, (WIDTH, HEIGHT)).reshape(HEIGHT, WIDTH, channels)
 
 
 def save(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(stream, kind, **options)
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(
+        stream, kind, **options
+    )
     return stream.getvalue()
 
 
@@ -122,10 +126,15 @@ def _with_transfer(avif: bytes, function: int) -> bytes:
 
 def _cut(corpus: Corpus) -> None:
     for kind, points in {
-        "JPEG": (4, 30, 300, 0.5, 0.9, -20, -2, -1), "PNG": (12, 30, 0.5, -20, -12, -4, -1), "WEBP": (25, 0.5, -1),
-        "BMP": (20, 0.5, -1), "TIFF": (4, 0.5, -1), "GIF": (14, 0.5, 0.9), "AVIF": (30, 0.5, 0.9, -1),
+        "JPEG": (4, 30, 300, 0.5, 0.9, -20, -2, -1),
+        "PNG": (12, 30, 0.5, -20, -12, -4, -1),
+        "WEBP": (25, 0.5, -1),
+        "BMP": (20, 0.5, -1),
+        "TIFF": (4, 0.5, -1),
+        "GIF": (14, 0.5, 0.9),
+        "AVIF": (30, 0.5, 0.9, -1),
         "JPEG2000": (30, 0.5, 0.9, -1),
-    }.items():  # fmt: skip
+    }.items():
         for point in points:
             name = f"cut_{kind}_{point}.{kind.lower()}"
             data = save(picture(name), kind)
@@ -134,12 +143,19 @@ def _cut(corpus: Corpus) -> None:
 
 
 def _damaged(corpus: Corpus) -> None:
-    for name, options in {"garbage.jpg": {}, "garbage_progressive.jpg": {"progressive": True}}.items():
+    for name, options in {
+        "garbage.jpg": {},
+        "garbage_progressive.jpg": {"progressive": True},
+    }.items():
         data = bytearray(save(picture(name), "JPEG", quality=100, **options))
         start = data.index(b"\xff\xda") + 200  # inside the first scan
         data[start : start + 300] = np.random.default_rng(1).bytes(300)
         _reject(corpus, name, bytes(data), "damaged")
-    for name, chunk in {"crc_header.png": b"IHDR", "crc_data.png": b"IDAT", "crc_end.png": b"IEND"}.items():
+    for name, chunk in {
+        "crc_header.png": b"IHDR",
+        "crc_data.png": b"IDAT",
+        "crc_end.png": b"IEND",
+    }.items():
         data = save(picture(name), "PNG")
         start = data.index(chunk)
         length = int.from_bytes(data[start - 4 : start], "big")
@@ -155,7 +171,13 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 def _png(width: int, height: int, body: bytes, *others: bytes) -> bytes:
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(others) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(others)
+        + _chunk(b"IDAT", body)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _deflated_zeros(count: int) -> bytes:
@@ -169,15 +191,24 @@ def _bombs(corpus: Corpus) -> None:
     _reject(corpus, "bomb_content.png", _png(10000, 10000, _deflated_zeros(100 << 20)), "too_large")
     _reject(corpus, "bomb_200.png", _png(20000, 10000, zlib.compress(b"1")), "too_large")
     profile = _chunk(b"iCCP", b"icc\0\0" + _deflated_zeros(300 << 20))
-    _reject(corpus, "bomb_profile.png", _png(64, 48, zlib.compress(bytes(65 * 48)), profile), "damaged")
+    _reject(
+        corpus, "bomb_profile.png", _png(64, 48, zlib.compress(bytes(65 * 48)), profile), "damaged"
+    )
     rows = _png(64, 48, _deflated_zeros(300 << 20))  # far more of them than the header promises
     _reject(corpus, "bomb_rows.png", rows, "damaged")
     data = save(picture("bomb"), "JPEG")
     frame = data.index(b"\xff\xc0")
-    _reject(corpus, "bomb.jpg", data[: frame + 5] + b"\xff\xdc\xff\xdc" + data[frame + 9 :], "too_large")
+    _reject(
+        corpus, "bomb.jpg", data[: frame + 5] + b"\xff\xdc\xff\xdc" + data[frame + 9 :], "too_large"
+    )
     data = save(picture("bomb_jp2"), "JPEG2000")
     size = data.index(b"ihdr") + 4
-    _reject(corpus, "bomb.jp2", data[:size] + struct.pack(">II", 7000, 7000) + data[size + 8 :], "too_large")
+    _reject(
+        corpus,
+        "bomb.jp2",
+        data[:size] + struct.pack(">II", 7000, 7000) + data[size + 8 :],
+        "too_large",
+    )
     canvas = b"RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xfe\x3f\0\xfe\x3f\0" + bytes(20)
     _reject(corpus, "bomb.webp", canvas, "too_large")
     with (corpus.folder / "endless.jpg").open("wb") as stream:
@@ -200,16 +231,38 @@ def _odd_pixels(corpus: Corpus) -> None:
         data = save(picture(name), "JPEG", quality=90, **options)
         (corpus.folder / name).write_bytes(data)
         corpus.copied[name] = data
-    _show(corpus, "progressive.jpg", save(picture("progressive"), "JPEG", progressive=True), picture("progressive"))
-    _show(corpus, "trailing.jpg", save(picture("trailing"), "JPEG") + b"\0moov" * 99, picture("trailing"))
+    _show(
+        corpus,
+        "progressive.jpg",
+        save(picture("progressive"), "JPEG", progressive=True),
+        picture("progressive"),
+    )
+    _show(
+        corpus,
+        "trailing.jpg",
+        save(picture("trailing"), "JPEG") + b"\0moov" * 99,
+        picture("trailing"),
+    )
     first, second = Image.fromarray(picture("first")), Image.fromarray(picture("second"))
-    _show(corpus, "stereo.jpg", save(first, "MPO", save_all=True, append_images=[second]), picture("first"))
+    _show(
+        corpus,
+        "stereo.jpg",
+        save(first, "MPO", save_all=True, append_images=[second]),
+        picture("first"),
+    )
     for name in ("gray.jpg", "gray.png", "gray.gif", "gray.avif", "gray.jp2"):
         gray = picture(name, 1)
-        kind = {"jpg": "JPEG", "jp2": "JPEG2000"}.get(name.partition(".")[2], name.partition(".")[2])
+        kind = {"jpg": "JPEG", "jp2": "JPEG2000"}.get(
+            name.partition(".")[2], name.partition(".")[2]
+        )
         _show(corpus, name, save(gray[..., 0], kind), gray.repeat(3, 2))
     bits = picture("bits", 1)[..., 0] > 128
-    _show(corpus, "bits.png", save(Image.fromarray(bits), "PNG"), np.repeat(bits[..., None] * 255, 3, 2))
+    _show(
+        corpus,
+        "bits.png",
+        save(Image.fromarray(bits), "PNG"),
+        np.repeat(bits[..., None] * 255, 3, 2),
+    )
     for name in ("palette.png", "palette.gif"):
         palette = Image.fromarray(picture(name)).quantize(200)
         _show(corpus, name, save(palette, name.partition(".")[2]), np.array(palette.convert("RGB")))
@@ -217,19 +270,34 @@ def _odd_pixels(corpus: Corpus) -> None:
     _deep(corpus)
     cmyk = Image.fromarray(picture("cmyk")).convert("CMYK")
     _show(corpus, "cmyk.jpg", save(cmyk, "JPEG", quality=95), picture("cmyk"))
-    _show(corpus, "cmyk.tif", save(Image.fromarray(picture("cmyk2")).convert("CMYK"), "TIFF"), picture("cmyk2"))
+    _show(
+        corpus,
+        "cmyk.tif",
+        save(Image.fromarray(picture("cmyk2")).convert("CMYK"), "TIFF"),
+        picture("cmyk2"),
+    )
     _profiles(corpus)
     for name, mode in {"float.tif": "F", "integer.tif": "I"}.items():
-        _reject(corpus, name, save(Image.fromarray(picture(name, 1)[..., 0]).convert(mode), "TIFF"), "unsupported")
+        _reject(
+            corpus,
+            name,
+            save(Image.fromarray(picture(name, 1)[..., 0]).convert(mode), "TIFF"),
+            "unsupported",
+        )
     data = cv2.imencode(".tiff", picture("float_rgb").astype(np.float32))[1].tobytes()
     _reject(corpus, "float_rgb.tiff", data, "unsupported")
 
 
 def _alpha(corpus: Corpus) -> None:
     for name, mode in {
-        "rgba.png": "RGBA", "rgba.webp": "RGBA", "la.png": "LA", "rgba.tiff": "RGBA", "rgba.avif": "RGBA",
-        "rgba.jp2": "RGBA", "la.jp2": "LA",
-    }.items():  # fmt: skip
+        "rgba.png": "RGBA",
+        "rgba.webp": "RGBA",
+        "la.png": "LA",
+        "rgba.tiff": "RGBA",
+        "rgba.avif": "RGBA",
+        "rgba.jp2": "RGBA",
+        "la.jp2": "LA",
+    }.items():
         colors = picture(name, 3 if mode == "RGBA" else 1)
         alpha = picture(name + "alpha", 1)
         opaque = alpha / 255
@@ -245,13 +313,23 @@ def _alpha(corpus: Corpus) -> None:
 
 
 def _deep(corpus: Corpus) -> None:
-    for name, channels in {"deep_gray.png": 1, "deep_rgb.png": 3, "deep.tiff": 3, "deep_gray.tiff": 1}.items():
+    for name, channels in {
+        "deep_gray.png": 1,
+        "deep_rgb.png": 3,
+        "deep.tiff": 3,
+        "deep_gray.tiff": 1,
+    }.items():
         deep = (picture(name, channels).astype(np.uint16) * 257)[..., ::-1]
         data = cv2.imencode("." + name.partition(".")[2], deep)[1].tobytes()
         _show(corpus, name, data, picture(name, channels) * np.ones(3))
     deep = Image.fromarray(picture("deep.jp2", 1)[..., 0].astype(np.uint16) * 257)
     _show(corpus, "deep.jp2", save(deep, "JPEG2000"), picture("deep.jp2", 1) * np.ones(3))
-    deep = np.concatenate([picture("deep_clear")[..., ::-1], picture("clear", 1)], -1).astype(np.uint16) * 257
+    deep = (
+        np.concatenate([picture("deep_clear")[..., ::-1], picture("clear", 1)], -1).astype(
+            np.uint16
+        )
+        * 257
+    )
     opaque = picture("clear", 1) / 255
     data = cv2.imencode(".png", deep)[1].tobytes()
     _show(corpus, "deep_clear.png", data, picture("deep_clear") * opaque + 255 * (1 - opaque))
@@ -259,14 +337,23 @@ def _deep(corpus: Corpus) -> None:
 
 def _profiles(corpus: Corpus) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    swapped = srgb.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
+    swapped = (
+        srgb.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
+    )
     for name in ("profile.jpg", "profile.png", "profile.avif"):
         kind = {"jpg": "JPEG"}.get(name.partition(".")[2], name.partition(".")[2])
-        _show(corpus, name, save(picture(name), kind, icc_profile=swapped), picture(name)[..., ::-1])
+        _show(
+            corpus, name, save(picture(name), kind, icc_profile=swapped), picture(name)[..., ::-1]
+        )
     data = _with_jp2_profile(save(picture("profile.jp2"), "JPEG2000"), swapped)
     _show(corpus, "profile.jp2", data, picture("profile.jp2")[..., ::-1])
     _show(corpus, "srgb.jpg", save(picture("srgb"), "JPEG", icc_profile=srgb), picture("srgb"))
-    _show(corpus, "bad_profile.jpg", save(picture("bad"), "JPEG", icc_profile=b"no profile" * 20), picture("bad"))
+    _show(
+        corpus,
+        "bad_profile.jpg",
+        save(picture("bad"), "JPEG", icc_profile=b"no profile" * 20),
+        picture("bad"),
+    )
 
 
 def _with_jp2_profile(data: bytes, profile: bytes) -> bytes:
@@ -298,11 +385,23 @@ def _shapes(corpus: Corpus) -> None:
 
 def _odd_names(corpus: Corpus) -> None:
     for name, kind in {
-        "no_suffix": "JPEG", "photo.txt": "JPEG", "truly_png.jpg": "PNG", "truly_jpeg.png": "JPEG", "UPPER.JPG": "PNG",
-        "ein schöner Tag 🌄.jpg": "PNG", "two\nlines.png": "PNG", "photo.v2.final.png": "PNG", "deep/er.png": "PNG",
+        "no_suffix": "JPEG",
+        "photo.txt": "JPEG",
+        "truly_png.jpg": "PNG",
+        "truly_jpeg.png": "JPEG",
+        "UPPER.JPG": "PNG",
+        "ein schöner Tag 🌄.jpg": "PNG",
+        "two\nlines.png": "PNG",
+        "photo.v2.final.png": "PNG",
+        "deep/er.png": "PNG",
         "quote'\".png": "PNG",
-    }.items():  # fmt: skip
-        _show(corpus, name, save(picture(name), kind, **({"quality": 95} if kind == "JPEG" else {})), picture(name))
+    }.items():
+        _show(
+            corpus,
+            name,
+            save(picture(name), kind, **({"quality": 95} if kind == "JPEG" else {})),
+            picture(name),
+        )
         if name == "truly_jpeg.png" or name in {"no_suffix", "photo.txt"}:
             corpus.copied[name] = (corpus.folder / name).read_bytes()
             del corpus.shown[name]
@@ -314,10 +413,14 @@ def _odd_names(corpus: Corpus) -> None:
 def _odd_files(corpus: Corpus) -> None:
     (corpus.folder / "dangling.jpg").symlink_to("nowhere.jpg")
     (corpus.folder / "itself.jpg").symlink_to("itself.jpg")
-    (corpus.folder / "unreadable.jpg").symlink_to("/proc/self/mem")  # even root cannot read its beginning
+    (corpus.folder / "unreadable.jpg").symlink_to(
+        "/proc/self/mem"
+    )  # even root cannot read its beginning
     (corpus.folder / "loop").symlink_to(corpus.folder, target_is_directory=True)
     os.mkfifo(corpus.folder / "pipe.jpg")
-    corpus.rejected.update(dict.fromkeys(("dangling.jpg", "itself.jpg", "unreadable.jpg", "loop"), "unreadable"))
+    corpus.rejected.update(
+        dict.fromkeys(("dangling.jpg", "itself.jpg", "unreadable.jpg", "loop"), "unreadable")
+    )
     corpus.rejected["pipe.jpg"] = "not_a_file"
     elsewhere = corpus.folder.with_name("elsewhere")
     imaging.write(elsewhere / "linked.png", picture("linked"))
@@ -334,7 +437,9 @@ def _turned(corpus: Corpus) -> None:
         exif[0x0112] = orientation
         for kind in ("JPEG", "PNG", "WEBP", "AVIF"):
             name = f"turned_{orientation}.{kind.lower()}"
-            data = save(picture(name), kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+            data = save(
+                picture(name), kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {})
+            )
             _show(corpus, name, data, turn(picture(name)))
     corpus.copied["turned_1.jpeg"] = (corpus.folder / "turned_1.jpeg").read_bytes()
     del corpus.shown["turned_1.jpeg"]

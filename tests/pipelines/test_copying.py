@@ -24,15 +24,23 @@ def bucket(s3: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_target_that_is_a_file_is_told_in_few_words(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"file/manifest\.json cannot be read \(Not a directory\): check"):
+    with pytest.raises(
+        StorageError, match=r"file/manifest\.json cannot be read \(Not a directory\): check"
+    ):
         copy_data(root, tmp_path / "file")
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
-def test_a_data_set_goes_to_a_bucket_and_comes_back_unchanged(root: Path, bucket: str, tmp_path: Path) -> None:
+def test_a_data_set_goes_to_a_bucket_and_comes_back_unchanged(
+    root: Path, bucket: str, tmp_path: Path
+) -> None:
     told: list[tuple[int, int]] = []
     manifest = copy_data(root, bucket, lambda done, total: told.append((done, total)))
     assert manifest == read_manifest(bucket)
@@ -83,7 +91,11 @@ def test_places_that_cannot_be_written_are_named(
     root: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.storage.remote._PAUSES", (0.1,))
-    with pytest.raises(ValueError, match=r"https://example\.org cannot be written to: give a folder, or an address"):
+    with pytest.raises(
+        ValueError, match=r"https://example\.org cannot be written to: give a folder, or an address"
+    ):
         copy_data(root, "https://example.org")
-    with pytest.raises(StorageError, match=r"s3://no-such-bucket-here/set/.* cannot be written .*: check address"):
+    with pytest.raises(
+        StorageError, match=r"s3://no-such-bucket-here/set/.* cannot be written .*: check address"
+    ):
         copy_data(root, f"s3://no-such-bucket-here/set?{s3}")

@@ -24,7 +24,9 @@ def _picture(seed: int, height: int = 48, width: int = 48) -> np.ndarray:
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _folder(path: Path, seeds: range, suffix: str = ".jpg", height: int = 48, width: int = 48) -> Path:
+def _folder(
+    path: Path, seeds: range, suffix: str = ".jpg", height: int = 48, width: int = 48
+) -> Path:
     for seed in seeds:
         imaging.write(path / f"{seed:03d}{suffix}", _picture(seed, height, width))
     return path
@@ -53,18 +55,27 @@ def _rejects(root: Path) -> dict[str, tuple[str, str]]:
 
 def _read_with_webdataset(paths: list[str]) -> list[dict[str, Any]]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # webdataset leaves shards open until they are collected
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # webdataset leaves shards open until they are collected
         samples = list(webdataset.WebDataset(paths, shardshuffle=False))
         gc.collect()
     return samples
 
 
-def test_the_same_images_and_options_give_the_same_bytes(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_images_and_options_give_the_same_bytes(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     first = build_shards(seasons, out=tmp_path / "a", size=32, test_fraction=0.3, shard_samples=8)
     second = build_shards(seasons, out=tmp_path / "b", size=32, test_fraction=0.3, shard_samples=8)
     files = _files(tmp_path / "a")
     assert files == _files(tmp_path / "b")
-    assert {"manifest.json", "rejects.parquet", "train/summer/000000.tar", "train/summer/000001.parquet"} <= set(files)
+    assert {
+        "manifest.json",
+        "rejects.parquet",
+        "train/summer/000000.tar",
+        "train/summer/000001.parquet",
+    } <= set(files)
     assert first.manifest.fingerprint == second.manifest.fingerprint
     assert all(files[shard.name] == shard.sha256 for shard in first.manifest.shards())
 
@@ -82,7 +93,9 @@ def test_every_image_is_in_one_split_and_webdataset_reads_the_same_pixels(
             samples = _read_with_webdataset(paths)
             assert len(samples) == manifest.count(split, domain) == reader.count(split, domain) > 0
             for index, sample in enumerate(samples):
-                assert np.array_equal(imaging.decode(sample["jpg"]), reader.read(split, domain, index))
+                assert np.array_equal(
+                    imaging.decode(sample["jpg"]), reader.read(split, domain, index)
+                )
             keys |= {sample["__key__"] for sample in samples}
     assert len(keys) == 50
 
@@ -101,7 +114,9 @@ def test_the_short_side_becomes_size_and_enlarged_images_are_counted(tmp_path: P
     assert [(row["height"], row["width"], 3) for row in table] == shapes
 
 
-def test_a_plain_jpeg_of_the_right_size_is_copied_and_a_rotated_one_is_upright(tmp_path: Path) -> None:
+def test_a_plain_jpeg_of_the_right_size_is_copied_and_a_rotated_one_is_upright(
+    tmp_path: Path,
+) -> None:
     folder = _folder(tmp_path / "in", range(1), height=32, width=40)
     orientation = Image.Exif()
     orientation[0x0112] = 6
@@ -111,7 +126,9 @@ def test_a_plain_jpeg_of_the_right_size_is_copied_and_a_rotated_one_is_upright(t
     assert manifest.statistics["d"].changes == {"copied": 1, "encoded": 1, "turned": 1}
     rows = {row["source"]: row for row in pq.read_table(out / "train/d/000000.parquet").to_pylist()}
     shard = (out / "train/d/000000.tar").read_bytes()
-    stored = {source: shard[row["offset"] : row["offset"] + row["size"]] for source, row in rows.items()}
+    stored = {
+        source: shard[row["offset"] : row["offset"] + row["size"]] for source, row in rows.items()
+    }
     assert stored["000.jpg"] == (folder / "000.jpg").read_bytes()
     upright = imaging.decode(stored["rotated.jpg"]).astype(int)
     assert np.abs(upright - np.rot90(_picture(1, 32, 40), -1)).mean() < 4
@@ -138,8 +155,14 @@ def test_unusable_files_are_left_out_and_named_with_the_reason(tmp_path: Path) -
         "truth.json": "other_file",
     }
     assert manifest.rejects == {
-        "damaged": 1, "empty": 1, "hidden": 1, "not_an_image": 1, "other_file": 1, "too_elongated": 1, "unreadable": 1
-    }  # fmt: skip
+        "damaged": 1,
+        "empty": 1,
+        "hidden": 1,
+        "not_an_image": 1,
+        "other_file": 1,
+        "too_elongated": 1,
+        "unreadable": 1,
+    }
     assert manifest.count("train", "d") + manifest.count("test", "d") == 20
 
 
@@ -170,11 +193,14 @@ def test_a_refused_build_lets_the_mended_one_have_its_folder(tmp_path: Path) -> 
     assert _files(out) == _files(tmp_path / "calm")  # nothing of the first one is left
 
 
-def test_a_domain_of_one_image_is_told_that_it_needs_two(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_a_domain_of_one_image_is_told_that_it_needs_two(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     lonely = {**seasons, "night": _folder(tmp_path / "in" / "night", range(300, 301))}
     for fraction in (0.1, 0.99):
         with pytest.raises(
-            ValueError, match=r"domain night has 1 image .* one to train on and another to test on: give"
+            ValueError,
+            match=r"domain night has 1 image .* one to train on and another to test on: give",
         ):
             build_shards(lonely, out=tmp_path / "out", size=32, test_fraction=fraction)
     (lonely["night"] / "page.jpg").write_text("<html>")
@@ -183,11 +209,15 @@ def test_a_domain_of_one_image_is_told_that_it_needs_two(seasons: dict[str, Path
     (lonely["night"] / "page.jpg").unlink()
     _folder(lonely["night"], range(301, 302))
     for fraction in (0.1, 0.99):
-        manifest = build_shards(lonely, out=tmp_path / f"two{fraction}", size=32, test_fraction=fraction).manifest
+        manifest = build_shards(
+            lonely, out=tmp_path / f"two{fraction}", size=32, test_fraction=fraction
+        ).manifest
         assert [manifest.count(split, "night") for split in ("train", "test")] == [1, 1]
 
 
-def test_what_file_managers_leave_behind_is_nobodys_data(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_what_file_managers_leave_behind_is_nobodys_data(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     for folder in (out, *seasons.values()):
         folder.mkdir(exist_ok=True)
@@ -203,10 +233,13 @@ def test_what_file_managers_leave_behind_is_nobodys_data(seasons: dict[str, Path
 
 def test_a_folder_of_pictures_that_cannot_be_read_says_what_they_are(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50))
+        (tmp_path / f"IMG_{number}.HEIC").write_bytes(
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50)
+        )
     (tmp_path / "IMG_0.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(50))
     with pytest.raises(
-        ValueError, match=r"holds no image that can .* \(3 heic, 1 other_file\); IMG_0.HEIC: .* to JPEG"
+        ValueError,
+        match=r"holds no image that can .* \(3 heic, 1 other_file\); IMG_0.HEIC: .* to JPEG",
     ):
         build_shards({"d": tmp_path}, out=tmp_path.with_name("out"), size=32)
 
@@ -214,7 +247,9 @@ def test_a_folder_of_pictures_that_cannot_be_read_says_what_they_are(tmp_path: P
 def test_pictures_that_cannot_be_read_count_as_such(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "in", range(8))
     for number in range(2):
-        (folder / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50))
+        (folder / f"IMG_{number}.HEIC").write_bytes(
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes([number] * 50)
+        )
     with pytest.raises(ValueError, match=r"2 of 10 files are unusable \(2 heic\)"):
         build_shards({"d": folder}, out=tmp_path / "out", size=32)
 
@@ -225,10 +260,22 @@ def test_a_background_may_be_a_name(tmp_path: Path) -> None:
         clear[..., 3] = 0
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(clear).save(tmp_path / "in" / f"{number}.png")
-    manifest = build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="tomato").manifest
+    manifest = build_shards(
+        {"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="tomato"
+    ).manifest
     assert manifest.options.background == "#ff6347"
-    assert build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="#FF6347").built == 0
-    assert np.abs(ShardReader(tmp_path / "out").read("train", "d", 0).astype(int) - (255, 99, 71)).max() < 3
+    assert (
+        build_shards(
+            {"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="#FF6347"
+        ).built
+        == 0
+    )
+    assert (
+        np.abs(
+            ShardReader(tmp_path / "out").read("train", "d", 0).astype(int) - (255, 99, 71)
+        ).max()
+        < 3
+    )
     with pytest.raises(ValueError, match="'whyte' is no colour"):
         build_shards({"d": tmp_path / "in"}, out=tmp_path / "out", size=32, background="whyte")
 
@@ -244,7 +291,9 @@ def test_copies_are_dropped_within_and_across_domains_and_named(tmp_path: Path) 
     assert _rejects(out)["015.jpg"] == ("duplicate", "same bytes as 015.jpg of domain a")
     reader = ShardReader(out)
     pixels = {
-        (split, domain): {reader.read(split, domain, i).tobytes() for i in range(reader.count(split, domain))}
+        (split, domain): {
+            reader.read(split, domain, i).tobytes() for i in range(reader.count(split, domain))
+        }
         for split in ("train", "test")
         for domain in "ab"
     }
@@ -253,7 +302,9 @@ def test_copies_are_dropped_within_and_across_domains_and_named(tmp_path: Path) 
     assert all(pixels.values())
 
 
-def test_a_finished_data_set_is_left_alone_and_another_one_is_refused(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_a_finished_data_set_is_left_alone_and_another_one_is_refused(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     assert build_shards(seasons, out=out, size=32).built
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
@@ -275,7 +326,9 @@ def test_a_lost_shard_is_built_again(seasons: dict[str, Path], tmp_path: Path) -
     assert _files(out) == before
 
 
-def test_an_interrupted_build_continues_to_the_same_bytes(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_an_interrupted_build_continues_to_the_same_bytes(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     def interrupt(done: int, total: int) -> None:
         assert total == 50
         if done == 20:
@@ -298,7 +351,10 @@ def test_mistakes_are_told_in_one_sentence(seasons: dict[str, Path], tmp_path: P
         build_shards({"d": tmp_path / "file"}, out=out, size=32)
     with pytest.raises(ValueError, match=r"file is a file: choose a folder"):
         build_shards(seasons, out=tmp_path / "file", size=32)
-    with pytest.raises(ValueError, match=r"labels name no domain: sumer \(did you mean 'summer'\?\); the domains are"):
+    with pytest.raises(
+        ValueError,
+        match=r"labels name no domain: sumer \(did you mean 'summer'\?\); the domains are",
+    ):
         build_shards(seasons, out=out, size=32, labels=["sumer"])
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match=r"domain d, .*bare, holds no image"):
@@ -312,7 +368,9 @@ def test_mistakes_are_told_in_one_sentence(seasons: dict[str, Path], tmp_path: P
     assert not out.exists()
 
 
-def test_description_and_contact_sheet_show_every_domain(seasons: dict[str, Path], tmp_path: Path) -> None:
+def test_description_and_contact_sheet_show_every_domain(
+    seasons: dict[str, Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     manifest = build_shards(seasons, out=out, size=32, test_fraction=0, shard_samples=16).manifest
     rows = describe(manifest)
@@ -331,8 +389,16 @@ def test_description_and_contact_sheet_show_every_domain(seasons: dict[str, Path
 def test_small_folders_still_have_a_test_image(tmp_path: Path) -> None:
     for start, domain in enumerate(("summer", "winter")):
         for number in range(3):
-            imaging.write(tmp_path / domain / f"{number}.png", np.full((16, 16, 3), 40 * number + start, np.uint8))
+            imaging.write(
+                tmp_path / domain / f"{number}.png",
+                np.full((16, 16, 3), 40 * number + start, np.uint8),
+            )
     folders = {"summer": tmp_path / "summer", "winter": tmp_path / "winter"}
     manifest = build_shards(folders, out=tmp_path / "shards", size=16, test_fraction=1e-6).manifest
     assert [manifest.count("test", domain) for domain in folders] == [1, 1]
-    assert build_shards(folders, out=tmp_path / "none", size=16, test_fraction=0).manifest.count("test", "summer") == 0
+    assert (
+        build_shards(folders, out=tmp_path / "none", size=16, test_fraction=0).manifest.count(
+            "test", "summer"
+        )
+        == 0
+    )

@@ -14,7 +14,9 @@ from tests.pipelines.conftest import DOMAINS, digest, digests, flip_byte, take
 
 
 def _batches(reader: ShardReader, **options: Any) -> Batches:
-    return Batches(reader, **{"domains": DOMAINS, "crop": 24, "global_batch": 12, "seed": 5, **options})
+    return Batches(
+        reader, **{"domains": DOMAINS, "crop": 24, "global_batch": 12, "seed": 5, **options}
+    )
 
 
 def _windows(pixels: np.ndarray) -> np.ndarray:
@@ -26,14 +28,19 @@ def test_batches_hold_uint8_images_of_every_domain(reader: ShardReader) -> None:
     batch = _batches(reader, world_size=2, rank=1).at(12)
     assert batch.position == 12
     assert tuple(batch.images) == DOMAINS
-    assert all(images.dtype == np.uint8 and images.shape == (6, 24, 24, 3) for images in batch.images.values())
+    assert all(
+        images.dtype == np.uint8 and images.shape == (6, 24, 24, 3)
+        for images in batch.images.values()
+    )
 
 
 STEPS = 60  # crosses many epochs of both domains
 
 
 @pytest.mark.parametrize("order", ["samples", "blocks"])
-def test_batches_are_the_same_for_any_threads_and_ranks_and_after_resuming(reader: ShardReader, order: str) -> None:
+def test_batches_are_the_same_for_any_threads_and_ranks_and_after_resuming(
+    reader: ShardReader, order: str
+) -> None:
     expected = digests(take(_batches(reader, threads=1, order=order), STEPS))
     assert len(set(expected)) == STEPS
     for threads in (2, 3):
@@ -47,13 +54,19 @@ def test_batches_are_the_same_for_any_threads_and_ranks_and_after_resuming(reade
 def test_batches_are_the_same_while_ranks_come_and_go(reader: ShardReader) -> None:
     expected = digests(take(_batches(reader), STEPS))
     phases = [(4, range(20)), (1, range(20, 33)), (3, range(33, STEPS))]
-    assert [hashed for world, steps in phases for hashed in _of_ranks(reader, world, steps)] == expected
+    assert [
+        hashed for world, steps in phases for hashed in _of_ranks(reader, world, steps)
+    ] == expected
 
 
 def _of_ranks(reader: ShardReader, world_size: int, steps: range, **options: Any) -> list[str]:
     """Hashes of the global batches that a number of ranks read together."""
     ranks = [
-        take(_batches(reader, rank=rank, world_size=world_size, **options), len(steps), steps.start * 12)
+        take(
+            _batches(reader, rank=rank, world_size=world_size, **options),
+            len(steps),
+            steps.start * 12,
+        )
         for rank in range(world_size)
     ]
     return [digest(*parts) for parts in zip(*ranks, strict=True)]
@@ -78,7 +91,11 @@ def test_every_epoch_is_a_new_permutation_of_all_samples(epoch: int) -> None:
     assert sorted(order) == list(range(100))
     stream = Order(seed=3, stream="summer", count=100)
     assert [stream.at(epoch * 100 + r) for r in range(100)] == list(order)
-    assert [stream.at(epoch * 100 + 98, skip=s) for s in range(3)] == [order[98], order[99], order[0]]
+    assert [stream.at(epoch * 100 + 98, skip=s) for s in range(3)] == [
+        order[98],
+        order[99],
+        order[0],
+    ]
     others = [(3, "summer", epoch + 1), (3, "winter", epoch), (4, "summer", epoch)]
     assert all(not np.array_equal(order, permutation(*other, 100)) for other in others)
 
@@ -112,20 +129,29 @@ def test_a_sample_is_augmented_anew_in_each_epoch(reader: ShardReader) -> None:
     count = reader.count("train", "summer")
     batches = Batches(reader, domains=["summer"], crop=24, global_batch=1, seed=0)
     stored = reader.read("train", "summer", 0)
-    positions = [e * count + int(np.flatnonzero(permutation(0, "summer", e, count) == 0)[0]) for e in range(8)]
+    positions = [
+        e * count + int(np.flatnonzero(permutation(0, "summer", e, count) == 0)[0])
+        for e in range(8)
+    ]
     crops = [batches.at(position).images["summer"][0] for position in positions]
     windows = _windows(stored)
     found = {crop.tobytes() for crop in crops}
-    possible = {window.tobytes() for window in windows} | {window[:, ::-1].tobytes() for window in windows}
+    possible = {window.tobytes() for window in windows} | {
+        window[:, ::-1].tobytes() for window in windows
+    }
     assert found <= possible
     assert len(found) >= 6
 
 
 def test_nothing_is_mirrored_without_flip(reader: ShardReader) -> None:
-    stored = [reader.read("train", "summer", index) for index in range(reader.count("train", "summer"))]
+    stored = [
+        reader.read("train", "summer", index) for index in range(reader.count("train", "summer"))
+    ]
     windows = {window.tobytes() for pixels in stored for window in _windows(pixels)}
     for flip, inside in ((False, True), (True, False)):
-        crops = np.concatenate([_batches(reader, flip=flip).at(12 * k).images["summer"] for k in range(4)])
+        crops = np.concatenate(
+            [_batches(reader, flip=flip).at(12 * k).images["summer"] for k in range(4)]
+        )
         assert all(crop.tobytes() in windows for crop in crops) is inside
 
 
@@ -148,10 +174,14 @@ def damaged(root: Path, tmp_path: Path) -> tuple[Path, str]:
 def test_a_changed_byte_is_found_and_names_shard_and_key(damaged: tuple[Path, str]) -> None:
     folder, key = damaged
     reader = ShardReader(folder)
-    with pytest.raises(CorruptSample, match=rf"train/summer/000000\.tar: the bytes of sample {key} have changed"):
+    with pytest.raises(
+        CorruptSample, match=rf"train/summer/000000\.tar: the bytes of sample {key} have changed"
+    ):
         reader.read("train", "summer", 0)
     assert reader.read("train", "summer", 1).shape[0] == 32
-    with pytest.raises(CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"):
+    with pytest.raises(
+        CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"
+    ):
         take(_batches(reader), 6)
 
 
@@ -160,7 +190,13 @@ def test_a_damaged_sample_is_replaced_by_the_next_of_the_epoch(
 ) -> None:
     folder, key = damaged
     count = reader.count("train", "summer")
-    options = {"domains": ["summer"], "crop": 32, "flip": False, "max_corrupt": 1, "global_batch": 1}
+    options = {
+        "domains": ["summer"],
+        "crop": 32,
+        "flip": False,
+        "max_corrupt": 1,
+        "global_batch": 1,
+    }
     whole, cut = _batches(reader, **options), _batches(ShardReader(folder), **options)
     order = permutation(5, "summer", 0, count)
     place = int(np.flatnonzero(order == 0)[0])
@@ -171,7 +207,10 @@ def test_a_damaged_sample_is_replaced_by_the_next_of_the_epoch(
     assert [record.message.count(key) for record in caplog.records] == [1]  # named once
     following = reader.read("train", "summer", int(order[(place + 1) % count]))
     windows = {
-        w.tobytes() for w in np.lib.stride_tricks.sliding_window_view(following, (32, 32, 3)).reshape(-1, 32, 32, 3)
+        w.tobytes()
+        for w in np.lib.stride_tricks.sliding_window_view(following, (32, 32, 3)).reshape(
+            -1, 32, 32, 3
+        )
     }
     assert batches[place].images["summer"][0].tobytes() in windows
     for batch in batches[:count]:
@@ -189,7 +228,9 @@ def test_bytes_that_are_no_image_are_damaged_too(root: Path, reader: ShardReader
     samples = ShardReader(root).samples("train", "winter")
     samples.crc32 = samples.crc32.copy()
     samples.crc32[3] = 0  # of no bytes at all
-    with pytest.raises(CorruptSample, match=r"train/winter/000000\.tar: .* cannot be decoded: the file is empty"):
+    with pytest.raises(
+        CorruptSample, match=r"train/winter/000000\.tar: .* cannot be decoded: the file is empty"
+    ):
         samples.decode(3, b"")
 
 
@@ -202,7 +243,11 @@ def test_images_to_look_at_are_replaced_as_well(damaged: tuple[Path, str]) -> No
 def test_label_maps_keep_their_colours_when_others_are_varied(reader: ShardReader) -> None:
     plain = _batches(reader)
     varied = _batches(reader, jitter=0.5)
-    assert digest(varied.at(0)) == digest(_batches(reader, jitter=0.5, threads=1).at(0)) != digest(plain.at(0))
+    assert (
+        digest(varied.at(0))
+        == digest(_batches(reader, jitter=0.5, threads=1).at(0))
+        != digest(plain.at(0))
+    )
     again = varied.at(0), varied.at(36 * 12)
     assert digest(again[0]) != digest(again[1])
     labels = reader.manifest.options.model_copy(update={"labels": ("winter",)})
@@ -213,7 +258,9 @@ def test_label_maps_keep_their_colours_when_others_are_varied(reader: ShardReade
     assert np.array_equal(batch.images["summer"], varied.at(0).images["summer"])
 
 
-def test_a_cut_or_missing_shard_is_found_when_the_data_set_is_opened(damaged: tuple[Path, str]) -> None:
+def test_a_cut_or_missing_shard_is_found_when_the_data_set_is_opened(
+    damaged: tuple[Path, str],
+) -> None:
     folder, _ = damaged
     shard = folder / "train/winter/000000.tar"
     shard.write_bytes(shard.read_bytes()[:-512])

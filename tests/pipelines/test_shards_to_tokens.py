@@ -51,16 +51,24 @@ def _identity(source: TokenSource, **options: int) -> TokenIdentity:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def test_every_image_becomes_tokens_and_style_of_its_crops_and_mirror_images(
     source: TokenSource, identity: TokenIdentity, tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    manifest = shards_to_tokens(source, identity, tmp_path / "t", progress=lambda *counts: told.append(counts))
+    manifest = shards_to_tokens(
+        source, identity, tmp_path / "t", progress=lambda *counts: told.append(counts)
+    )
     reader, translator = ShardReader(source.data), Translator.load(source.model)
-    total = sum(reader.count(split, domain) for split in ("train", "test") for domain in translator.domains)
+    total = sum(
+        reader.count(split, domain) for split in ("train", "test") for domain in translator.domains
+    )
     assert told[-1] == (total, total)
     names = [str(tmp_path / "t" / shard.name) for shard in manifest.of("train", "winter")]
     assert len(names) == -(-reader.count("train", "winter") // 3)
@@ -73,13 +81,19 @@ def test_every_image_becomes_tokens_and_style_of_its_crops_and_mirror_images(
         tokens, style = (np.load(io.BytesIO(sample[name])) for name in ("tokens.npy", "style.npy"))
         assert np.array_equal(tokens[:2], encoded.tokens.numpy())
         assert np.array_equal(style, encoded.style[0].numpy())
-        image = {"key": str(reader.samples("train", "winter").keys[index]), "split": "train", "domain": "winter"}
+        image = {
+            "key": str(reader.samples("train", "winter").keys[index]),
+            "split": "train",
+            "domain": "winter",
+        }
         assert json.loads(sample["json"]) == image
     loaded = TokenReader(tmp_path / "t", bundle=identity.bundle).tokens("train", "winter")
     assert np.array_equal(loaded[-1], np.load(io.BytesIO(samples[-1]["tokens.npy"])))
 
 
-def test_some_variants_are_turned_upside_down_where_that_is_asked_for(source: TokenSource, tmp_path: Path) -> None:
+def test_some_variants_are_turned_upside_down_where_that_is_asked_for(
+    source: TokenSource, tmp_path: Path
+) -> None:
     data, network = ShardReader(source.data).manifest.fingerprint, read_config(source.model).network
     identity = token_identity(source.model, data, network, crop=24, variants=3, upside_down=True)
     assert (identity.upside_down, identity.views) == (2, 5)
@@ -97,7 +111,9 @@ def test_some_variants_are_turned_upside_down_where_that_is_asked_for(source: To
     assert np.array_equal(batch.domains % 2, np.repeat([0, 1], 400))
     parts = {}
     for upside_down, views in ((False, slice(0, 3)), (True, slice(3, 5))):
-        grids = np.concatenate([tokens.tokens("train", domain)[:, views] for domain in tokens.domains])
+        grids = np.concatenate(
+            [tokens.tokens("train", domain)[:, views] for domain in tokens.domains]
+        )
         parts[upside_down] = {grid.tobytes() for grid in grids.astype(np.int64).reshape(-1, 6, 6)}
     for grid, upside_down in zip(batch.tokens, turned, strict=True):
         assert grid.tobytes() in parts[bool(upside_down)]
@@ -106,7 +122,9 @@ def test_some_variants_are_turned_upside_down_where_that_is_asked_for(source: To
 
 
 def test_names_of_tokens_are_those_of_earlier_versions() -> None:
-    identity = TokenIdentity(bundle="b", data="d", domains=("x", "y"), crop=24, variants=2, grid=(6, 6))
+    identity = TokenIdentity(
+        bundle="b", data="d", domains=("x", "y"), crop=24, variants=2, grid=(6, 6)
+    )
     assert identity.sha256 == "25421c999edbd91f026db944b5799052d93cec371ab752067304b10effa59cd9"
     assert identity.sha256 != identity.model_copy(update={"upside_down": 1}).sha256
     assert TokenIdentity.model_validate_json(identity.model_dump_json()) == identity
@@ -131,7 +149,10 @@ def test_tokens_of_a_codebook_beyond_16_bits_are_kept_whole(shards: Path, tmp_pa
     shards_to_tokens(source, identity, tmp_path / "t")
     tokens = TokenReader(tmp_path / "t", bundle=identity.bundle).tokens("train", "winter")
     reader, translator = ShardReader(source.data), Translator.load(source.model)
-    views = [imaging.center_crop(reader.read("train", "winter", index), 24, 24) for index in range(len(tokens))]
+    views = [
+        imaging.center_crop(reader.read("train", "winter", index), 24, 24)
+        for index in range(len(tokens))
+    ]
     expected = translator.encode(imaging.to_tensor(views), "winter").tokens.numpy()
     assert expected.max() > 2**16
     assert np.array_equal(tokens[:, 0], expected)
@@ -148,7 +169,9 @@ def test_a_killed_build_makes_only_what_is_missing_and_ends_with_the_same_bytes(
     assert 0 < len(kept) < len(_files(tmp_path / "whole")) // 2 - 1
     shards_to_tokens(source, identity, out)
     assert all(path.stat().st_mtime_ns == made for path, made in kept.items())
-    assert {name: data for name, data in _files(out).items() if not name.endswith(".tmp")} == _files(tmp_path / "whole")
+    assert {
+        name: data for name, data in _files(out).items() if not name.endswith(".tmp")
+    } == _files(tmp_path / "whole")
 
 
 def test_complete_tokens_are_left_alone_and_a_damaged_shard_is_made_anew(
@@ -159,11 +182,15 @@ def test_complete_tokens_are_left_alone_and_a_damaged_shard_is_made_anew(
     before = _files(out)
     made: list[str] = []
     make = module.TokenEncoder.make
-    monkeypatch.setattr(module.TokenEncoder, "make", lambda self, job: made.append(job.name) or make(self, job))
+    monkeypatch.setattr(
+        module.TokenEncoder, "make", lambda self, job: made.append(job.name) or make(self, job)
+    )
     shards_to_tokens(source, identity, out)
     assert made == []
     (out / "train/summer/000001.tar").write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"train/summer/000001\.tar has changed: delete it and tokens\.json"):
+    with pytest.raises(
+        ValueError, match=r"train/summer/000001\.tar has changed: delete it and tokens\.json"
+    ):
         TokenReader(out, bundle=identity.bundle)
     (out / "tokens.json").unlink()
     shards_to_tokens(source, identity, out)
@@ -171,11 +198,15 @@ def test_complete_tokens_are_left_alone_and_a_damaged_shard_is_made_anew(
     assert _files(out) == before
 
 
-def test_a_folder_of_other_tokens_is_refused(source: TokenSource, identity: TokenIdentity, tmp_path: Path) -> None:
+def test_a_folder_of_other_tokens_is_refused(
+    source: TokenSource, identity: TokenIdentity, tmp_path: Path
+) -> None:
     shards_to_tokens(source, identity, tmp_path / "t")
     others: list[TokenIdentity] = [
-        identity.model_copy(update={"bundle": "0" * 64}), _identity(source, variants=1), _identity(source, crop=16)
-    ]  # fmt: skip
+        identity.model_copy(update={"bundle": "0" * 64}),
+        _identity(source, variants=1),
+        _identity(source, crop=16),
+    ]
     for other in others:
         with pytest.raises(ValueError, match="holds tokens of another model, data set or crop"):
             shards_to_tokens(source, other, tmp_path / "t")
@@ -195,7 +226,9 @@ def test_damaged_images_are_left_out_and_named(source: TokenSource, tmp_path: Pa
     key = flip_byte(folder / "train/summer/000000.tar", 4)
     there = source._replace(data=str(folder))
     identity = _identity(there)
-    with pytest.raises(ValueError, match=rf"1 images are damaged, more than max_corrupt=0: .*{key}"):
+    with pytest.raises(
+        ValueError, match=rf"1 images are damaged, more than max_corrupt=0: .*{key}"
+    ):
         shards_to_tokens(there, identity, tmp_path / "t")
     manifest: TokenManifest = shards_to_tokens(there, identity, tmp_path / "t", max_corrupt=1)
     assert [key in sentence for shard in manifest.shards for sentence in shard.damaged] == [True]

@@ -49,7 +49,9 @@ def test_one_changed_byte_anywhere_in_a_shard_names_shard_and_key(copy: Path) ->
     for offset in [0, 156, 257, 511, *members, *headers]:
         data = flip(copy / name, offset, 1 << draws.randrange(8))
         damages = verify(copy)
-        row = next((row for row in rows if offset < row["offset"] + row["size"] + -row["size"] % 512), None)
+        row = next(
+            (row for row in rows if offset < row["offset"] + row["size"] + -row["size"] % 512), None
+        )
         assert [damage.file for damage in damages] == [name], (offset, damages)
         if row is not None:
             assert damages[0].key == row["key"], (offset, damages)
@@ -71,7 +73,9 @@ def test_a_changed_index_report_or_missing_file_is_named(copy: Path) -> None:
     flip(copy / "rejects.parquet", 10)
     assert [damage.file for damage in verify(copy)] == ["rejects.parquet"]
     (copy / "train/a/000001.tar").unlink()
-    assert verify(copy)[0] == Damage("train/a/000001.tar", "", "it cannot be read (No such file or directory)")
+    assert verify(copy)[0] == Damage(
+        "train/a/000001.tar", "", "it cannot be read (No such file or directory)"
+    )
 
 
 def test_a_shard_cut_at_a_member_boundary_is_named(copy: Path) -> None:
@@ -100,7 +104,9 @@ def test_a_damaged_shard_is_built_again_alone(whole: Path, copy: Path) -> None:
     assert verify(copy) == []
 
 
-def test_a_changed_byte_in_the_manifest_is_noticed_and_the_next_build_writes_it_anew(whole: Path, copy: Path) -> None:
+def test_a_changed_byte_in_the_manifest_is_noticed_and_the_next_build_writes_it_anew(
+    whole: Path, copy: Path
+) -> None:
     file = copy / MANIFEST_NAME
     written = file.read_bytes()
     for place in range(3, len(written) - 3, 97):
@@ -113,7 +119,9 @@ def test_a_changed_byte_in_the_manifest_is_noticed_and_the_next_build_writes_it_
     flip(file, 40)
     source = whole.parent
     with pytest.raises(ValueError, match="build the data set again"):
-        build_shards({"a": source / "a"}, out=copy, size=32, shard_samples=9)  # other images: nothing is lost
+        build_shards(
+            {"a": source / "a"}, out=copy, size=32, shard_samples=9
+        )  # other images: nothing is lost
     assert verify(whole) == []
     report = build_shards({d: source / d for d in "ab"}, out=copy, size=32, shard_samples=9)
     assert report.built == 0

@@ -14,12 +14,24 @@ from tests.servers import http_answer, nobody, strange_server
 STRANGE = {
     "silence": (None, "timed out"),
     "an error": (http_answer("500 Internal Server Error", "text/plain", b"oops"), "500"),
-    "unavailable": (http_answer("503 Service Unavailable", "text/html", b"<html>busy</html>"), "503"),
+    "unavailable": (
+        http_answer("503 Service Unavailable", "text/html", b"<html>busy</html>"),
+        "503",
+    ),
     "a page": (http_answer("200 OK", "text/html", b"<html>welcome</html>"), "not in a valid JSON"),
-    "a page that is not there": (http_answer("404 Not Found", "text/html", b"<html>where?</html>"), "404"),
+    "a page that is not there": (
+        http_answer("404 Not Found", "text/html", b"<html>where?</html>"),
+        "404",
+    ),
     "a list": (http_answer("200 OK", "application/json", b"[]"), "not in a valid JSON"),
-    "fields of another service": (http_answer("200 OK", "application/json", b'{"experiments": "x"}'), "experiments"),
-    "a password that is wanted": (http_answer("401 Unauthorized", "text/plain", b"who are you?"), "401"),
+    "fields of another service": (
+        http_answer("200 OK", "application/json", b'{"experiments": "x"}'),
+        "experiments",
+    ),
+    "a password that is wanted": (
+        http_answer("401 Unauthorized", "text/plain", b"who are you?"),
+        "401",
+    ),
     "no HTTP": (b"-ERR unknown command\r\n", ""),
 }
 
@@ -66,7 +78,9 @@ def test_a_store_that_is_away_is_told_with_the_reason(uri: str, reason: str) -> 
     assert reason in refused.value.reason
 
 
-def test_a_database_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_server_that_is_silent_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Driver:
         """No driver is installed; what it would do is wait."""
 
@@ -82,14 +96,18 @@ def test_a_database_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.
 
 def test_reading_makes_no_database(tmp_path: Path) -> None:
     begin = time.monotonic()
-    with pytest.raises(StoreError, match=r"mlflow\.db cannot be used \(there is no such file\): go to the folder"):
+    with pytest.raises(
+        StoreError, match=r"mlflow\.db cannot be used \(there is no such file\): go to the folder"
+    ):
         open_store(f"sqlite:///{tmp_path}/mlflow.db", write=False)
     assert time.monotonic() - begin < 2
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("write", [True, False])
-def test_what_is_no_database_is_refused_before_mlflow_tries_ten_times(tmp_path: Path, write: bool) -> None:
+def test_what_is_no_database_is_refused_before_mlflow_tries_ten_times(
+    tmp_path: Path, write: bool
+) -> None:
     (tmp_path / "notes.db").write_text("no database, but text\n" * 100)
     (tmp_path / "folder.db").mkdir()
     for name in ("notes", "folder"):
@@ -101,14 +119,19 @@ def test_what_is_no_database_is_refused_before_mlflow_tries_ten_times(tmp_path: 
 
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file/mlflow\.db cannot be used \(.*\): make it writable, or name another"):
+    with pytest.raises(
+        StoreError,
+        match=r"file/mlflow\.db cannot be used \(.*\): make it writable, or name another",
+    ):
         open_store(f"sqlite:///{tmp_path}/file/mlflow.db", write=True)
 
 
 def test_a_store_that_is_there_answers(new_store: str) -> None:
     assert tracking_uri() == new_store
     for write in (True, False):
-        assert [each.name for each in open_store(new_store, write=write).search_experiments()] == ["Default"]
+        assert [each.name for each in open_store(new_store, write=write).search_experiments()] == [
+            "Default"
+        ]
 
 
 def test_the_error_travels_between_processes() -> None:
@@ -133,5 +156,7 @@ def test_where_they_are_not_set_seconds_are_waited(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name)
     with pytest.raises(StoreError):
         open_store(f"http://{nobody()}", write=True)
-    seconds, again = (int(os.environ[f"MLFLOW_HTTP_REQUEST_{name}"]) for name in ("TIMEOUT", "MAX_RETRIES"))
+    seconds, again = (
+        int(os.environ[f"MLFLOW_HTTP_REQUEST_{name}"]) for name in ("TIMEOUT", "MAX_RETRIES")
+    )
     assert seconds * (1 + again) <= 20

@@ -1,4 +1,6 @@
-"""What is refused at once is what MLflow would refuse later, or what nobody could ask for afterwards."""
+"""What is refused at once is what MLflow would refuse later, or what nobody could ask for
+afterwards.
+"""
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -42,11 +44,15 @@ def test_names_that_mlflow_takes_are_taken(name: str) -> None:
 def test_names_that_mlflow_never_takes_are_refused(name: str) -> None:
     with pytest.raises(MlflowException):
         _validate_model_name(name)
-    with pytest.raises(UserError, match=r"cannot be the name of a registered model, it .*: choose one like seasons"):
+    with pytest.raises(
+        UserError, match=r"cannot be the name of a registered model, it .*: choose one like seasons"
+    ):
         check_model_name(name)
 
 
-@pytest.mark.parametrize("name", ["x" * 257, " seasons", "seasons ", "two\nlines", "tab\t", "bell\a"])
+@pytest.mark.parametrize(
+    "name", ["x" * 257, " seasons", "seasons ", "two\nlines", "tab\t", "bell\a"]
+)
 def test_names_that_databases_or_shells_would_not_keep_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="cannot be the name of a registered model"):
         check_model_name(name)
@@ -58,11 +64,15 @@ def test_aliases_that_mlflow_takes_are_taken(alias: str) -> None:
     check_alias(alias)
 
 
-@pytest.mark.parametrize("alias", ["", "latest", "LATEST", "v1", "V20", "a b", "a/b", "a@b", "a.b", "x" * 256])
+@pytest.mark.parametrize(
+    "alias", ["", "latest", "LATEST", "v1", "V20", "a b", "a/b", "a@b", "a.b", "x" * 256]
+)
 def test_aliases_that_mlflow_never_takes_are_refused(alias: str) -> None:
     with pytest.raises(MlflowException):
         _validate(alias)
-    with pytest.raises(UserError, match=r"cannot be the alias of a model, .*: choose one like champion"):
+    with pytest.raises(
+        UserError, match=r"cannot be the alias of a model, .*: choose one like champion"
+    ):
         check_alias(alias)
 
 

@@ -44,8 +44,12 @@ def test_an_address_where_nobody_is_ends_in_one_sentence(address: str, reason: s
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("answer", [None, http_answer("200 OK", "text/html", b"<html>"), b"220 mail\r\n"])
-def test_a_port_of_something_else_ends_in_one_sentence(answer: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "answer", [None, http_answer("200 OK", "text/html", b"<html>"), b"220 mail\r\n"]
+)
+def test_a_port_of_something_else_ends_in_one_sentence(
+    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_cluster, "_PATIENCE", 1.0)
     with strange_server(answer) as port:
         for address in (f"localhost:{port}", f"ray://127.0.0.1:{port}"):
@@ -91,4 +95,6 @@ def test_a_cluster_that_is_there_answers_and_only_its_head_is_one(ray_session: N
     (node,) = ray.nodes()
     assert ray_cluster._silence(ray.get_runtime_context().gcs_address, head=True) is None
     worker = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-    assert ray_cluster._silence(worker, head=True) == "what listens there is not the head of a cluster"
+    assert (
+        ray_cluster._silence(worker, head=True) == "what listens there is not the head of a cluster"
+    )

@@ -27,7 +27,9 @@ class LocalBackend:
     """Runs every job at once, without batches."""
 
     def __init__(self, **bundles: Path):
-        self.models: dict[str, ModelInfo] = {name: describe(name, path) for name, path in bundles.items()}
+        self.models: dict[str, ModelInfo] = {
+            name: describe(name, path) for name, path in bundles.items()
+        }
         self._engines = {name: Engine(Translator.load(path)) for name, path in bundles.items()}
         self.trouble: Exception | None = None
         self.jobs: list[TranslateJob | ComposeJob] = []
@@ -46,7 +48,9 @@ class LocalBackend:
         return self.trouble is None
 
 
-def send(backend, method: str, url: str, *, limits: Limits | None = None, **request) -> httpx.Response:
+def send(
+    backend, method: str, url: str, *, limits: Limits | None = None, **request
+) -> httpx.Response:
     """One request to the API over `backend`."""
 
     async def sent() -> httpx.Response:
@@ -58,10 +62,25 @@ def send(backend, method: str, url: str, *, limits: Limits | None = None, **requ
 
 
 def post(
-    backend, route: str, *, image: bytes = PNG, style: bytes | None = None, accept: str = "*/*", limits=None, **fields
+    backend,
+    route: str,
+    *,
+    image: bytes = PNG,
+    style: bytes | None = None,
+    accept: str = "*/*",
+    limits=None,
+    **fields,
 ):
     files = {"image": image} | ({"style": style} if style is not None else {})
-    return send(backend, "POST", f"/v1/{route}", files=files, data=fields, headers={"Accept": accept}, limits=limits)
+    return send(
+        backend,
+        "POST",
+        f"/v1/{route}",
+        files=files,
+        data=fields,
+        headers={"Accept": accept},
+        limits=limits,
+    )
 
 
 def detail(response: httpx.Response, status: int) -> str:

@@ -19,7 +19,9 @@ from serving.http.schema import Limits
 from tests.servers import free_port
 from vqi2i import BundleError
 
-PICTURES = [np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8) for seed in range(8)]
+PICTURES = [
+    np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8) for seed in range(8)
+]
 
 
 def test_a_misspelt_argument_is_refused(tiny_bundle):
@@ -31,7 +33,9 @@ def test_a_misspelt_argument_is_refused(tiny_bundle):
 
 def test_the_settings_reach_the_replicas(tiny_bundle):
     labels = {"vqi2i/role": "serving"}
-    application = app.build({"models": {"seasons": str(tiny_bundle)}, "num_gpus": 0.5, "label_selector": labels})
+    application = app.build(
+        {"models": {"seasons": str(tiny_bundle)}, "num_gpus": 0.5, "label_selector": labels}
+    )
     model = application._bound_deployment.init_args[2]["seasons"]._bound_deployment
     assert model.name == "model-seasons"
     assert model.ray_actor_options["num_gpus"] == 0.5
@@ -46,7 +50,9 @@ def test_a_model_that_does_not_exist_is_refused_before_anything_starts(tmp_path)
 def test_a_port_that_is_taken_is_named(tiny_bundle):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1:{port} .*: choose another port"):
+        with pytest.raises(
+            ValueError, match=f"cannot listen on 127.0.0.1:{port} .*: choose another port"
+        ):
             launch.run({"seasons": tiny_bundle}, port=port)
 
 
@@ -57,7 +63,9 @@ def client(started_ray: None, tiny_bundle: Path) -> Iterator[httpx.Client]:
 
     port = free_port()
     limits = Limits(large_at_once=1)
-    settings = app.Settings(max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05, limits=limits)
+    settings = app.Settings(
+        max_batch_size=4, max_replicas=1, batch_wait_timeout_s=0.05, limits=limits
+    )
     served = launch.run({"seasons": tiny_bundle}, port=port, settings=settings)
     with httpx.Client(base_url=served.url, timeout=240) as client:
         yield client
@@ -69,7 +77,9 @@ def client(started_ray: None, tiny_bundle: Path) -> Iterator[httpx.Client]:
 
 
 def faulty() -> type:
-    """A deployment's class whose model fails: by a fault of ours, or with a reason. It travels by value."""
+    """A deployment's class whose model fails: by a fault of ours, or with a reason. It travels by
+    value.
+    """
 
     class Faulty(app.Model):
         def __init__(self, *given: object):
@@ -78,7 +88,11 @@ def faulty() -> type:
             from vqi2i import Translator
 
             def translate(*_: object, target: str, **__: object) -> None:
-                raise UserError("it is too warm: wait") if target == "summer" else ValueError("no such season")
+                raise (
+                    UserError("it is too warm: wait")
+                    if target == "summer"
+                    else ValueError("no such season")
+                )
 
             Translator.translate = translate  # type: ignore[assignment]
 
@@ -114,7 +128,9 @@ class TestServed:
         assert {response.status_code for response in alone} == {200}
         with ThreadPoolExecutor(8) as pool:
             together = list(pool.map(lambda index: translate(client, index), range(8)))
-        assert [response.content for response in together] == [response.content for response in alone]
+        assert [response.content for response in together] == [
+            response.content for response in alone
+        ]
         assert len({response.content for response in alone}) == 8
         assert imaging.decode(alone[0].content).shape == (24, 32, 3)
 
@@ -132,18 +148,30 @@ class TestServed:
         assert response.headers["content-type"] == "application/problem+json"
         assert "choose one of summer, winter" in response.json()["detail"]
 
-    def test_a_fault_of_the_model_is_told_as_one_of_the_server(self, client, tiny_bundle, monkeypatch):
+    def test_a_fault_of_the_model_is_told_as_one_of_the_server(
+        self, client, tiny_bundle, monkeypatch
+    ):
         from ray import serve
 
         monkeypatch.setattr(app, "Model", faulty())
-        serve.run(app.build({"models": {"seasons": str(tiny_bundle)}}), name="faulty", route_prefix="/faulty")
+        serve.run(
+            app.build({"models": {"seasons": str(tiny_bundle)}}),
+            name="faulty",
+            route_prefix="/faulty",
+        )
         files = {"image": imaging.encode(PICTURES[0])}
         told = {
             to: client.post("/faulty/v1/translate", files=files, data={"to": to, "source": source})
             for to, source in (("winter", "summer"), ("summer", "winter"))
         }
-        assert {to: answer.status_code for to, answer in told.items()} == {"winter": 500, "summer": 422}
-        assert told["winter"].json()["detail"] == "the model failed (ValueError), a fault of ours: its log says why"
+        assert {to: answer.status_code for to, answer in told.items()} == {
+            "winter": 500,
+            "summer": 422,
+        }
+        assert (
+            told["winter"].json()["detail"]
+            == "the model failed (ValueError), a fault of ours: its log says why"
+        )
         assert told["summer"].json()["detail"] == "it is too warm: wait"
         serve.delete("faulty")
 
@@ -157,7 +185,9 @@ class TestServed:
         # The place of large requests is free again, and so is the thread that they are computed on.
         assert large(client, side=520, timeout=60).status_code == 200
 
-    def test_an_application_is_served_beside_others_and_leaves_them_alone(self, client, tiny_bundle_without_prior):
+    def test_an_application_is_served_beside_others_and_leaves_them_alone(
+        self, client, tiny_bundle_without_prior
+    ):
         from ray import serve
 
         @serve.deployment(ray_actor_options={"num_cpus": 0})
@@ -168,10 +198,13 @@ class TestServed:
         serve.run(Hello.bind(), name="hello", route_prefix="/hello")
         models = {"plain": tiny_bundle_without_prior}
         with pytest.raises(
-            UserError, match=r"listens on 127\.0\.0\.1:\d+ and cannot listen elsewhere .* leave out --host"
+            UserError,
+            match=r"listens on 127\.0\.0\.1:\d+ and cannot listen elsewhere .* leave out --host",
         ):
             launch.run(models, port=client.base_url.port + 1)
-        with pytest.raises(UserError, match="serves an application 'vqi2i' at / already: choose another --name"):
+        with pytest.raises(
+            UserError, match="serves an application 'vqi2i' at / already: choose another --name"
+        ):
             launch.run(models)
         served = launch.run(models, name="other", port=client.base_url.port)
         assert served.url == f"{str(client.base_url).rstrip('/')}/other"

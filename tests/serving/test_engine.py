@@ -28,12 +28,18 @@ def engine(translator: Translator) -> Engine:
 
 def to_winter(seed: int, **options) -> TranslateJob:
     return TranslateJob(
-        image=options.pop("image", picture(seed)), source="summer", target="winter", seed=seed, **options
+        image=options.pop("image", picture(seed)),
+        source="summer",
+        target="winter",
+        seed=seed,
+        **options,
     )
 
 
 def same(left, right) -> bool:
-    return len(left) == len(right) and all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+    return len(left) == len(right) and all(
+        np.array_equal(a, b) for a, b in zip(left, right, strict=True)
+    )
 
 
 def test_translations_do_not_depend_on_what_shares_the_batch(engine):
@@ -57,10 +63,17 @@ def chain(*steps: object, source: str | None = "summer") -> Chain:
 
 def test_chains_do_not_depend_on_what_shares_the_batch(engine):
     wider = chain({"extend": {"right": 16}}, {"paste": {"feather": 2}})
-    around = chain({"extend": {"left": 8, "top": 3}}, {"translate": {"to": "winter", "style": "snow"}})
+    around = chain(
+        {"extend": {"left": 8, "top": 3}}, {"translate": {"to": "winter", "style": "snow"}}
+    )
     jobs = [
         *(ComposeJob(image=picture(s), chain=wider, seed=s) for s in range(6)),
-        *(ComposeJob(image=picture(7), chain=around, pictures={"snow": picture(s, 40, 20)}, seed=7) for s in (1, 2)),
+        *(
+            ComposeJob(
+                image=picture(7), chain=around, pictures={"snow": picture(s, 40, 20)}, seed=7
+            )
+            for s in (1, 2)
+        ),
         ComposeJob(chain=chain({"generate": {"domain": "winter"}}, source=None), count=3, seed=5),
     ]
     together = engine.compose(jobs)
@@ -77,7 +90,9 @@ def test_a_chain_that_does_not_fit_does_not_stop_the_others(engine):
     stranger = ComposeJob(image=picture(1), chain=chain({"extend": {"right": 4}}, source="autumn"))
     made, failed, refused = engine.compose([good, bad, stranger])
     assert same(made, engine.compose([good])[0])
-    assert failed == Failure("step 1 (translate): unknown domain 'autumn': this model knows summer, winter")
+    assert failed == Failure(
+        "step 1 (translate): unknown domain 'autumn': this model knows summer, winter"
+    )
     assert isinstance(refused, Failure)
 
 
@@ -91,10 +106,14 @@ def test_samples_are_the_styles_of_consecutive_seeds(engine):
 def test_an_exemplar_gives_its_style(engine, translator):
     exemplar = picture(9, 40, 20)
     style = translator.encode(imaging.to_tensor([exemplar]), "winter").style
-    direct = translator.translate(imaging.to_tensor([picture(1)]), source="summer", target="winter", style=style)
+    direct = translator.translate(
+        imaging.to_tensor([picture(1)]), source="summer", target="winter", style=style
+    )
     made = engine.translate([to_winter(1, style=exemplar)])[0][0]
     assert np.abs(made.astype(int) - imaging.to_pixels(direct)[0].astype(int)).max() <= 1
-    assert not np.array_equal(made, engine.translate([to_winter(1, style=picture(10, 40, 20))])[0][0])
+    assert not np.array_equal(
+        made, engine.translate([to_winter(1, style=picture(10, 40, 20))])[0][0]
+    )
 
 
 def test_jobs_of_one_kind_share_model_calls(translator, monkeypatch):
@@ -130,7 +149,9 @@ def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator,
         return translate(images, **options)
 
     monkeypatch.setattr(translator, "translate", exhausted)
-    large, small = Engine(translator).translate([to_winter(0, image=picture(0, 48, 48)), to_winter(1)])
+    large, small = Engine(translator).translate(
+        [to_winter(0, image=picture(0, 48, 48)), to_winter(1)]
+    )
     assert isinstance(large, Failure)
     assert large.internal
     assert len(small) == 1
@@ -138,7 +159,9 @@ def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator,
 
 def test_a_model_without_prior_says_that_it_cannot_extend(tiny_bundle_without_prior):
     engine = Engine(Translator.load(tiny_bundle_without_prior))
-    (outcome,) = engine.compose([ComposeJob(image=picture(0), chain=chain({"extend": {"right": 8}}))])
+    (outcome,) = engine.compose(
+        [ComposeJob(image=picture(0), chain=chain({"extend": {"right": 8}}))]
+    )
     assert isinstance(outcome, Failure)
     assert "no prior" in outcome.reason
 

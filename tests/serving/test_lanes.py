@@ -31,8 +31,13 @@ def test_a_few_large_requests_of_each_model_run_at_a_time_and_few_wait():
             except Problem as problem:
                 told.append(f"{name} {problem.status_code} {problem.headers}")
 
-        orders = [("first", "a", LARGE), ("second", "a", MANY), ("third", "a", LARGE), ("other", "b", LARGE),
-                  ("small", "a", SMALL)]  # fmt: skip
+        orders = [
+            ("first", "a", LARGE),
+            ("second", "a", MANY),
+            ("third", "a", LARGE),
+            ("other", "b", LARGE),
+            ("small", "a", SMALL),
+        ]
         async with asyncio.TaskGroup() as group:
             for order in orders:
                 group.create_task(request(*order))
@@ -43,7 +48,14 @@ def test_a_few_large_requests_of_each_model_run_at_a_time_and_few_wait():
         return told
 
     refused = "third 503 {'Retry-After': '10'}"
-    assert asyncio.run(scene()) == ["first large", refused, "other large", "small small", "done", "second large"]
+    assert asyncio.run(scene()) == [
+        "first large",
+        refused,
+        "other large",
+        "small small",
+        "done",
+        "second large",
+    ]
 
 
 def test_a_client_that_goes_while_it_waits_leaves_its_place():

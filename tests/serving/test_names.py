@@ -11,8 +11,17 @@ from serving.names import named
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("My Results (v2)/bundle", "lr=0.1/bundle", "a=b=c", "x/second/bundle", "y/second/bundle", "Zürich 3",
-                 "風景", "seasons", "..dots"):  # fmt: skip
+    for name in (
+        "My Results (v2)/bundle",
+        "lr=0.1/bundle",
+        "a=b=c",
+        "x/second/bundle",
+        "y/second/bundle",
+        "Zürich 3",
+        "風景",
+        "seasons",
+        "..dots",
+    ):
         Path(name).mkdir(parents=True)
 
 
@@ -48,9 +57,13 @@ def test_a_home_folder_behind_a_name_is_found(tmp_path, monkeypatch):
         named(["m=~/elsewhere"])
 
 
-@pytest.mark.parametrize("models", [["x/second/bundle", "y/second/bundle"], ["m=seasons", "m=a=b=c"], ["seasons"] * 2])
+@pytest.mark.parametrize(
+    "models", [["x/second/bundle", "y/second/bundle"], ["m=seasons", "m=a=b=c"], ["seasons"] * 2]
+)
 def test_two_models_of_one_name_are_refused_with_the_remedy(models):
-    with pytest.raises(UserError, match=r"two models would be called .*: name them, for example \w+=.* \w+-2="):
+    with pytest.raises(
+        UserError, match=r"two models would be called .*: name them, for example \w+=.* \w+-2="
+    ):
         named(models)
 
 
@@ -61,6 +74,10 @@ def test_a_name_that_cannot_be_typed_is_refused_with_what_it_may_be(name):
 
 
 def test_what_is_not_there_is_named_as_it_was_given():
-    with pytest.raises(UserError, match=r"there is no model at 0\.2, nor at lr=0\.2: give a bundle"):
+    with pytest.raises(
+        UserError, match=r"there is no model at 0\.2, nor at lr=0\.2: give a bundle"
+    ):
         named(["lr=0.2"])
-    assert named(["runs/lr=0.2/bundle"]) == {"lr-0.2": "runs/lr=0.2/bundle"}  # a path: whoever reads it says so
+    assert named(["runs/lr=0.2/bundle"]) == {
+        "lr-0.2": "runs/lr=0.2/bundle"
+    }  # a path: whoever reads it says so

@@ -1,4 +1,6 @@
-"""A model is a directory, or something in MLflow, and what it is called never stands for what it was once."""
+"""A model is a directory, or something in MLflow, and what it is called never stands for what it
+was once.
+"""
 
 import shutil
 from pathlib import Path
@@ -15,7 +17,9 @@ from vqi2i.bundle import checksum
 
 @pytest.fixture
 def published(new_store: str, tiny_bundle: Path, tmp_path: Path) -> str:
-    """Id of a run whose bundle is version 1 (alias `champion`) of model `seasons`, made by hand; 2 is published."""
+    """Id of a run whose bundle is version 1 (alias `champion`) of model `seasons`, made by hand; 2
+    is published.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(new_store)
@@ -41,7 +45,9 @@ def test_a_directory_is_used_as_it_is(tiny_bundle):
 
 
 def test_a_missing_directory_is_named_with_what_would_be_right(tmp_path):
-    with pytest.raises(BundleError, match=r"no model at .*nowhere: give a bundle directory or an MLflow URI"):
+    with pytest.raises(
+        BundleError, match=r"no model at .*nowhere: give a bundle directory or an MLflow URI"
+    ):
         registry.resolve(str(tmp_path / "nowhere"))
 
 
@@ -51,7 +57,13 @@ def test_a_directory_that_is_no_bundle_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "uri", ["models:/seasons@champion", "models:/seasons/2", "models:/seasons/latest", "runs:/{run}/bundle"]
+    "uri",
+    [
+        "models:/seasons@champion",
+        "models:/seasons/2",
+        "models:/seasons/latest",
+        "runs:/{run}/bundle",
+    ],
 )
 def test_mlflow_models_are_downloaded(uri, published, tiny_bundle, cache):
     found = registry.resolve(uri.format(run=published), cache=cache)
@@ -64,7 +76,9 @@ def test_mlflow_models_are_downloaded(uri, published, tiny_bundle, cache):
 
 def test_what_was_published_is_downloaded_once(published, cache, monkeypatch):
     first = registry.resolve("models:/seasons@published", cache=cache)
-    monkeypatch.setattr("mlflow.artifacts.download_artifacts", lambda *_, **__: pytest.fail("downloaded again"))
+    monkeypatch.setattr(
+        "mlflow.artifacts.download_artifacts", lambda *_, **__: pytest.fail("downloaded again")
+    )
     assert registry.resolve("models:/seasons/2", cache=cache) == first
     assert registry.resolve("models:/seasons/latest", cache=cache) == first
 
@@ -74,8 +88,12 @@ def test_what_does_not_say_what_its_files_are_is_downloaded_again(uri, published
     found = registry.resolve(uri.format(run=published), cache=cache)
     (published_card,) = (tmp_path / "artifacts" / published).glob("**/MODEL_CARD.md")
     published_card.write_text("another card")
-    assert (registry.resolve(uri.format(run=published), cache=cache) / "MODEL_CARD.md").read_text() == "another card"
-    assert (found / "MODEL_CARD.md").read_text() != "another card"  # who uses it goes on undisturbed
+    assert (
+        registry.resolve(uri.format(run=published), cache=cache) / "MODEL_CARD.md"
+    ).read_text() == "another card"
+    assert (
+        found / "MODEL_CARD.md"
+    ).read_text() != "another card"  # who uses it goes on undisturbed
 
 
 def test_a_download_that_was_damaged_since_is_replaced(published, cache):
@@ -87,7 +105,9 @@ def test_a_download_that_was_damaged_since_is_replaced(published, cache):
         assert (found / "MODEL_CARD.md").read_text() == card
         assert Translator.load(found).domains == ("summer", "winter")
     (found / "prior.safetensors").unlink()
-    assert (registry.resolve("models:/seasons@published", cache=cache) / "prior.safetensors").is_file()
+    assert (
+        registry.resolve("models:/seasons@published", cache=cache) / "prior.safetensors"
+    ).is_file()
 
 
 def test_latest_is_the_newest_version(published, tiny_bundle_without_prior, cache):
@@ -125,13 +145,17 @@ def test_a_store_that_was_begun_again_gives_its_own(
         assert checksum(registry.resolve(name, cache=cache)) == checksum(tiny_bundle_without_prior)
 
 
-def test_files_that_are_no_longer_what_was_published_are_refused(new_store, tiny_bundle, tmp_path, cache):
+def test_files_that_are_no_longer_what_was_published_are_refused(
+    new_store, tiny_bundle, tmp_path, cache
+):
     uri = publish(tiny_bundle, name="seasons", alias="champion")
     (weights,) = (tmp_path / "mlruns").glob("**/autoencoder.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(BundleError, match=r"files of models:/seasons/1 are no longer those that were published"):
+    with pytest.raises(
+        BundleError, match=r"files of models:/seasons/1 are no longer those that were published"
+    ):
         registry.resolve(uri, cache=cache)
     assert list(cache.iterdir()) == []
 
@@ -139,7 +163,12 @@ def test_files_that_are_no_longer_what_was_published_are_refused(new_store, tiny
 def test_a_pinned_name_stands_for_the_same_bytes_wherever_it_is_resolved(
     published, tiny_bundle, tiny_bundle_without_prior, tmp_path, cache, monkeypatch
 ):
-    names = ("models:/seasons@champion", "models:/seasons/latest", "models:/seasons/2", f"runs:/{published}/bundle")
+    names = (
+        "models:/seasons@champion",
+        "models:/seasons/latest",
+        "models:/seasons/2",
+        f"runs:/{published}/bundle",
+    )
     pinned = [registry.pin(name, cache=cache) for name in names]
     publish(tiny_bundle_without_prior, name="seasons", alias="champion")
     for pin in pinned:
@@ -159,7 +188,9 @@ def test_a_pinned_name_is_refused_where_only_another_bundle_is(
     pinned = registry.pin(publish(tiny_bundle, name="seasons", alias="champion"), cache=cache)
     MlflowClient(new_store).delete_registered_model("seasons")
     publish(tiny_bundle_without_prior, name="seasons", alias="champion")
-    with pytest.raises(BundleError, match=r"files of models:/seasons/1 are no longer those .* first used"):
+    with pytest.raises(
+        BundleError, match=r"files of models:/seasons/1 are no longer those .* first used"
+    ):
         registry.resolve(pinned, cache=tmp_path / "another")
 
 
@@ -182,19 +213,31 @@ def test_the_newest_version_of_a_stage(published, tiny_bundle, cache):
 @pytest.mark.parametrize(
     "uri",
     [
-        "models:/seasons@loser", "models:/seasons/9", "models:/seasons/Production", "models:/nothing@x",
-        "models:/nothing/latest", "models:/my seasons@x", "runs:/0/bundle", "runs:/../bundle",
+        "models:/seasons@loser",
+        "models:/seasons/9",
+        "models:/seasons/Production",
+        "models:/nothing@x",
+        "models:/nothing/latest",
+        "models:/my seasons@x",
+        "runs:/0/bundle",
+        "runs:/../bundle",
     ],
-)  # fmt: skip
+)
 def test_what_mlflow_does_not_have_is_named(uri, published, cache):
-    with pytest.raises(BundleError, match=r"MLflow at sqlite:.* has no .*check the name and MLFLOW_TRACKING_URI"):
+    with pytest.raises(
+        BundleError, match=r"MLflow at sqlite:.* has no .*check the name and MLFLOW_TRACKING_URI"
+    ):
         registry.resolve(uri, cache=cache)
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("uri", ["runs:/{run}/nothing", "models:/seasons/1/more", "models:/", "models:/seasons"])
+@pytest.mark.parametrize(
+    "uri", ["runs:/{run}/nothing", "models:/seasons/1/more", "models:/", "models:/seasons"]
+)
 def test_what_cannot_be_fetched_is_named(uri, published, cache):
-    with pytest.raises(BundleError, match=r"cannot be fetched from MLflow at sqlite:|has no |no model at"):
+    with pytest.raises(
+        BundleError, match=r"cannot be fetched from MLflow at sqlite:|has no |no model at"
+    ):
         registry.resolve(uri.format(run=published), cache=cache)
 
 
@@ -206,7 +249,8 @@ def test_artifacts_that_are_no_bundle_are_refused(published, cache):
 def test_a_cache_that_cannot_be_written_is_named(published, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        BundleError, match=r"file/cache cannot keep downloaded models \(.*\): name another folder in VQI2I"
+        BundleError,
+        match=r"file/cache cannot keep downloaded models \(.*\): name another folder in VQI2I",
     ):
         registry.resolve("models:/seasons@champion", cache=tmp_path / "file" / "cache")
 
@@ -222,5 +266,8 @@ def test_a_folder_without_a_store_is_told_at_once_and_left_alone(tmp_path, monke
 def test_another_process_is_told_where_mlflow_is(published, tiny_bundle, monkeypatch):
     assert registry.environment("models:/seasons/1")["MLFLOW_TRACKING_URI"].startswith("sqlite:///")
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://registry")
-    assert registry.environment("models:/seasons/1#" + "0" * 64)["MLFLOW_REGISTRY_URI"] == "http://registry"
+    assert (
+        registry.environment("models:/seasons/1#" + "0" * 64)["MLFLOW_REGISTRY_URI"]
+        == "http://registry"
+    )
     assert registry.environment(tiny_bundle) == {}

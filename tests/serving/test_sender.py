@@ -13,14 +13,19 @@ from serving.http.problems import Problem
 from serving.sender import Sender
 
 JOBS = [
-    TranslateJob(image=np.zeros((1, 1, 3), np.uint8), source="summer", target="winter", seed=seed) for seed in range(6)
+    TranslateJob(image=np.zeros((1, 1, 3), np.uint8), source="summer", target="winter", seed=seed)
+    for seed in range(6)
 ]
 
 
 class Replica:
-    """A handle that takes `seconds` per job; a job that is `deadly` kills all that are there with it."""
+    """A handle that takes `seconds` per job; a job that is `deadly` kills all that are there with
+    it.
+    """
 
-    def __init__(self, deadly: Callable[[TranslateJob], bool] = lambda job: False, seconds: float = 0.01):
+    def __init__(
+        self, deadly: Callable[[TranslateJob], bool] = lambda job: False, seconds: float = 0.01
+    ):
         self.sent: list[TranslateJob] = []
         self.cancelled = 0
         self._deadly, self._seconds = deadly, seconds
@@ -64,7 +69,9 @@ class _Response:
 
 async def send_all(replica: Replica, jobs: list[TranslateJob]) -> list[Outcome | BaseException]:
     sender = Sender(replica)  # type: ignore[arg-type]
-    return await asyncio.gather(*(sender.send("translate", job) for job in jobs), return_exceptions=True)
+    return await asyncio.gather(
+        *(sender.send("translate", job) for job in jobs), return_exceptions=True
+    )
 
 
 def seeds(jobs: list[TranslateJob]) -> list[int]:
@@ -89,7 +96,14 @@ def test_the_only_request_of_a_replica_that_is_killed_from_outside_succeeds():
 def test_one_of_several_that_kills_is_found_by_a_second_death_and_the_others_succeed():
     replica = Replica(deadly=lambda job: job.seed == 2)
     outcomes = asyncio.run(send_all(replica, JOBS))
-    assert [isinstance(outcome, list) for outcome in outcomes] == [True, True, False, True, True, True]
+    assert [isinstance(outcome, list) for outcome in outcomes] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert isinstance(outcomes[2], Problem)
     again = replica.sent[len(JOBS) :]
     assert sorted(seeds(again)) == seeds(JOBS)
@@ -114,7 +128,9 @@ def test_who_comes_while_a_deadly_request_is_tried_again_is_not_taken_for_it():
         replica = Replica(deadly=lambda job: job.seed == 0, seconds=0.05)
         sender = Sender(replica)  # type: ignore[arg-type]
         first = [asyncio.create_task(sender.send("translate", job)) for job in JOBS[:2]]
-        await asyncio.sleep(0.07)  # the first death is over, the deadly one is on its second journey
+        await asyncio.sleep(
+            0.07
+        )  # the first death is over, the deadly one is on its second journey
         later = asyncio.create_task(sender.send("translate", JOBS[5]))
         return await asyncio.gather(*first, later, return_exceptions=True)
 

@@ -1,4 +1,6 @@
-"""Data, configurations and a place to train for the tests of this folder: the real things, very small."""
+"""Data, configurations and a place to train for the tests of this folder: the real things, very
+small.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -16,21 +18,48 @@ from training.job import Job, make_job
 from training.tracking.journal import RunJournal
 
 STAGE1 = (
-    "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",
-    "network.resolution=16", "network.base_channels=8", "network.z_channels=8", "network.embed_dim=8",
-    "network.style_channels=4", "network.num_style_blocks=1", "network.codebook_size=16",
-    "discriminator.base_channels=4", "game.discriminator_from=0", "game.generator_from=0", "game.reconstructed=0.2",
+    "crop=16",
+    "precision=float32",
+    "batch_size=4",
+    "codebook.start_at=0",
+    "network.resolution=16",
+    "network.base_channels=8",
+    "network.z_channels=8",
+    "network.embed_dim=8",
+    "network.style_channels=4",
+    "network.num_style_blocks=1",
+    "network.codebook_size=16",
+    "discriminator.base_channels=4",
+    "game.discriminator_from=0",
+    "game.generator_from=0",
+    "game.reconstructed=0.2",
     "optim.learning_rate=2e-3",
-    "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+    "schedule.images=48",
+    "schedule.log_every=8",
+    "schedule.save_every=16",
+    "schedule.warmup_images=0",
     "schedule.save_seconds=null",
-)  # fmt: skip
+)
 STAGE2 = (
-    "precision=float32", "batch_size=4", "optim.learning_rate=1e-2",
-    "prior.num_layers=1", "prior.num_heads=2", "prior.width=16", "prior.window=[8,8]",
-    "schedule.images=48", "schedule.log_every=8", "schedule.save_every=16", "schedule.warmup_images=0",
+    "precision=float32",
+    "batch_size=4",
+    "optim.learning_rate=1e-2",
+    "prior.num_layers=1",
+    "prior.num_heads=2",
+    "prior.width=16",
+    "prior.window=[8,8]",
+    "schedule.images=48",
+    "schedule.log_every=8",
+    "schedule.save_every=16",
+    "schedule.warmup_images=0",
     "schedule.save_seconds=null",
-)  # fmt: skip
-FSQ = ("network.quantizer=fsq", "network.fsq_levels=[4,4]", "network.embed_dim=2", "weights.commitment=0")
+)
+FSQ = (
+    "network.quantizer=fsq",
+    "network.fsq_levels=[4,4]",
+    "network.embed_dim=2",
+    "weights.commitment=0",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,13 +88,18 @@ def validated(shards: Path) -> Path:
 @pytest.fixture(scope="session")
 def stage2_job(shards: Path, tiny_bundle_without_prior: Path) -> Job:
     """A prior over the 8x8 tokens of an untrained stage 1."""
-    return make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64", settings=STAGE2)
+    return make_job(
+        "stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64", settings=STAGE2
+    )
 
 
 @pytest.fixture
 def worker(tmp_path: Path) -> LocalWorker:
     """The only process of a run in the test's folder."""
-    return LocalWorker(Checkpoints(tmp_path / "checkpoints", keep=2), RunJournal(tmp_path, None, Console(quiet=True)))
+    return LocalWorker(
+        Checkpoints(tmp_path / "checkpoints", keep=2),
+        RunJournal(tmp_path, None, Console(quiet=True)),
+    )
 
 
 @pytest.fixture

@@ -9,8 +9,14 @@ SEASONS = ("summer", "winter")
 
 def test_a_setting_is_changed_by_its_dotted_name_and_the_original_is_not() -> None:
     config = stage1_laptop64(SEASONS)
-    changed = override(config, ["weights.style=2.5", "network.decoder=per_domain", "schedule.minutes=3"])
-    assert (changed.weights.style, changed.network.decoder, changed.schedule.minutes) == (2.5, "per_domain", 3)
+    changed = override(
+        config, ["weights.style=2.5", "network.decoder=per_domain", "schedule.minutes=3"]
+    )
+    assert (changed.weights.style, changed.network.decoder, changed.schedule.minutes) == (
+        2.5,
+        "per_domain",
+        3,
+    )
     assert changed.weights.pixel == config.weights.pixel
     assert config.weights.style != 2.5
 
@@ -24,22 +30,45 @@ def test_lists_and_paths_are_settings_too() -> None:
     [
         (
             "weights.stile=1",
-            r"there is no setting 'weights.stile' \(did you mean 'weights.style'\?\); known here: pixel, perceptual",
+            r"there is no setting 'weights.stile' \(did you mean 'weights.style'\?\); known here: "
+            r"pixel, perceptual",
         ),
-        ("stile=1", r"there is no setting 'stile' \(did you mean 'weights.style'\?\); known here: recipe, seed"),
-        ("learning_rate=1", r"there is no setting 'learning_rate' \(did you mean 'optim.learning_rate'\?\)"),
-        ("netwrk.base_channels=8", r"no setting 'netwrk.base_channels' \(did you mean 'network.base_channels'\?\)"),
+        (
+            "stile=1",
+            r"there is no setting 'stile' \(did you mean 'weights.style'\?\); known here: recipe, "
+            r"seed",
+        ),
+        (
+            "learning_rate=1",
+            r"there is no setting 'learning_rate' \(did you mean 'optim.learning_rate'\?\)",
+        ),
+        (
+            "netwrk.base_channels=8",
+            r"no setting 'netwrk.base_channels' \(did you mean 'network.base_channels'\?\)",
+        ),
         ("quux=1", r"there is no setting 'quux'; known here: recipe, seed"),
         ("seed=99999999999999999999", "the seed 99999999999999999999 is out of range"),
-        ("schedule.best=held_out_pnsr", r"schedule.best=held_out_pnsr \(did you mean 'held_out_psnr'\?\): choose"),
-        ('network.domains=["Summer","b"]', "a domain cannot be called 'Summer': .* call it 'summer'"),
+        (
+            "schedule.best=held_out_pnsr",
+            r"schedule.best=held_out_pnsr \(did you mean 'held_out_psnr'\?\): choose",
+        ),
+        (
+            'network.domains=["Summer","b"]',
+            "a domain cannot be called 'Summer': .* call it 'summer'",
+        ),
         ("weights.style.deep=1", "there is no setting 'weights.style.deep'"),
         ("weights.style", "--set 'weights.style' is not of the form name=value"),
         ("batch_size=many", "batch_size: Input should be a valid integer"),
         ("optim.learning_rate=-1", "optim.learning_rate: Input should be greater than 0"),
         ("crop=30", "crop 30 is not a multiple of the network's stride 4"),
-        ("game.generator_from=0", "game.generator_from must not come before game.discriminator_from"),
-        ("perceptual.kind=none weights.perceptual=1", "set perceptual.kind and weights.perceptual together"),
+        (
+            "game.generator_from=0",
+            "game.generator_from must not come before game.discriminator_from",
+        ),
+        (
+            "perceptual.kind=none weights.perceptual=1",
+            "set perceptual.kind and weights.perceptual together",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(setting: str, sentence: str) -> None:
@@ -49,7 +78,9 @@ def test_a_wrong_setting_is_one_sentence(setting: str, sentence: str) -> None:
 
 
 def test_several_settings_may_be_consistent_only_together() -> None:
-    changed = override(stage1_laptop64(SEASONS), ["game.discriminator_from=0", "game.generator_from=0"])
+    changed = override(
+        stage1_laptop64(SEASONS), ["game.discriminator_from=0", "game.generator_from=0"]
+    )
     assert changed.game.generator_from == 0
 
 
@@ -57,7 +88,9 @@ def test_several_settings_may_be_consistent_only_together() -> None:
 @pytest.mark.parametrize(
     ("stage", "name"), [("stage1", name) for name in STAGE1] + [("stage2", name) for name in STAGE2]
 )
-def test_a_recipe_fits_any_number_of_domains(stage: str, name: str, domains: tuple[str, ...]) -> None:
+def test_a_recipe_fits_any_number_of_domains(
+    stage: str, name: str, domains: tuple[str, ...]
+) -> None:
     config = recipe(stage, name, domains)
     assert (config.stage, config.recipe) == (stage, name)
     assert type(config).model_validate_json(config.dump()) == config
@@ -66,7 +99,10 @@ def test_a_recipe_fits_any_number_of_domains(stage: str, name: str, domains: tup
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no stage2 recipe 'huge': choose one of laptop64, plus64, masked64, paper256"):
+    with pytest.raises(
+        ValueError,
+        match="no stage2 recipe 'huge': choose one of laptop64, plus64, masked64, paper256",
+    ):
         recipe("stage2", "huge", SEASONS)
 
 

@@ -16,7 +16,9 @@ def processor(monkeypatch):
     """Pretend that the CPU can do nothing but what is named."""
 
     def pretend(*names: str, told_to_be: str = "AVX512") -> None:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(dict.fromkeys(names, True)))
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda: MappingProxyType(dict.fromkeys(names, True))
+        )
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told_to_be)
 
     return pretend
@@ -50,7 +52,9 @@ def test_a_precision_that_is_named_is_used_on_any_processor(processor):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-@pytest.mark.parametrize(("precision", "rounded"), [("float32", False), ("bf16", True), ("auto", True)])
+@pytest.mark.parametrize(
+    ("precision", "rounded"), [("float32", False), ("bf16", True), ("auto", True)]
+)
 def test_float32_is_float32_where_it_was_asked_for(precision, rounded, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not rounded)
     have_full_float32(precision)

@@ -28,7 +28,9 @@ QUIET = Console(quiet=True)
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
-def test_two_workers_train_a_bundle(stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None) -> None:
+def test_two_workers_train_a_bundle(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str, ray_session: None
+) -> None:
     result = train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET)
     assert (result.position, result.complete) == (48, True)
     assert Translator.load(result.bundle).domains == ("summer", "winter")
@@ -36,7 +38,9 @@ def test_two_workers_train_a_bundle(stage1_job: Job, tmp_path: Path, mlflow_stor
     assert [row["position"] for row in rows] == [8, 16, 24, 32, 40, 48]
     assert "held_out_psnr" in rows[-1]
     assert list((tmp_path / "run/samples").glob("*.png"))
-    assert train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET) == result  # at once
+    assert (
+        train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET) == result
+    )  # at once
 
 
 @pytest.mark.ray
@@ -73,22 +77,29 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         run_config=RunConfig(name="read", storage_path=str(tmp_path)),
     ).fit()
     parts = [np.load(tmp_path / f"{rank}.npy").reshape(60, 2, 2, 3, 16, 16) for rank in range(2)]
-    together = np.concatenate(parts, axis=2).reshape(60, 8, 3, 16, 16)  # each domain's rows, rank by rank
+    together = np.concatenate(parts, axis=2).reshape(
+        60, 8, 3, 16, 16
+    )  # each domain's rows, rank by rank
     nothing: Any = None
     assert stage1_job.config.stage == "stage1"
-    alone = ImageFeed(ShardReader(shards), stage1_job.config, LocalWorker(nothing, nothing)).batches(0)
+    alone = ImageFeed(
+        ShardReader(shards), stage1_job.config, LocalWorker(nothing, nothing)
+    ).batches(0)
     assert all(np.array_equal(batch, next(alone).numpy()) for batch in together)
     alone.close()
 
 
-def test_a_runs_folder_refuses_other_settings(stage1_job: Job, tmp_path: Path, mlflow_store: str) -> None:
+def test_a_runs_folder_refuses_other_settings(
+    stage1_job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
     short = override(stage1_job.config, ["schedule.images=4", "schedule.log_every=4"])
     job = stage1_job.model_copy(update={"config": short})
     result = train(job, tmp_path / "run", console=QUIET)
     assert result.bundle.is_dir()
     other = job.model_copy(update={"config": override(short, ["seed=1", "weights.style=3"])})
     with pytest.raises(
-        ValueError, match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run"
+        ValueError,
+        match=r"other settings \(config\.seed, config\.weights\.style\): choose another --run",
     ):
         train(other, tmp_path / "run", console=QUIET)
 
@@ -121,8 +132,12 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
 def test_a_training_refused_before_its_first_step_does_not_keep_its_name(
     stage1_job: Job, tmp_path: Path, mlflow_store: str
 ) -> None:
-    short = override(stage1_job.config, ["schedule.images=4", "schedule.log_every=4", "schedule.save_every=4"])
-    too_large = stage1_job.model_copy(update={"config": override(short, ["crop=64", "network.resolution=64"])})
+    short = override(
+        stage1_job.config, ["schedule.images=4", "schedule.log_every=4", "schedule.save_every=4"]
+    )
+    too_large = stage1_job.model_copy(
+        update={"config": override(short, ["crop=64", "network.resolution=64"])}
+    )
     with pytest.raises(ValueError, match="cannot crop 64 px"):
         train(too_large, tmp_path / "run", console=QUIET)
     refused = tracked_run(tmp_path / "run")
@@ -162,14 +177,18 @@ def test_what_no_retry_helps_ends_a_run_at_once_with_the_workers_sentence(
 ) -> None:
     with pytest.raises(TrainingError) as trouble:
         train(stage1_job, tmp_path / "run", RayPlan(workers=3, cpus_per_worker=1), console=QUIET)
-    assert str(trouble.value) == "global batch 4 cannot be shared by 3 workers: use a multiple of it"
+    assert (
+        str(trouble.value) == "global batch 4 cannot be shared by 3 workers: use a multiple of it"
+    )
 
 
 def test_plans_are_read_from_the_command_line() -> None:
     assert RayPlan.parse("2") == RayPlan(2)
     assert RayPlan.parse("1:4", cpus_per_worker=2) == RayPlan(1, 4, 2)
     for wrong in ("two", "0", "4:1"):
-        with pytest.raises(ValueError, match=f"--workers {wrong} is no (number|range): give N, or N:M"):
+        with pytest.raises(
+            ValueError, match=f"--workers {wrong} is no (number|range): give N, or N:M"
+        ):
             RayPlan.parse(wrong)
 
 
@@ -182,6 +201,15 @@ def test_processors_are_shared_out_without_splitting_a_worker_over_machines() ->
 
 
 def test_as_many_workers_train_as_can_share_a_batch_evenly() -> None:
-    assert [active_workers(8, 1, there) for there in (1, 2, 3, 4, 5, 7, 8, 9)] == [1, 2, 2, 4, 4, 4, 8, 8]
+    assert [active_workers(8, 1, there) for there in (1, 2, 3, 4, 5, 7, 8, 9)] == [
+        1,
+        2,
+        2,
+        4,
+        4,
+        4,
+        8,
+        8,
+    ]
     assert active_workers(8, 4, 8) == 2
     assert active_workers(3, 2, 4) == 1

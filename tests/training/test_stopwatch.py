@@ -76,7 +76,9 @@ def test_an_error_closes_its_phase(stopwatch: Stopwatch, pass_time: Pass) -> Non
     assert stopwatch.read(1)["time/backward"] == 0
 
 
-def test_many_marks_between_two_readings_are_all_counted(stopwatch: Stopwatch, pass_time: Pass) -> None:
+def test_many_marks_between_two_readings_are_all_counted(
+    stopwatch: Stopwatch, pass_time: Pass
+) -> None:
     for _ in range(10_000):
         with stopwatch.phase("forward"):
             pass_time(1)

@@ -1,4 +1,6 @@
-"""Trials that fail: a sentence is told once and not tried again, a fault of ours with its traceback."""
+"""Trials that fail: a sentence is told once and not tried again, a fault of ours with its
+traceback.
+"""
 
 import io
 import json
@@ -19,7 +21,9 @@ from tuning.study import make_study
 
 
 def failing() -> Callable[..., None]:
-    """Trials whose training fails: the first has a reason, the second meets a fault. It travels by value."""
+    """Trials whose training fails: the first has a reason, the second meets a fault. It travels by
+    value.
+    """
 
     def run(sampled: dict[str, Any], **how: Any) -> None:
         from contextlib import suppress
@@ -67,18 +71,25 @@ def test_failed_trials_tell_why(
     assert not reason["fault"]
     assert met["fault"].endswith("KeyError: 'no such crater'")
     assert f"{reason['trial']}: failed: the moon is full: wait\n" in said.getvalue()
-    assert f"{met['trial']}: failed: KeyError: 'no such crater', a fault of vqi2i, not of yours" in said.getvalue()
+    assert (
+        f"{met['trial']}: failed: KeyError: 'no such crater', a fault of vqi2i, not of yours"
+        in said.getvalue()
+    )
     assert (tmp_path / f"search/attempts of {reason['trial']}").read_text() == "once\n"
     assert (tmp_path / f"search/attempts of {met['trial']}").read_text() == "once\n" * 2
 
 
 def test_what_tune_keeps_of_an_error_is_told_apart() -> None:
     def met(error: Exception) -> Exception:
-        return RayTaskError("train", "Traceback\n  File 'x'\nKeyError: 'x'", error).as_instanceof_cause()
+        return RayTaskError(
+            "train", "Traceback\n  File 'x'\nKeyError: 'x'", error
+        ).as_instanceof_cause()
 
     assert failure(met(UserError("lower the rate"))) == ("lower the rate", "")
     assert failure(met(KeyError("x")))[0] == "KeyError: 'x'"
     assert failure(met(KeyError("x"))).fault.startswith("Traceback")
     assert failure("Traceback\nKeyError: 'x'") == ("KeyError: 'x'", "Traceback\nKeyError: 'x'")
-    assert failure(ActorDiedError()).sentence.startswith("its process died (The actor died unexpectedly")
+    assert failure(ActorDiedError()).sentence.startswith(
+        "its process died (The actor died unexpectedly"
+    )
     assert not failure(ActorDiedError()).fault

@@ -18,11 +18,22 @@ from tuning.study import Study, TrialRow, make_study
 from vqi2i import Translator
 
 SETTINGS = (
-    "crop=16", "precision=float32", "batch_size=4", "codebook.start_at=0",
-    "network.resolution=16", "network.base_channels=8", "network.z_channels=8", "network.style_channels=4",
-    "discriminator.base_channels=4", "game.discriminator_from=16", "game.generator_from=16",
-    "schedule.images=48", "schedule.log_every=16", "schedule.save_every=16", "schedule.warmup_images=0",
-)  # fmt: skip
+    "crop=16",
+    "precision=float32",
+    "batch_size=4",
+    "codebook.start_at=0",
+    "network.resolution=16",
+    "network.base_channels=8",
+    "network.z_channels=8",
+    "network.style_channels=4",
+    "discriminator.base_channels=4",
+    "game.discriminator_from=16",
+    "game.generator_from=16",
+    "schedule.images=48",
+    "schedule.log_every=16",
+    "schedule.save_every=16",
+    "schedule.warmup_images=0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +45,11 @@ def study(shards: Path) -> Study:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_search_ranks_trials_tracks_each_and_leaves_the_best_bundle(
-    study: Study, ray_session: None, tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study,
+    ray_session: None,
+    tmp_path: Path,
+    mlflow_tables: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(mlflow_tables, tmp_path)}")
     monkeypatch.chdir(tmp_path)
@@ -45,8 +60,14 @@ def test_a_search_ranks_trials_tracks_each_and_leaves_the_best_bundle(
     best = found.trials[0]
     assert len(found.trials) == 3
     assert (best.status, best.position) == ("finished", 48)
-    assert Translator.load(found.bundle).network.codebook_size == best.settings["network.codebook_size"]
-    assert f"optim.learning_rate={best.settings['optim.learning_rate']}" in (run_dir / "best_settings.txt").read_text()
+    assert (
+        Translator.load(found.bundle).network.codebook_size
+        == best.settings["network.codebook_size"]
+    )
+    assert (
+        f"optim.learning_rate={best.settings['optim.learning_rate']}"
+        in (run_dir / "best_settings.txt").read_text()
+    )
     assert json.loads((run_dir / "trials.json").read_text())[0]["trial"] == best.trial
 
     _check_tracking(run_dir, found.trials)
@@ -67,30 +88,45 @@ def asked(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: M
 
 
 @modes
-def test_the_poorer_of_two_trials_stops_after_a_quarter_of_the_schedule(asked: Any, study: Study, mode: Mode) -> None:
+def test_the_poorer_of_two_trials_stops_after_a_quarter_of_the_schedule(
+    asked: Any, study: Study, mode: Mode
+) -> None:
     scheduler, metric = asked.tune_config.scheduler, study.metric
     scheduler.set_search_properties(metric, asked.tune_config.mode)
     better, poorer = (SimpleNamespace(trial_id=name) for name in ("better", "poorer"))
-    figures = {"better": 10.0, "poorer": 20.0} if mode == "min" else {"better": 20.0, "poorer": 10.0}
+    figures = (
+        {"better": 10.0, "poorer": 20.0} if mode == "min" else {"better": 20.0, "poorer": 10.0}
+    )
 
     def told(trial: Any, position: int) -> str:
-        return scheduler.on_trial_result(None, trial, {"position": position, metric: figures[trial.trial_id]})
+        return scheduler.on_trial_result(
+            None, trial, {"position": position, metric: figures[trial.trial_id]}
+        )
 
     for trial in (better, poorer):
         scheduler.on_trial_add(None, trial)
         assert told(trial, 11) == TrialScheduler.CONTINUE
-    assert [told(trial, 12) for trial in (better, poorer)] == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
+    assert [told(trial, 12) for trial in (better, poorer)] == [
+        TrialScheduler.CONTINUE,
+        TrialScheduler.STOP,
+    ]
     assert told(better, 48) == TrialScheduler.STOP  # the end
 
 
 @modes
-def test_settings_are_proposed_near_those_that_were_better(asked: Any, study: Study, mode: Mode) -> None:
+def test_settings_are_proposed_near_those_that_were_better(
+    asked: Any, study: Study, mode: Mode
+) -> None:
     searcher, name = asked.tune_config.search_alg, "optim.learning_rate"
-    searcher.set_search_properties(study.metric, asked.tune_config.mode, search_space("stage1", "rates"))
+    searcher.set_search_properties(
+        study.metric, asked.tune_config.mode, search_space("stage1", "rates")
+    )
 
     def proposed(number: int) -> float:
         settings = searcher.suggest(str(number))
-        rate = np.log10(settings["optim"]["learning_rate"] if "optim" in settings else settings[name])
+        rate = np.log10(
+            settings["optim"]["learning_rate"] if "optim" in settings else settings[name]
+        )
         searcher.on_trial_complete(str(number), {study.metric: rate})
         return rate
 
@@ -108,15 +144,24 @@ def test_what_a_search_found_is_best_first(
         for name, metric in (("middle", 2.0), ("most", 3.0), ("least", 1.0))
     ]
     monkeypatch.setattr("tuning.search._fit", lambda *given: rows)
-    for part in ("_conclude", "Tracker", "upload", "close_forgotten"):  # what needs trials and MLflow
+    for part in (
+        "_conclude",
+        "Tracker",
+        "upload",
+        "close_forgotten",
+    ):  # what needs trials and MLflow
         monkeypatch.setattr(f"tuning.search.{part}", MagicMock())
     found = search(study.model_copy(update={"mode": mode}), tmp_path)
     best_first = ["least", "middle", "most"]
-    assert [row.trial for row in found.trials] == (best_first if mode == "min" else best_first[::-1])
+    assert [row.trial for row in found.trials] == (
+        best_first if mode == "min" else best_first[::-1]
+    )
 
 
 def _check_tracking(run_dir: Path, rows: list[TrialRow]) -> None:
-    """One run for the search and one for each trial, every figure of a position once, everything closed."""
+    """One run for the search and one for each trial, every figure of a position once, everything
+    closed.
+    """
     from mlflow import MlflowClient
 
     from training.tracking.mlflow_client import tracking_uri

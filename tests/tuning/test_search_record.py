@@ -16,10 +16,24 @@ from tuning.study import Study, TrialRow, make_study
 from tuning.trial import trial_folder
 
 ROWS = [
-    TrialRow(trial="one", settings={"optim.learning_rate": 0.5, "b": "x"}, metric=2.0, position=48, status="finished"),
-    TrialRow(trial="two", settings={"optim.learning_rate": 0.1}, metric=9.0, position=12, status="stopped early"),
+    TrialRow(
+        trial="one",
+        settings={"optim.learning_rate": 0.5, "b": "x"},
+        metric=2.0,
+        position=48,
+        status="finished",
+    ),
+    TrialRow(
+        trial="two",
+        settings={"optim.learning_rate": 0.1},
+        metric=9.0,
+        position=12,
+        status="stopped early",
+    ),
 ]
-FAILED = TrialRow(trial="three", settings={}, metric=None, position=0, status="failed", error="no more disk")
+FAILED = TrialRow(
+    trial="three", settings={}, metric=None, position=0, status="failed", error="no more disk"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +52,13 @@ class Made:
         self.tracker = MagicMock(is_new=True)
         self.upload = MagicMock()
         self.forgotten = MagicMock()
-        parts = {"_fit": self._fit, "Tracker": MagicMock(return_value=self.tracker), "upload": self.upload,
-                 "close_forgotten": self.forgotten, "export_newest": self._export}  # fmt: skip
+        parts = {
+            "_fit": self._fit,
+            "Tracker": MagicMock(return_value=self.tracker),
+            "upload": self.upload,
+            "close_forgotten": self.forgotten,
+            "export_newest": self._export,
+        }
         for name, part in parts.items():
             monkeypatch.setattr(f"tuning.search.{name}", part)
         monkeypatch.setattr("tuning.search.trial_job", lambda job, sampled: sampled)
@@ -59,7 +78,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     return Made(monkeypatch)
 
 
-def test_a_search_leaves_the_best_trials_bundle_and_settings(study: Study, made: Made, tmp_path: Path) -> None:
+def test_a_search_leaves_the_best_trials_bundle_and_settings(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "searches/first"
     found = search(study, run_dir)
     assert found == Found(run_dir / "bundle", ROWS)
@@ -89,7 +110,9 @@ def test_a_folder_holds_one_search(study: Study, made: Made, tmp_path: Path) -> 
         search(study.model_copy(update={"trials": 3}), tmp_path)
 
 
-def test_a_search_that_was_refused_does_not_keep_its_name(study: Study, made: Made, tmp_path: Path) -> None:
+def test_a_search_that_was_refused_does_not_keep_its_name(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
     made.trials = lambda: [FAILED]
     with pytest.raises(ValueError, match="got to a checkpoint"):
         search(study, tmp_path)
@@ -118,7 +141,9 @@ def test_a_search_one_of_whose_trials_has_begun_keeps_its_name(
         search(study.model_copy(update={"trials": 3}), tmp_path)
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (OSError("gone"), "FAILED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "KILLED"), (OSError("gone"), "FAILED")]
+)
 def test_an_interrupted_search_says_so_and_goes_on(
     study: Study, made: Made, tmp_path: Path, error: BaseException, status: str
 ) -> None:
@@ -135,16 +160,22 @@ def test_an_interrupted_search_says_so_and_goes_on(
     made.tracker.config.assert_called_once()  # MLflow knows it already
 
 
-def test_a_search_whose_trials_all_failed_says_why(study: Study, made: Made, tmp_path: Path) -> None:
+def test_a_search_whose_trials_all_failed_says_why(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
     made.trials = lambda: [FAILED]
-    with pytest.raises(ValueError, match="got to a checkpoint; the first failed with: no more disk"):
+    with pytest.raises(
+        ValueError, match="got to a checkpoint; the first failed with: no more disk"
+    ):
         search(study, tmp_path)
     assert made.exported == []
     assert (tmp_path / "trials.json").exists()
 
 
 def result(error: Exception | str | None = None, **figures: Any) -> Any:
-    return SimpleNamespace(metrics=figures or None, config={"a": 1}, path="/somewhere/one", error=error)
+    return SimpleNamespace(
+        metrics=figures or None, config={"a": 1}, path="/somewhere/one", error=error
+    )
 
 
 def test_a_trial_is_finished_stopped_or_failed() -> None:
@@ -174,7 +205,11 @@ def test_a_trial_is_finished_stopped_or_failed() -> None:
     ],
 )
 def test_as_many_trials_run_at_once_as_there_is_room_for(
-    cluster: dict[str, float], cores: int, resources: dict[str, float], room: int, monkeypatch: pytest.MonkeyPatch
+    cluster: dict[str, float],
+    cores: int,
+    resources: dict[str, float],
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tuning.search.join_ray", lambda: cluster)
     assert _place(cores) == (resources, room)
@@ -182,7 +217,9 @@ def test_as_many_trials_run_at_once_as_there_is_room_for(
 
 def test_a_cluster_without_room_for_a_trial_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuning.search.join_ray", lambda: {"CPU": 2.0})
-    with pytest.raises(ValueError, match="a trial wants 3 cores, Ray has 2: lower --cpus-per-trial"):
+    with pytest.raises(
+        ValueError, match="a trial wants 3 cores, Ray has 2: lower --cpus-per-trial"
+    ):
         _place(3)
 
 

@@ -13,7 +13,7 @@ CASES = [
     for stage, spaces in SPACES.items()
     for space in spaces
     for recipe in RECIPES[stage]
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("stage", "space", "recipe"), CASES)
@@ -28,7 +28,9 @@ def test_every_recipe_takes_every_setting_of_a_space(stage: str, space: str, rec
 
 
 def test_an_unknown_space_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no stage1 space 'speed': choose one of method, codebook, rates"):
+    with pytest.raises(
+        ValueError, match="no stage1 space 'speed': choose one of method, codebook, rates"
+    ):
         search_space("stage1", "speed")
     with pytest.raises(ValueError, match=r"no stage2 space 'rate' \(did you mean 'rates'\?\)"):
         search_space("stage2", "rate")
@@ -42,7 +44,9 @@ def test_a_setting_cannot_be_fixed_and_varied() -> None:
 def test_an_unknown_metric_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="cannot be ranked by 'psnr': choose one of held_out_psnr"):
         direction("stage1", "psnr")
-    with pytest.raises(ValueError, match=r"ranked by 'held_out_nl' \(did you mean 'held_out_nll'\?\)"):
+    with pytest.raises(
+        ValueError, match=r"ranked by 'held_out_nl' \(did you mean 'held_out_nll'\?\)"
+    ):
         direction("stage2", "held_out_nl")
 
 

@@ -46,13 +46,24 @@ def test_the_direction_follows_from_the_metric() -> None:
 def test_a_stage_reports_every_metric_that_trials_can_be_ranked_by(
     stage: str, shards: Path, tiny_bundle_without_prior: Path, tmp_path: Path
 ) -> None:
-    everything = ("codebook.start_at=0", "game.discriminator_from=0", "game.generator_from=0",
-                  "weights.adversarial_reconstruction=0.1")  # fmt: skip
-    settings = [*TINY[stage], "schedule.images=1", "batch_size=1", *(everything if stage == "stage1" else ())]
+    everything = (
+        "codebook.start_at=0",
+        "game.discriminator_from=0",
+        "game.generator_from=0",
+        "weights.adversarial_reconstruction=0.1",
+    )
+    settings = [
+        *TINY[stage],
+        "schedule.images=1",
+        "batch_size=1",
+        *(everything if stage == "stage1" else ()),
+    ]
     config = override(recipe(stage, "laptop64", DOMAINS), settings)
     job = Job(config=config, data=shards, model=tiny_bundle_without_prior)
     prepare(job)
     fit_here(job, tmp_path, RunJournal(tmp_path, None, Console(quiet=True)))
     (row,) = read_metrics(tmp_path)
-    without_weight = {"codebook", "cross_pixel"} if stage == "stage1" else set()  # in this recipe: not computed
+    without_weight = (
+        {"codebook", "cross_pixel"} if stage == "stage1" else set()
+    )  # in this recipe: not computed
     assert METRICS[stage].keys() - row.keys() == without_weight

@@ -20,7 +20,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
     return told
 
 
-def test_the_end_is_reported_after_the_last_checkpoint(tmp_path: Path, told: list[tuple[int, bool]]) -> None:
+def test_the_end_is_reported_after_the_last_checkpoint(
+    tmp_path: Path, told: list[tuple[int, bool]]
+) -> None:
     journal = TuneJournal(tmp_path, "pixel")
     journal.log(4, 8, {"pixel": 0.5}, 1.0)
     journal.log(8, 8, {"pixel": 0.4}, 2.0)
@@ -29,7 +31,9 @@ def test_the_end_is_reported_after_the_last_checkpoint(tmp_path: Path, told: lis
     assert told == [(4, False), (8, True)]
 
 
-def test_a_resumed_trial_tells_what_it_had_reported(tmp_path: Path, told: list[tuple[int, bool]]) -> None:
+def test_a_resumed_trial_tells_what_it_had_reported(
+    tmp_path: Path, told: list[tuple[int, bool]]
+) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"position": 4, "seconds": 1.0, "pixel": 0.5}\n')
     TuneJournal(tmp_path, "pixel").conclude()
     assert told == [(4, False), (4, True)]
@@ -43,7 +47,9 @@ def test_a_trial_without_figures_fails(tmp_path: Path, told: list[tuple[int, boo
     assert told == []
 
 
-def test_reports_before_a_term_is_computed_rank_nothing(tmp_path: Path, told: list[tuple[int, bool]]) -> None:
+def test_reports_before_a_term_is_computed_rank_nothing(
+    tmp_path: Path, told: list[tuple[int, bool]]
+) -> None:
     journal = TuneJournal(tmp_path, "adversarial")
     journal.log(4, 12, {"pixel": 0.5}, 1.0)
     with pytest.raises(ValueError, match="never computes adversarial: choose another --metric"):

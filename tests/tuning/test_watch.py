@@ -28,7 +28,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iter
 @pytest.fixture
 def search(tmp_path: Path) -> Tracker:
     tracker = Tracker(tmp_path / "run", {"kind": "search"})
-    assert not tracker.close()  # the first one waits until the store is made, trials would give up meanwhile
+    assert (
+        not tracker.close()
+    )  # the first one waits until the store is made, trials would give up meanwhile
     return tracker
 
 
@@ -38,7 +40,9 @@ def watch(tmp_path: Path, search: Tracker) -> TrialWatch:
 
 
 def _trial(**last_result: Any) -> Any:
-    return SimpleNamespace(trial_id="one", config={"optim.learning_rate": 0.5}, last_result=last_result)
+    return SimpleNamespace(
+        trial_id="one", config={"optim.learning_rate": 0.5}, last_result=last_result
+    )
 
 
 def _report(watch: TrialWatch, *positions: int) -> None:
@@ -71,7 +75,10 @@ def test_a_resumed_search_writes_each_report_once_into_the_trials_run(watch: Tri
     resumed.on_trial_complete(0, [], _trial(complete=True))
 
     run = _run(watch)
-    assert [point.step for point in MlflowClient(tracking_uri()).get_metric_history(run.info.run_id, "style")] == [
+    assert [
+        point.step
+        for point in MlflowClient(tracking_uri()).get_metric_history(run.info.run_id, "style")
+    ] == [
         4,
         8,
         12,
@@ -104,6 +111,8 @@ def test_a_trial_that_tune_forgot_does_not_stay_open(watch: TrialWatch) -> None:
     assert _run(watch).info.status == "KILLED"
 
 
-def test_trouble_with_a_report_does_not_reach_tune(watch: TrialWatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_trouble_with_a_report_does_not_reach_tune(
+    watch: TrialWatch, caplog: pytest.LogCaptureFixture
+) -> None:
     watch.on_trial_result(0, [], _trial(), result={})
     assert "the search goes on" in caplog.text

@@ -15,5 +15,7 @@ def check_rows_are_the_same_in_any_company(model: Prior, sampling: Sampling) -> 
     domains = torch.tensor([0, 1] * 4)
     together = complete(infill(model, empty, known, domains, sampling, generators(*seeds)))
     for row, seed in enumerate(seeds):
-        alone = complete(infill(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed)))
+        alone = complete(
+            infill(model, empty[:1], known, domains[row : row + 1], sampling, generators(seed))
+        )
         assert torch.equal(together[row : row + 1], alone)

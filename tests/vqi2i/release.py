@@ -1,4 +1,6 @@
-"""Checkpoint files like those of the release: small networks whose weights follow from key, shape and seed."""
+"""Checkpoint files like those of the release: small networks whose weights follow from key, shape
+and seed.
+"""
 
 import json
 import math
@@ -14,7 +16,9 @@ FACTS = json.loads((DATA / "config.json").read_text())
 
 
 def weight(key: str, shape: list[int], seed: int) -> Tensor:
-    """The tensor of one key: NumPy's legacy stream, which is the same everywhere, scaled by what the key is."""
+    """The tensor of one key: NumPy's legacy stream, which is the same everywhere, scaled by what
+    the key is.
+    """
     if key.endswith("attn.mask"):
         return torch.ones(shape).tril()
     if "running_" in key:
@@ -38,7 +42,9 @@ def stage1_weights() -> dict[str, Tensor]:
 def stage2_weights() -> dict[str, Tensor]:
     """Everything in a stage-2 file, which repeats stage 1."""
     first = {f"first_stage_model.{key}": value for key, value in stage1_weights().items()}
-    return first | {key: weight(key, shape, FACTS["seed"]) for key, shape in FACTS["stage2_shapes"].items()}
+    return first | {
+        key: weight(key, shape, FACTS["seed"]) for key, shape in FACTS["stage2_shapes"].items()
+    }
 
 
 def write(path: Path, weights: dict[str, Tensor]) -> Path:

@@ -39,7 +39,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     first = authors.read_checkpoint(release.write(folder / "stage1.pt", release.stage1_weights()))
     second = authors.read_checkpoint(release.write(folder / "stage2.pt", release.stage2_weights()))
     network = authors.network_config(first, DOMAINS)
-    prior = authors.load_stage2(second, authors.prior_config(second, release.FACTS["gpt_heads"]), network)
+    prior = authors.load_stage2(
+        second, authors.prior_config(second, release.FACTS["gpt_heads"]), network
+    )
     return Imported(*authors.load_stage1(first, network), prior.eval())
 
 
@@ -59,9 +61,17 @@ def close(found: Tensor, wanted: Tensor, atol: float = ELSE) -> None:
 def test_sizes_are_read_off_the_shapes(imported: Imported) -> None:
     network, prior = imported.autoencoder.config, imported.prior.config
     names = (
-        "base_channels", "codebook_size", "embed_dim", "z_channels", "resolution", "num_res_blocks", "style_dim",
-    )  # fmt: skip
-    assert {name: getattr(network, name) for name in names} == {name: release.FACTS[name] for name in names}
+        "base_channels",
+        "codebook_size",
+        "embed_dim",
+        "z_channels",
+        "resolution",
+        "num_res_blocks",
+        "style_dim",
+    )
+    assert {name: getattr(network, name) for name in names} == {
+        name: release.FACTS[name] for name in names
+    }
     assert list(network.channel_multipliers) == release.FACTS["channel_multipliers"]
     assert list(network.attention_resolutions) == release.FACTS["attention_resolutions"]
     assert (prior.num_layers, prior.num_heads, prior.width) == (2, 4, 48)
@@ -69,12 +79,16 @@ def test_sizes_are_read_off_the_shapes(imported: Imported) -> None:
     assert prior.window == (release.FACTS["latent"],) * 2
 
 
-def test_pictures_tokens_and_styles_agree(imported: Imported, images: Tensor, expected: dict[str, Tensor]) -> None:
+def test_pictures_tokens_and_styles_agree(
+    imported: Imported, images: Tensor, expected: dict[str, Tensor]
+) -> None:
     with torch.no_grad():
         views = look(imported, images)
         for row, letter in enumerate(DOMAINS):
             close(views.reconstructions.chunk(2)[row], expected[f"rec_{letter}"], IMAGES)
-            assert torch.equal(views.quantized.tokens.flatten(1).chunk(2)[row], expected[f"indices_{letter}"])
+            assert torch.equal(
+                views.quantized.tokens.flatten(1).chunk(2)[row], expected[f"indices_{letter}"]
+            )
             own = images.chunk(2)[row]
             close(imported.autoencoder.encode_style(own, letter), expected[f"style_{letter}"])
         for row, name in enumerate(("a_from_b", "b_from_a")):
@@ -83,15 +97,21 @@ def test_pictures_tokens_and_styles_agree(imported: Imported, images: Tensor, ex
         close(2 * views.content_error, expected["content_reg_a"] + expected["content_reg_b"])
 
 
-def test_the_beta_rule_is_that_of_the_release(imported: Imported, images: Tensor, expected: dict[str, Tensor]) -> None:
+def test_the_beta_rule_is_that_of_the_release(
+    imported: Imported, images: Tensor, expected: dict[str, Tensor]
+) -> None:
     for own, letter in zip(images.chunk(2), DOMAINS, strict=True):
         quantized = imported.autoencoder.encode_content(own)
         weights = stage1_reference256(DOMAINS).weights
-        close(weights.commitment * quantized.commitment + weights.codebook * quantized.codebook,
-              expected[f"vq_loss_{letter}"])  # fmt: skip
+        close(
+            weights.commitment * quantized.commitment + weights.codebook * quantized.codebook,
+            expected[f"vq_loss_{letter}"],
+        )
 
 
-def test_the_discriminators_agree(imported: Imported, images: Tensor, expected: dict[str, Tensor]) -> None:
+def test_the_discriminators_agree(
+    imported: Imported, images: Tensor, expected: dict[str, Tensor]
+) -> None:
     game = stage1_reference256(DOMAINS).game
     with torch.no_grad():
         views = look(imported, images)
@@ -101,7 +121,11 @@ def test_the_discriminators_agree(imported: Imported, images: Tensor, expected: 
         for row, letter in enumerate(DOMAINS):
             real, *made = (group.chunk(2)[row] for group in logits)
             loss = discriminator_loss(
-                real, Judged(*made), game=game.loss, translated=game.translated, reconstructed=game.reconstructed
+                real,
+                Judged(*made),
+                game=game.loss,
+                translated=game.translated,
+                reconstructed=game.reconstructed,
             )
             close(loss, expected[f"disc_loss_{letter}"])
 
@@ -117,9 +141,15 @@ def test_the_released_objective_and_its_gradients_agree(
     close(objective, expected["gen_loss_a"] + expected["gen_loss_b"])
     imported.autoencoder.zero_grad()
     objective.backward()
-    theirs = {key.removeprefix("grad/"): value for key, value in expected.items() if key.startswith("grad/")}
+    theirs = {
+        key.removeprefix("grad/"): value
+        for key, value in expected.items()
+        if key.startswith("grad/")
+    }
     names = authors.parameter_names(imported.autoencoder.config)
-    found = {names[f"autoencoder.{name}"]: p.grad for name, p in imported.autoencoder.named_parameters()}
+    found = {
+        names[f"autoencoder.{name}"]: p.grad for name, p in imported.autoencoder.named_parameters()
+    }
     for key, gradient in theirs.items():
         assert found[key] is not None
         assert (found[key].reshape(gradient.shape) - gradient).norm() < 1e-3 * gradient.norm(), key
@@ -133,11 +163,15 @@ def test_the_prior_agrees(imported: Imported, expected: dict[str, Tensor]) -> No
             tokens = expected[f"indices_{letter}"]
             logits = prior(prior.inputs(tokens, domains))[:, prior.config.prefix_length - 1 :]
             close(logits, expected[f"prior_logits_{letter}"])
-            close(prior.nll(tokens.view(2, 16, 16), domains).mean(), expected[f"prior_nll_{letter}"])
+            close(
+                prior.nll(tokens.view(2, 16, 16), domains).mean(), expected[f"prior_nll_{letter}"]
+            )
 
 
 def test_a_stage2_file_holds_stage1_too(tmp_path: Path) -> None:
-    second = authors.read_checkpoint(release.write(tmp_path / "stage2.pt", release.stage2_weights()))
+    second = authors.read_checkpoint(
+        release.write(tmp_path / "stage2.pt", release.stage2_weights())
+    )
     first = authors.read_checkpoint(release.write(tmp_path / "stage1.pt", release.stage1_weights()))
     assert authors.first_stage(second).keys() == first.keys()
 
@@ -147,12 +181,20 @@ def test_a_stage2_file_holds_stage1_too(tmp_path: Path) -> None:
     [
         ({"encoder.conv_in.bias": None}, "lacks encoder.conv_in.bias"),
         ({"encoder.surprise.weight": torch.ones(1)}, "holds unknown encoder.surprise.weight"),
-        ({"mlp_a.model.1.fc.weight": torch.ones(3, 3)}, r"mlp_a.model.1.fc.weight has shape \(3, 3\)"),
-        ({"quantize.embedding.weight": None}, "lacks quantize.embedding.weight: it is not a stage-1 checkpoint"),
+        (
+            {"mlp_a.model.1.fc.weight": torch.ones(3, 3)},
+            r"mlp_a.model.1.fc.weight has shape \(3, 3\)",
+        ),
+        (
+            {"quantize.embedding.weight": None},
+            "lacks quantize.embedding.weight: it is not a stage-1 checkpoint",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, Tensor | None], message: str) -> None:
-    weights = {key: value for key, value in release.stage1_weights().items() if not authors.is_unused(key)}
+    weights = {
+        key: value for key, value in release.stage1_weights().items() if not authors.is_unused(key)
+    }
     for key, value in change.items():
         if value is None:
             del weights[key]

@@ -47,7 +47,8 @@ def test_saving_takes_nothing_else_away(tiny_bundle: Path, tmp_path: Path) -> No
     (tmp_path / "album" / "only.jpg").write_text("a picture")
     for save in (lambda path: model.save(path), lambda path: take_bundle(tiny_bundle, path)):
         with pytest.raises(
-            BundleError, match=r"album holds other things than a bundle \(only.jpg...\): choose another"
+            BundleError,
+            match=r"album holds other things than a bundle \(only.jpg...\): choose another",
         ):
             save(tmp_path / "album")
         with pytest.raises(BundleError, match="is a file: choose a folder"):
@@ -63,13 +64,17 @@ def test_what_a_file_manager_leaves_in_a_bundle_does_not_make_it_another(copy: P
     assert Translator.load(copy).domains == ("summer", "winter")
 
 
-def test_the_card_says_what_the_model_can_do(tiny_bundle: Path, tiny_bundle_without_prior: Path) -> None:
+def test_the_card_says_what_the_model_can_do(
+    tiny_bundle: Path, tiny_bundle_without_prior: Path
+) -> None:
     assert "generate" in (tiny_bundle / "MODEL_CARD.md").read_text()
     assert "not upwards" not in (tiny_bundle / "MODEL_CARD.md").read_text()
     assert "generate" not in (tiny_bundle_without_prior / "MODEL_CARD.md").read_text()
 
 
-def test_a_bundle_from_before_priors_could_go_upwards_is_what_it_was(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_a_bundle_from_before_priors_could_go_upwards_is_what_it_was(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
     untrained(upwards=False).save(tmp_path / "bundle")
     name = fingerprint(tmp_path / "bundle")
     assert "extend, complete (not upwards)" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
@@ -117,7 +122,9 @@ def test_an_unknown_setting_is_refused(copy: Path) -> None:
         read_config(copy)
 
 
-def test_the_fingerprint_follows_the_weights_and_not_the_story(copy: Path, tiny_bundle: Path) -> None:
+def test_the_fingerprint_follows_the_weights_and_not_the_story(
+    copy: Path, tiny_bundle: Path
+) -> None:
     translator = Translator.load(copy)
     translator.provenance["note"] = "told again"
     translator.save(copy)
@@ -154,7 +161,9 @@ def test_weights_for_which_there_is_no_room_are_told_and_leave_nothing(tmp_path:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(BundleError, match=rf"^{tmp_path}/bundle cannot be written \(.*\): make room"):
+        with pytest.raises(
+            BundleError, match=rf"^{tmp_path}/bundle cannot be written \(.*\): make room"
+        ):
             untrained().save(tmp_path / "bundle")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

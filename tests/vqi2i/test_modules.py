@@ -1,4 +1,6 @@
-"""A user's own files and folders of our modules' names do not take the place of ours, here and in Ray's workers."""
+"""A user's own files and folders of our modules' names do not take the place of ours, here and in
+Ray's workers.
+"""
 
 import os
 import subprocess
@@ -16,7 +18,9 @@ ENTRANCE = "import sys; from vqi2i.__main__ import main; sys.argv[0] = 'vqi2i'; 
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
-    """A folder in which everything is called as ours is: half of it modules that must not be run, half of it data."""
+    """A folder in which everything is called as ours is: half of it modules that must not be run,
+    half of it data.
+    """
     for number, name in enumerate(MODULES):
         if name == "vqi2i" or number % 2:
             (tmp_path / name).mkdir()
@@ -29,21 +33,37 @@ def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, command: str, *, path: str, entrance: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, command: str, *, path: str, entrance: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *entrance, *command.split()], cwd=folder, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, timeout=300,
-    )  # fmt: skip
+        [sys.executable, *entrance, *command.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        timeout=300,
+    )
 
 
-@pytest.mark.parametrize(("path", "entrance"), [
-    (str(HOME), ("-m", "vqi2i")),  # Python puts the current folder first
-    (str(HOME), ("-c", ENTRANCE)),  # so it does here
-    (f"{HOME}", (str(HOME / "run.py"),)),
-    (f"{HOME}:.", ("-P", "-c", ENTRANCE)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "entrance"),
+    [
+        (str(HOME), ("-m", "vqi2i")),  # Python puts the current folder first
+        (str(HOME), ("-c", ENTRANCE)),  # so it does here
+        (f"{HOME}", (str(HOME / "run.py"),)),
+        (f"{HOME}:.", ("-P", "-c", ENTRANCE)),
+    ],
+)
 def test_commands_use_our_modules(path: str, entrance: tuple[str, ...], folder: Path) -> None:
-    done = run(folder, "translate bundle photos/a/0388.png --to winter --out r", path=path, entrance=entrance)
+    done = run(
+        folder,
+        "translate bundle photos/a/0388.png --to winter --out r",
+        path=path,
+        entrance=entrance,
+    )
     assert (done.returncode, done.stdout) == (0, "r/0388_winter.png\n"), done.stderr
 
 
@@ -51,34 +71,47 @@ def test_commands_use_our_modules(path: str, entrance: tuple[str, ...], folder: 
 @pytest.mark.ray
 def test_workers_use_our_modules(folder: Path) -> None:
     shard = (
-        "data shard --domain a=photos/a --domain b=photos/b --out shards --size 32 --test 0 --validation 0 --workers 1"
+        "data shard --domain a=photos/a --domain b=photos/b --out shards --size 32 --test 0 "
+        "--validation 0 --workers 1"
     )
     done = run(folder, shard, path=str(HOME), entrance=("-m", "vqi2i"))
-    assert (done.returncode, done.stdout) == (0, "shards: 4 train/a, 4 train/b, 0 test/a, 0 test/b of 32 px\n"), (
-        done.stderr
-    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        "shards: 4 train/a, 4 train/b, 0 test/a, 0 test/b of 32 px\n",
+    ), done.stderr
 
 
 def hook(shipped: bool) -> bytes:
-    """What travels to a process; it is made in another one, for here types are checked in every function of ours."""
+    """What travels to a process; it is made in another one, for here types are checked in every
+    function of ours.
+    """
     script = (
         "import sys; from ray import cloudpickle; from vqi2i.modules import finding_ours\n"
         f"sys.stdout.buffer.write(cloudpickle.dumps(finding_ours(shipped={shipped})))"
     )
-    return subprocess.run([sys.executable, "-c", script], cwd=HOME, capture_output=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=HOME, capture_output=True, check=True
+    ).stdout
 
 
 @pytest.mark.parametrize("shipped", [False, True])
-def test_a_process_that_knows_nothing_of_ours_finds_our_modules(shipped: bool, folder: Path) -> None:
+def test_a_process_that_knows_nothing_of_ours_finds_our_modules(
+    shipped: bool, folder: Path
+) -> None:
     script = (
         f"import pickle, sys; pickle.loads({hook(shipped)!r})(); sys.path.insert(0, '{folder}')\n"
         "import errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i\n"
-        "print(*(it.__file__ for it in (errors, imaging, pipelines.building.plan, run, training.metrics, vqi2i)))"
+        "print(*(it.__file__ for it in (errors, imaging, pipelines.building.plan, run, "
+        "training.metrics, vqi2i)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert all(Path(file).is_relative_to(HOME) for file in done.stdout.split())
 
@@ -87,7 +120,8 @@ def test_code_that_was_sent_along_comes_before_what_lies_at_our_place(tmp_path: 
     (tmp_path / "sent/errors").mkdir(parents=True)
     (tmp_path / "sent/errors/__init__.py").write_text("sent = True")
     script = (
-        f"import pickle; pickle.loads({hook(shipped=True)!r})(); import errors; assert errors.sent; import vqi2i.errors"
+        f"import pickle; pickle.loads({hook(shipped=True)!r})(); import errors; assert "
+        "errors.sent; import vqi2i.errors"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "sent")}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
@@ -102,8 +136,14 @@ def test_every_ray_that_is_joined_is_told_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "cluster_resources", dict)
-    monkeypatch.setattr("pipelines.cluster.connect", lambda _, **how: told.update(how["runtime_env"]))
-    for address, submitted, shipped in ((None, False, False), ("auto", False, True), ("auto", True, False)):
+    monkeypatch.setattr(
+        "pipelines.cluster.connect", lambda _, **how: told.update(how["runtime_env"])
+    )
+    for address, submitted, shipped in (
+        (None, False, False),
+        ("auto", False, True),
+        ("auto", True, False),
+    ):
         told.clear()
         if submitted:
             monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")

@@ -14,7 +14,11 @@ def translator() -> Translator:
 
 
 def images(count: int = 2, height: int = 32, width: int = 32) -> torch.Tensor:
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width)) * 2 - 1
+    return (
+        torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width))
+        * 2
+        - 1
+    )
 
 
 def close(first: torch.Tensor, second: torch.Tensor) -> bool:
@@ -23,7 +27,9 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (5, 70), (1, 1)])
-def test_a_translation_has_the_size_of_its_image(translator: Translator, height: int, width: int) -> None:
+def test_a_translation_has_the_size_of_its_image(
+    translator: Translator, height: int, width: int
+) -> None:
     shown = translator.translate(images(2, height, width), source="summer", target="winter")
     assert shown.shape == (2, 3, height, width)
     assert shown.abs().max() <= 1
@@ -41,9 +47,13 @@ def test_an_exemplars_style_and_a_sampled_one_differ(translator: Translator) -> 
 
 def test_a_seed_gives_the_same_pixels_in_any_company(translator: Translator) -> None:
     batch = images(6)
-    together = translator.translate(batch, source="summer", target="winter", seed=[7, 8, 9, 4, 5, 6])
+    together = translator.translate(
+        batch, source="summer", target="winter", seed=[7, 8, 9, 4, 5, 6]
+    )
     for row, seed in ((1, 8), (5, 6)):
-        alone = translator.translate(batch[row : row + 1], source="summer", target="winter", seed=seed)
+        alone = translator.translate(
+            batch[row : row + 1], source="summer", target="winter", seed=seed
+        )
         assert torch.equal(together[row : row + 1], alone)
     made = translator.generate(6, domain="winter", seed=10)
     assert torch.equal(made[5:], translator.generate(1, domain="winter", seed=15))
@@ -51,7 +61,9 @@ def test_a_seed_gives_the_same_pixels_in_any_company(translator: Translator) -> 
     assert torch.equal(wide[4:5], translator.extend(batch[4:5], domain="summer", right=16, seed=7))
 
 
-def test_a_canvas_above_the_limit_is_decoded_in_tiles_without_a_seam(translator: Translator) -> None:
+def test_a_canvas_above_the_limit_is_decoded_in_tiles_without_a_seam(
+    translator: Translator,
+) -> None:
     small = untrained()
     small.limits = CallLimits(tile_pixels=96 * 96)
     batch = images(1, 200, 150)
@@ -75,7 +87,9 @@ def test_large_pictures_run_alone_and_give_the_same_pixels(translator: Translato
 
 @pytest.mark.parametrize(("left", "right"), [(0, 16), (16, 0), (7, 9), (40, 3)])
 @pytest.mark.parametrize("width", [32, 30])
-def test_an_extension_adds_what_was_asked(translator: Translator, left: int, right: int, width: int) -> None:
+def test_an_extension_adds_what_was_asked(
+    translator: Translator, left: int, right: int, width: int
+) -> None:
     wide = translator.extend(images(2, 32, width), domain="summer", left=left, right=right, seed=1)
     assert wide.shape == (2, 3, 32, left + width + right)
 
@@ -83,7 +97,9 @@ def test_an_extension_adds_what_was_asked(translator: Translator, left: int, rig
 def test_an_extension_can_be_shown_in_another_domain(translator: Translator) -> None:
     batch = images(1)
     own = translator.extend(batch, domain="summer", right=16, seed=2)
-    assert not close(own, translator.extend(batch, domain="summer", right=16, target="winter", seed=2))
+    assert not close(
+        own, translator.extend(batch, domain="summer", right=16, target="winter", seed=2)
+    )
 
 
 def test_completion_does_not_look_at_what_is_masked(translator: Translator) -> None:
@@ -106,22 +122,35 @@ def test_a_mask_must_fit_and_leave_work(translator: Translator) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 70), (9, 9)])
 def test_generation_makes_any_size(translator: Translator, height: int, width: int) -> None:
-    assert translator.generate(2, domain="winter", height=height, width=width).shape == (2, 3, height, width)
+    assert translator.generate(2, domain="winter", height=height, width=width).shape == (
+        2,
+        3,
+        height,
+        width,
+    )
 
 
 def test_a_transition_between_equal_styles_is_a_translation(translator: Translator) -> None:
     batch = images(1, 32, 64)
     style = translator.encode(images(1, 40, 40), "winter").style
-    blended = translator.transition(batch, domain="summer", target="winter", styles=torch.cat([style, style]))
-    assert close(blended, translator.translate(batch, source="summer", target="winter", style=style))
+    blended = translator.transition(
+        batch, domain="summer", target="winter", styles=torch.cat([style, style])
+    )
+    assert close(
+        blended, translator.translate(batch, source="summer", target="winter", style=style)
+    )
 
 
 @pytest.mark.parametrize("direction", ["horizontal", "vertical"])
 def test_a_transition_changes_along_its_direction(translator: Translator, direction: str) -> None:
     batch = torch.zeros(1, 3, 32, 32)
-    styles = torch.cat([translator.encode(images(1, 40, 40 + 8 * i), "winter").style * 20 * i for i in range(3)])
+    styles = torch.cat(
+        [translator.encode(images(1, 40, 40 + 8 * i), "winter").style * 20 * i for i in range(3)]
+    )
     one, two = (
-        translator.transition(batch, domain="summer", target="winter", styles=order, direction=direction)  # type: ignore[arg-type]
+        translator.transition(
+            batch, domain="summer", target="winter", styles=order, direction=direction
+        )  # type: ignore[arg-type]
         for order in (styles, styles.flip(0))
     )
     assert not close(one, two)

@@ -1,4 +1,6 @@
-"""Checkpoints in the background: training waits for a copy of its state, never for a disk or a network."""
+"""Checkpoints in the background: training waits for a copy of its state, never for a disk or a
+network.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +12,8 @@ _SHARE = 0.02  # of the time that saving by the clock may cost
 
 
 class Saver:
-    """Copies states on the training's thread and writes them on one of its own, one after the other.
+    """Copies states on the training's thread and writes them on one of its own, one after the
+    other.
 
     Args:
         checkpoints: where they go.
@@ -27,7 +30,9 @@ class Saver:
         self._copying = 0.0
 
     def is_due(self, every: float | None) -> bool:
-        """Whether `every` seconds have gone since the last checkpoint, and enough for what that one has cost."""
+        """Whether `every` seconds have gone since the last checkpoint, and enough for what that one
+        has cost.
+        """
         if every is None or (self._writing is not None and not self._writing.done()):
             return False
         self._collect()

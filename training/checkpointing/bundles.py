@@ -1,4 +1,6 @@
-"""The bundles that a run leaves beside its checkpoints, each in one file, and how they come to the run's folder."""
+"""The bundles that a run leaves beside its checkpoints, each in one file, and how they come to the
+run's folder.
+"""
 
 import io
 import logging
@@ -9,7 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.storage.store import Store
-from training.checkpointing.checkpoints import BUNDLE, Checkpointed, Checkpoints, Damaged, OtherVersion
+from training.checkpointing.checkpoints import (
+    BUNDLE,
+    Checkpointed,
+    Checkpoints,
+    Damaged,
+    OtherVersion,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +50,8 @@ def leave_bundles(stage: Exported, checkpoints: Checkpoints) -> None:
 
 
 def fetch_bundle(checkpoints: Checkpoints, name: str, target: Path) -> bool:
-    """Put a bundle that `leave_bundles` has left, `last` or `best`, into a folder; False if there is none.
+    """Put a bundle that `leave_bundles` has left, `last` or `best`, into a folder; False if there
+    is none.
 
     A bundle that is at `target` already is replaced once the new one is whole.
     """

@@ -1,4 +1,6 @@
-"""Checkpoints: the state of a stage in one file that tells whether it is whole, and which of them are kept."""
+"""Checkpoints: the state of a stage in one file that tells whether it is whole, and which of them
+are kept.
+"""
 
 import hashlib
 import io
@@ -24,7 +26,9 @@ BUNDLE = "bundle"
 _SUFFIX = ".ckpt"
 _VERSION = 1
 _ANY_VERSION = re.compile(rb"vqi2i checkpoint (\d+) ")
-_FIRST_LINE = re.compile(rb"vqi2i checkpoint %d ([0-9a-f]{64})\n" % _VERSION)  # with the sha256 of all that follows
+_FIRST_LINE = re.compile(
+    rb"vqi2i checkpoint %d ([0-9a-f]{64})\n" % _VERSION
+)  # with the sha256 of all that follows
 _HEAD_BYTES = 2**16  # that hold the first two lines
 _log = logging.getLogger(__name__)
 
@@ -60,7 +64,9 @@ class Head(Frozen):
 
     position: int  # images of each domain seen
     seconds: float  # of training so far
-    figures: dict[str, float] = Field(default_factory=dict, description="measured on these very weights")
+    figures: dict[str, float] = Field(
+        default_factory=dict, description="measured on these very weights"
+    )
 
 
 class Snapshot(NamedTuple):
@@ -75,7 +81,10 @@ class Snapshot(NamedTuple):
         stream.write(self.head.model_dump_json().encode() + b"\n")
         torch.save(self.state, stream)
         body = stream.getbuffer()
-        return b"vqi2i checkpoint %d %s\n" % (_VERSION, hashlib.sha256(body).hexdigest().encode()) + body
+        return (
+            b"vqi2i checkpoint %d %s\n" % (_VERSION, hashlib.sha256(body).hexdigest().encode())
+            + body
+        )
 
     @classmethod
     def unpack(cls, data: bytes) -> "Snapshot":
@@ -88,11 +97,15 @@ class Snapshot(NamedTuple):
         version = _ANY_VERSION.match(data)
         if version is not None and int(version[1]) != _VERSION:
             raise OtherVersion(
-                f"it has format {int(version[1])} of another version of vqi2i, and this one reads format {_VERSION}: "
+                f"it has format {int(version[1])} of another version of vqi2i, and this one reads "
+                f"format {_VERSION}: "
                 "go on with that version, or choose another --run"
             )
         first = _FIRST_LINE.match(data)
-        if first is None or hashlib.sha256(memoryview(data)[first.end() :]).hexdigest() != first[1].decode():
+        if (
+            first is None
+            or hashlib.sha256(memoryview(data)[first.end() :]).hexdigest() != first[1].decode()
+        ):
             raise Damaged("its bytes are not those that were written")
         line_end = data.index(b"\n", first.end())
         head = Head.model_validate_json(data[first.end() : line_end])
@@ -103,7 +116,8 @@ class Snapshot(NamedTuple):
         """Put `stage` where it was.
 
         Raises:
-            UserError: it has seen other data than the stage has, or in another order, and that is not accepted.
+            UserError: it has seen other data than the stage has, or in another order, and that is
+                not accepted.
         """
         stage.load_state_dict(self.state["stage"])
         if not accept_other_data:
@@ -138,7 +152,11 @@ class Checkpoints:
     def positions(self) -> list[int]:
         """Of the checkpoints there are, rising."""
         names = self.store.names()
-        return sorted(int(name.removesuffix(_SUFFIX)) for name in names if re.fullmatch(rf"\d+\{_SUFFIX}", name))
+        return sorted(
+            int(name.removesuffix(_SUFFIX))
+            for name in names
+            if re.fullmatch(rf"\d+\{_SUFFIX}", name)
+        )
 
     def name(self, position: int) -> str:
         """A checkpoint for people: where it lies."""
@@ -148,7 +166,8 @@ class Checkpoints:
         """Add a checkpoint, then remove what need not stay.
 
         Raises:
-            StorageError: there is no space, or the place cannot be reached or written to; older ones stay.
+            StorageError: there is no space, or the place cannot be reached or written to; older
+                ones stay.
         """
         self.store.write(snapshot.pack(), _file(snapshot.head.position))
         self._heads[snapshot.head.position] = snapshot.head
@@ -170,15 +189,21 @@ class Checkpoints:
         try:
             return Snapshot.unpack(data)
         except OtherVersion as error:
-            raise OtherVersion(f"{self.name(position)} cannot be used, but is kept: {error}") from error
+            raise OtherVersion(
+                f"{self.name(position)} cannot be used, but is kept: {error}"
+            ) from error
 
     def newest(self) -> Snapshot | None:
-        """The newest whole checkpoint; damaged ones are said and removed; raises as `read` does about others."""
+        """The newest whole checkpoint; damaged ones are said and removed; raises as `read` does
+        about others.
+        """
         for position in reversed(self.positions()):
             try:
                 return self.read(position)
             except Damaged as error:
-                _log.warning("%s is left out, the one before it is used: %s", self.name(position), error)
+                _log.warning(
+                    "%s is left out, the one before it is used: %s", self.name(position), error
+                )
                 self.store.delete(_file(position))
         return None
 
@@ -188,7 +213,9 @@ class Checkpoints:
 
     def would_be_best(self, figures: Mapping[str, float]) -> bool:
         """Whether weights with these figures are better than all that are kept."""
-        return self.metric in figures and is_better(figures[self.metric], self._figure(self.best()), self.mode)
+        return self.metric in figures and is_better(
+            figures[self.metric], self._figure(self.best()), self.mode
+        )
 
     def _best_of(self, positions: Sequence[int]) -> int | None:
         found: int | None = None
@@ -228,7 +255,9 @@ def snapshot_of(stage: Checkpointed, seconds: float, figures: Mapping[str, float
         figures: measured on its weights as they are now, if they were.
     """
     state = {"stage": stage.state_dict(), "data": stage.data_state().model_dump()}
-    return Snapshot(Head(position=stage.position, seconds=seconds, figures=dict(figures)), _copied(state))
+    return Snapshot(
+        Head(position=stage.position, seconds=seconds, figures=dict(figures)), _copied(state)
+    )
 
 
 def _copied(value: Any) -> Any:

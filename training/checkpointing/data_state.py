@@ -24,7 +24,8 @@ class DataState(Frozen):
 
 
 def refuse_other(held: Mapping[str, Any], now: DataState) -> None:
-    """Raise a UserError that names what differs if a checkpoint's data state is not that of its run.
+    """Raise a UserError that names what differs if a checkpoint's data state is not that of its
+    run.
 
     Args:
         held: the state in the checkpoint.
@@ -33,5 +34,7 @@ def refuse_other(held: Mapping[str, Any], now: DataState) -> None:
     wanted = now.model_dump()
     differing = [name for name in wanted if name not in held or held[name] != wanted[name]]
     if differing:
-        changes = ", ".join(f"{name} {held.get(name, 'unknown')} -> {wanted[name]}" for name in differing)
+        changes = ", ".join(
+            f"{name} {held.get(name, 'unknown')} -> {wanted[name]}" for name in differing
+        )
         raise UserError(f"the checkpoint was made on other data ({changes}): {REMEDY}")

@@ -1,4 +1,6 @@
-"""Means and sums over the workers of a run: through memory where they share a machine, else over the network."""
+"""Means and sums over the workers of a run: through memory where they share a machine, else over
+the network.
+"""
 
 import contextlib
 import os
@@ -25,7 +27,8 @@ class _Places(NamedTuple):
 
 
 class SharedMemory:
-    """Means and sums of CPU workers on one machine: each adds up some of what all bring, the others fetch it.
+    """Means and sums of CPU workers on one machine: each adds up some of what all bring, the others
+    fetch it.
 
     Args:
         file: float32 numbers that all workers map, (world_size + 1) * size of them.
@@ -37,7 +40,9 @@ class SharedMemory:
     def __init__(self, file: Path, rank: int, world_size: int, group: Any = None):
         if not file.is_file():  # mapping would make one
             raise FileNotFoundError(file)
-        mapped = torch.from_file(str(file), shared=True, size=file.stat().st_size // 4, dtype=torch.float32)
+        mapped = torch.from_file(
+            str(file), shared=True, size=file.stat().st_size // 4, dtype=torch.float32
+        )
         *self._brought, self._totals = mapped.view(world_size + 1, -1)
         self.size = len(self._totals)
         self._rank = rank
@@ -46,15 +51,19 @@ class SharedMemory:
 
     @classmethod
     def of(cls, rank: int, world_size: int, size: int, group: Any = None) -> "SharedMemory | None":
-        """Room for sums of so many numbers; None if the workers are not on one machine, or it has not so much memory.
+        """Room for sums of so many numbers; None if the workers are not on one machine, or it has
+        not so much memory.
 
-        All workers must ask. The file has no name any more when this returns: nothing stays behind a killed worker.
+        All workers must ask. The file has no name any more when this returns: nothing stays behind
+        a killed worker.
         """
         name = [_made((world_size + 1) * size * 4) if rank == 0 else ""]
         memory = None
         try:
             dist.broadcast_object_list(name, src=0, group=group)
-            with contextlib.suppress(OSError, RuntimeError):  # of another machine, or not to be mapped
+            with contextlib.suppress(
+                OSError, RuntimeError
+            ):  # of another machine, or not to be mapped
                 memory = cls(Path(name[0]), rank, world_size, group)
             everyone = torch.tensor(float(memory is not None))
             dist.all_reduce(everyone, dist.ReduceOp.MIN, group=group)
@@ -77,7 +86,9 @@ class SharedMemory:
         self._meet()
         for number in places.own:
             total = places.totals[number]
-            first, *others = (row[number] for rank, row in enumerate(places.brought) if rank != self._rank)
+            first, *others = (
+                row[number] for rank, row in enumerate(places.brought) if rank != self._rank
+            )
             torch.add(first, tensors[number], alpha=weights[number], out=total)
             for other in others:
                 total += other
@@ -117,7 +128,9 @@ class Exchange:
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
     def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor]) -> None:
-        """Replace tensors of float32 by their means, and others by their sums; every worker brings the same shapes."""
+        """Replace tensors of float32 by their means, and others by their sums; every worker brings
+        the same shapes.
+        """
         tensors = [*averaged, *summed]
         sizes = [tensor.numel() for tensor in tensors]
         if self._may_share and (self._memory is None or self._memory.size < sum(sizes)):
@@ -141,10 +154,14 @@ def _as_stored(tensor: Tensor) -> Tensor:
 
 
 def _shaped(numbers: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Flat numbers as tensors of given shapes, one after the other, each with its axes in its order of memory."""
+    """Flat numbers as tensors of given shapes, one after the other, each with its axes in its order
+    of memory.
+    """
     sizes = [tensor.numel() for tensor in like]
     return [
-        part.view_as(tensor) if (stored := _as_stored(tensor)) is tensor else part.view_as(stored).permute(0, 3, 1, 2)
+        part.view_as(tensor)
+        if (stored := _as_stored(tensor)) is tensor
+        else part.view_as(stored).permute(0, 3, 1, 2)
         for part, tensor in zip(numbers[: sum(sizes)].split(sizes), like, strict=True)
     ]
 

@@ -25,9 +25,14 @@ class RayWorker(Worker):
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, driver: "ReportClient", active: int, group: Any = None, *,
+        self,
+        checkpoints: Checkpoints,
+        driver: "ReportClient",
+        active: int,
+        group: Any = None,
+        *,
         accept_other_data: bool = False,
-    ):  # fmt: skip
+    ):
         import ray.train
         import ray.train.torch
 

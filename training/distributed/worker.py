@@ -14,7 +14,8 @@ from training.tracking.reports import Journal, ReportKind, Start
 
 
 class Worker(Collectives, ABC):
-    """Where a stage runs: its collectives, and the checkpoints and reports of which the first worker takes care.
+    """Where a stage runs: its collectives, and the checkpoints and reports of which the first
+    worker takes care.
 
     Args:
         checkpoints: in a place that all workers see.
@@ -59,7 +60,9 @@ class Worker(Collectives, ABC):
 
     @abstractmethod
     def _settle(self) -> None:
-        """Wait until the journal has written down what it was told: a checkpoint of later steps would hide the rest."""
+        """Wait until the journal has written down what it was told: a checkpoint of later steps
+        would hide the rest.
+        """
 
     @abstractmethod
     def stop_asked(self) -> bool:
@@ -72,8 +75,12 @@ class Worker(Collectives, ABC):
             self._saved = stage.position
 
     def wants_to_save(self, every: float | None, figures: Mapping[str, float]) -> bool:
-        """Whether a checkpoint is due by the clock, or `figures` are the best so far; only the first worker knows."""
-        return self.rank == 0 and (self._saver.is_due(every) or self.checkpoints.would_be_best(figures))
+        """Whether a checkpoint is due by the clock, or `figures` are the best so far; only the
+        first worker knows.
+        """
+        return self.rank == 0 and (
+            self._saver.is_due(every) or self.checkpoints.would_be_best(figures)
+        )
 
     def restore(self, stage: Checkpointed) -> float:
         """Continue from the newest whole checkpoint, the same on all workers.
@@ -95,7 +102,9 @@ class Worker(Collectives, ABC):
         return snapshot.head.seconds
 
     def close(self) -> None:
-        """Wait until the last checkpoint and report are written; raises what hindered the checkpoint."""
+        """Wait until the last checkpoint and report are written; raises what hindered the
+        checkpoint.
+        """
         self._saver.wait()
         if self.rank == 0:  # nobody else has reported
             self._settle()
@@ -105,9 +114,13 @@ class LocalWorker(Worker):
     """The only process: no Ray."""
 
     def __init__(
-        self, checkpoints: Checkpoints, journal: Journal, *, accept_other_data: bool = False,
+        self,
+        checkpoints: Checkpoints,
+        journal: Journal,
+        *,
+        accept_other_data: bool = False,
         stop_asked: Callable[[], bool] = lambda: False,
-    ):  # fmt: skip
+    ):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         super().__init__(checkpoints, device=device, accept_other_data=accept_other_data)
         self.journal = journal

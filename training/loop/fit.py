@@ -1,4 +1,6 @@
-"""The outer loop of both stages: restore, step, report, show, save, stop. It knows nothing about networks."""
+"""The outer loop of both stages: restore, step, report, show, save, stop. It knows nothing about
+networks.
+"""
 
 import time
 from collections import Counter
@@ -80,8 +82,13 @@ class Outcome(NamedTuple):
 
 
 def fit(
-    stage: Stage, worker: Worker, schedule: ScheduleConfig, images_per_position: int, *, profile: int = 0
-) -> Outcome:  # fmt: skip
+    stage: Stage,
+    worker: Worker,
+    schedule: ScheduleConfig,
+    images_per_position: int,
+    *,
+    profile: int = 0,
+) -> Outcome:
     """Run `stage` to the end of its schedule, from its last checkpoint if there is one.
 
     Args:
@@ -128,8 +135,13 @@ class Duties:
     """What is done between steps, each at its own time: figures, pictures, checkpoints."""
 
     def __init__(
-        self, stage: Stage, worker: Worker, schedule: ScheduleConfig, clock: "Clock", images_per_position: int
-    ):  # fmt: skip
+        self,
+        stage: Stage,
+        worker: Worker,
+        schedule: ScheduleConfig,
+        clock: "Clock",
+        images_per_position: int,
+    ):
         self._stage = stage
         self._worker = worker
         self._schedule = schedule
@@ -140,9 +152,18 @@ class Duties:
         self._pulse = Pulse(clock.seconds)
         self._figures: dict[str, float] = {}  # measured on the weights as they are now
 
-    def after_step(self, before: int, metrics: dict[str, Tensor], *, is_last: bool, report: bool) -> None:
-        """Do what is due once a step has led from position `before` to the stage's; `report`: one, by the clock."""
-        stage, worker, schedule, phase = self._stage, self._worker, self._schedule, self._worker.stopwatch.phase
+    def after_step(
+        self, before: int, metrics: dict[str, Tensor], *, is_last: bool, report: bool
+    ) -> None:
+        """Do what is due once a step has led from position `before` to the stage's; `report`: one,
+        by the clock.
+        """
+        stage, worker, schedule, phase = (
+            self._stage,
+            self._worker,
+            self._schedule,
+            self._worker.stopwatch.phase,
+        )
         self._meter.add(metrics)
         self._figures = {}
         if is_last or report or crossed(before, stage.position, schedule.log_every):
@@ -164,10 +185,14 @@ class Duties:
 
     def _report(self) -> None:
         stage, worker = self._stage, self._worker
-        means = self._meter.read(stage.position, self._images_per_position) | memory_figures(worker.device)
+        means = self._meter.read(stage.position, self._images_per_position) | memory_figures(
+            worker.device
+        )
         with worker.stopwatch.phase("report"):
             self._figures = stage.measure()
-            worker.log(stage.position, self._schedule.images, means | self._figures, self._clock.seconds)
+            worker.log(
+                stage.position, self._schedule.images, means | self._figures, self._clock.seconds
+            )
         self._clock.reported()
         self._pulse.rest(self._clock.seconds)
 
@@ -211,15 +236,19 @@ class Clock:
     def look(self, minutes: float | None, worker: Worker) -> Look:
         """What the first worker sees; every worker must ask.
 
-        With several workers, what it saw when it was asked the last time: that has arrived meanwhile, and no worker
-        waits for another.
+        With several workers, what it saw when it was asked the last time: that has arrived
+        meanwhile, and no worker waits for another.
 
         Args:
             minutes: limit of the run.
             worker: who asks.
         """
         share = self.seconds / (60 * minutes) if minutes is not None else 0.0
-        here = (share, worker.stop_asked(), self._report_is_due()) if worker.rank == 0 else (0.0, 0.0, 0.0)
+        here = (
+            (share, worker.stop_asked(), self._report_is_due())
+            if worker.rank == 0
+            else (0.0, 0.0, 0.0)
+        )
         coming = worker.sum_meanwhile(torch.tensor(here, device=worker.device))
         share, stop, report = (self._coming or coming)().tolist()
         self._coming = coming if worker.world_size > 1 else None
@@ -234,7 +263,9 @@ class Clock:
 
 
 class Meter:
-    """Means of what steps return between two reports, their time by phase, and the rate of images."""
+    """Means of what steps return between two reports, their time by phase, and the rate of
+    images.
+    """
 
     def __init__(self, position: int, stopwatch: Stopwatch):
         self._stopwatch = stopwatch
@@ -255,11 +286,15 @@ class Meter:
         self._steps += 1
 
     def read(self, position: int, images_per_position: int) -> dict[str, float]:
-        """Means since the last reading, each over the steps that have given it, with `images_per_second` and
-        `time/PHASE` in ms per step.
+        """Means since the last reading, each over the steps that have given it, with
+        `images_per_second` and `time/PHASE` in ms per step.
         """
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         means |= self._stopwatch.read(self._steps)
-        rate = (position - self._position) * images_per_position / max(time.monotonic() - self._start, 1e-9)
+        rate = (
+            (position - self._position)
+            * images_per_position
+            / max(time.monotonic() - self._start, 1e-9)
+        )
         self._reset(position)
         return means | {"images_per_second": rate}

@@ -14,7 +14,8 @@ _NOT_YET = 2  # the first steps make memory and optimiser states, and are nobody
 
 
 class StepProfiler:
-    """Writes what the first worker does in `steps` steps as a Chrome trace into the run's folder `profile`.
+    """Writes what the first worker does in `steps` steps as a Chrome trace into the run's folder
+    `profile`.
 
     Args:
         steps: how many, after three that warm up; 0 for none.
@@ -39,7 +40,10 @@ class StepProfiler:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._profile is not None:
             self._profile.stop()  # a run that ends earlier leaves a shorter trace

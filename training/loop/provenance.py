@@ -11,11 +11,21 @@ import torch
 
 from training.distributed.collectives import Collectives
 
-_LIBRARIES = ("torch", "ray", "mlflow", "numpy", "opencv-python-headless", "albumentations", "webdataset")
+_LIBRARIES = (
+    "torch",
+    "ray",
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "albumentations",
+    "webdataset",
+)
 
 
 def code_version(folder: Path = Path(__file__).parents[2]) -> dict[str, str]:
-    """The commit of the code if `folder` is a git checkout, and whether files differ from it; else nothing."""
+    """The commit of the code if `folder` is a git checkout, and whether files differ from it; else
+    nothing.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {}
@@ -24,7 +34,9 @@ def code_version(folder: Path = Path(__file__).parents[2]) -> dict[str, str]:
 
 
 def environment(worker: Collectives) -> dict[str, str]:
-    """Versions, processors and how many workers and threads there are, as the first worker sees it."""
+    """Versions, processors and how many workers and threads there are, as the first worker sees
+    it.
+    """
     facts = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -61,7 +73,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
         return None
     try:
         return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

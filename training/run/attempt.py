@@ -1,4 +1,6 @@
-"""One attempt at a training on one of its workers: from the newest checkpoint to the end, and what it leaves."""
+"""One attempt at a training on one of its workers: from the newest checkpoint to the end, and what
+it leaves.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +49,8 @@ def attempt(job: Job, worker: Worker, profile: int = 0) -> Outcome:
 
     Raises:
         Interrupted: somebody asked for an end; a checkpoint is written.
-        UserError: something that the same attempt would meet again; the message says what, and the remedy.
+        UserError: something that the same attempt would meet again; the message says what, and the
+            remedy.
     """
     outcome, stage = _fit(job, worker, profile)
     if worker.rank == 0:
@@ -57,7 +60,9 @@ def attempt(job: Job, worker: Worker, profile: int = 0) -> Outcome:
 
 def fit_here(job: Job, run_dir: Path, journal: Journal) -> Outcome:
     """Train in this process, with checkpoints in `run_dir` and without bundles."""
-    worker = LocalWorker(checkpoints_of(job, run_dir), journal, accept_other_data=job.accept_other_data)
+    worker = LocalWorker(
+        checkpoints_of(job, run_dir), journal, accept_other_data=job.accept_other_data
+    )
     return _fit(job, worker, profile=0)[0]
 
 
@@ -77,7 +82,9 @@ def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stag
     have_full_float32(job.config.precision)
     stage = make_stage(job, worker)
     try:
-        return fit(stage, worker, job.config.schedule, stage.images_per_position, profile=profile), stage
+        return fit(
+            stage, worker, job.config.schedule, stage.images_per_position, profile=profile
+        ), stage
     except DivergenceError as error:
         raise DivergenceError(f"{error}; {_left(worker.checkpoints)}") from error
 
@@ -85,7 +92,9 @@ def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stag
 def _left(checkpoints: Checkpoints) -> str:
     """What a run that has diverged can be taken up from."""
     positions = checkpoints.positions()
-    return f"{checkpoints.name(positions[-1])} is from before" if positions else "nothing is saved yet"
+    return (
+        f"{checkpoints.name(positions[-1])} is from before" if positions else "nothing is saved yet"
+    )
 
 
 class _Silence:

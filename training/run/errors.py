@@ -1,4 +1,6 @@
-"""What ends a training that no retry would help: one sentence that names the thing and the remedy."""
+"""What ends a training that no retry would help: one sentence that names the thing and the
+remedy.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -21,7 +23,9 @@ class TrainingError(UserError):
 
 
 class WorkerFault(Exception):  # noqa: N818
-    """Workers have met a fault of this project again and again; the message ends with the traceback."""
+    """Workers have met a fault of this project again and again; the message ends with the
+    traceback.
+    """
 
 
 @contextmanager
@@ -36,7 +40,8 @@ def explaining(checkpoints: Checkpoints) -> Iterator[None]:
 
 
 def explained(error: BaseException, checkpoints: Checkpoints) -> str | None:
-    """A sentence about an error that the same attempt would meet again; None if another may go better.
+    """A sentence about an error that the same attempt would meet again; None if another may go
+    better.
 
     Args:
         error: what an attempt at a training has raised.
@@ -63,7 +68,9 @@ def _trouble(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f"the GPU's memory is not enough ({first_line(error)}): {_LESS_MEMORY}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _says(error, _NO_MEMORY)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _says(error, _NO_MEMORY)
+    ):
         return f"this machine's memory is not enough: {_LESS_MEMORY}"
     if isinstance(error, OSError) and error.errno not in _PASSING:
         return complaint(error, unnamed="the run's files")

@@ -1,4 +1,6 @@
-"""A training on the workers of Ray Train: placed, started again when they die, given up when that does not help."""
+"""A training on the workers of Ray Train: placed, started again when they die, given up when that
+does not help.
+"""
 
 import logging
 import traceback
@@ -35,7 +37,9 @@ class RayPlan(NamedTuple):
     most_workers: int | None = None  # as many as there is room for, up to this
     cpus_per_worker: int | None = None  # None: what the cluster has, shared out
     max_failures: int = 3  # in a row, without a new checkpoint in between
-    address: str | None = None  # of a cluster; None: the one that RAY_ADDRESS names, or one of this process
+    address: str | None = (
+        None  # of a cluster; None: the one that RAY_ADDRESS names, or one of this process
+    )
 
     @classmethod
     def parse(cls, workers: str, **others: Any) -> "RayPlan":
@@ -48,13 +52,17 @@ class RayPlan(NamedTuple):
         try:
             plan = cls(int(least), int(most) if most else None, **others)
         except ValueError as error:
-            raise UserError(f"--workers {workers} is no number: give N, or N:M for N to M workers") from error
+            raise UserError(
+                f"--workers {workers} is no number: give N, or N:M for N to M workers"
+            ) from error
         if plan.workers < 1 or (plan.most_workers or plan.workers) < plan.workers:
             raise UserError(f"--workers {workers} is no range: give N, or N:M with 1 <= N <= M")
         return plan
 
 
-def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPlan, profile: int) -> Outcome:
+def fit_on_ray(
+    run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPlan, profile: int
+) -> Outcome:
     """Train on the workers of a plan, again from the newest checkpoint whenever some of them die.
 
     Args:
@@ -66,7 +74,8 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
 
     Raises:
         Interrupted: somebody asked for an end; a checkpoint is written.
-        TrainingError: workers met something that a retry does not help, or died too often; nothing saved is lost.
+        TrainingError: workers met something that a retry does not help, or died too often; nothing
+            saved is lost.
         WorkerFault: they failed too often by a fault of ours.
     """
     from ray.exceptions import RayActorError
@@ -74,7 +83,11 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
     from ray.train.torch import TorchTrainer
 
     gpus = int(join_ray(plan.address).get("GPU", 0))
-    cpus = 1 if gpus else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
+    cpus = (
+        1
+        if gpus
+        else plan.cpus_per_worker or shared_out(processors(), plan.most_workers or plan.workers)
+    )
     if not _has_room(plan, cpus, gpus):
         _log.warning("%s: training waits for machines", _no_room(plan, cpus))
     before = held()
@@ -82,21 +95,30 @@ def fit_on_ray(run: Run, journal: RunJournal, interrupt: Interrupt, plan: RayPla
         trainer = TorchTrainer(
             _train_on_worker,
             train_loop_config={
-                "job": run.job.model_dump_json(), "place": run.place, "reports": reports, "threads": cpus,
-                "profile": profile, "elastic": plan.most_workers is not None,
+                "job": run.job.model_dump_json(),
+                "place": run.place,
+                "reports": reports,
+                "threads": cpus,
+                "profile": profile,
+                "elastic": plan.most_workers is not None,
             },
             scaling_config=_scaling(plan, cpus, gpus),
-            # Ray Train keeps no checkpoints of ours: the workers share those in the run's own place.
+            # Ray Train keeps no checkpoints of ours: the workers share those in the run's own
+            # place.
             run_config=RunConfig(
-                name="ray", storage_path=str(run.folder), callbacks=[GiveUp(reports, run, plan.max_failures)],
+                name="ray",
+                storage_path=str(run.folder),
+                callbacks=[GiveUp(reports, run, plan.max_failures)],
                 failure_config=FailureConfig(max_failures=-1, controller_failure_limit=_STARTS),
             ),
-        )  # fmt: skip
+        )
         try:
             answer = run_in_thread(trainer.fit, interrupt, reports.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
             if _died_at_once(error):
-                release(held() - before)  # Ray Train forgets the places of workers that die while they are started
+                release(
+                    held() - before
+                )  # Ray Train forgets the places of workers that die while they are started
             raise _reason(reports, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
@@ -123,7 +145,9 @@ def active_workers(batch_size: int, accumulate: int, there: int) -> int:
 
 def _has_room(plan: RayPlan, cpus: int, gpus: int) -> bool:
     """Whether the machines that are there now can hold the least number of workers."""
-    return gpus >= plan.workers if gpus else sum(each // cpus for each in processors()) >= plan.workers
+    return (
+        gpus >= plan.workers if gpus else sum(each // cpus for each in processors()) >= plan.workers
+    )
 
 
 def _no_room(plan: RayPlan, cpus: int) -> str:
@@ -131,19 +155,29 @@ def _no_room(plan: RayPlan, cpus: int) -> str:
     import ray
 
     have = ray.cluster_resources()
-    wanted = f"{plan.workers} workers with {cpus} CPUs each" if not have.get("GPU") else f"{plan.workers} GPUs"
-    return f"Ray has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs, too few for {wanted}"
+    wanted = (
+        f"{plan.workers} workers with {cpus} CPUs each"
+        if not have.get("GPU")
+        else f"{plan.workers} GPUs"
+    )
+    return (
+        f"Ray has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs, too few for {wanted}"
+    )
 
 
 def _scaling(plan: RayPlan, cpus: int, gpus: int) -> "ScalingConfig":
     from ray.train import ScalingConfig
 
     many = plan.workers if plan.most_workers is None else (plan.workers, plan.most_workers)
-    return ScalingConfig(num_workers=many, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus})
+    return ScalingConfig(
+        num_workers=many, use_gpu=gpus > 0, resources_per_worker=None if gpus else {"CPU": cpus}
+    )
 
 
 def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...] | int | None:
-    """What each worker does; a number alone says where it was interrupted, None that it was not needed."""
+    """What each worker does; a number alone says where it was interrupted, None that it was not
+    needed.
+    """
     import ray
     import ray.train
     import torch
@@ -158,7 +192,9 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     except Exception as error:
         if (sentence := explained(error, checkpoints_of(job, settings["place"]))) is not None:
             ray.get(settings["reports"].give_up.remote(sentence))
-        error.add_note(traceback.format_exc().strip())  # Ray brings the error without where it arose
+        error.add_note(
+            traceback.format_exc().strip()
+        )  # Ray brings the error without where it arose
         raise
 
 
@@ -171,10 +207,17 @@ def _worker(job: Job, place: str, reports: Any, *, elastic: bool) -> RayWorker |
     store = Store(place)
     if store.read(RECORD) is None:
         node = ray.util.get_node_ip_address()
-        raise UserError(f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of all nodes")
+        raise UserError(
+            f"{store.root} is not there on {node}: let --storage name a bucket, or a folder of "
+            "all nodes"
+        )
     there = ray.train.get_context().get_world_size()
     config = job.config
-    active = active_workers(config.batch_size, getattr(config, "accumulate", 1), there) if elastic else there
+    active = (
+        active_workers(config.batch_size, getattr(config, "accumulate", 1), there)
+        if elastic
+        else there
+    )
     group = dist.new_group(range(active)) if active < there else None
     if ray.train.get_context().get_world_rank() >= active:
         return None
@@ -183,7 +226,8 @@ def _worker(job: Job, place: str, reports: Any, *, elastic: bool) -> RayWorker |
 
 
 class GiveUp(UserCallback):
-    """Ends a run when its workers have met what a retry does not help, or die again and again without progress.
+    """Ends a run when its workers have met what a retry does not help, or die again and again
+    without progress.
 
     Args:
         reports: the run's report actor.
@@ -199,7 +243,9 @@ class GiveUp(UserCallback):
         self._position = -1
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all else."""
+        """Raise if it is over: Ray Train ends a run whose callback raises, and retries after all
+        else.
+        """
         import ray
 
         verdict: Any = ray.get(self._reports.verdict.remote())
@@ -209,25 +255,38 @@ class GiveUp(UserCallback):
         self._failures = 1 if position > self._position else self._failures + 1
         self._position = position
         if self._failures > self._limit:
-            why = f"workers failed {self._failures} times without a new checkpoint ({resumption(self._checkpoints)})"
+            why = (
+                f"workers failed {self._failures} times without a new checkpoint "
+                f"({resumption(self._checkpoints)})"
+            )
             last, fault = _last(worker_exceptions.values())
-            why += f", the last time with:\n{last}" if fault else f", the last time with: {last.splitlines()[-1]}"
+            why += (
+                f", the last time with:\n{last}"
+                if fault
+                else f", the last time with: {last.splitlines()[-1]}"
+            )
             ray.get(self._reports.give_up.remote(why, fault))
             raise TrainingError(why)
 
 
 def _last(failures: Iterable[Exception]) -> tuple[str, bool]:
-    """What ended an attempt, and whether that is a fault of ours: what others meet when a worker dies is none."""
+    """What ended an attempt, and whether that is a fault of ours: what others meet when a worker
+    dies is none.
+    """
     from ray.exceptions import RayError
     from ray.train.v2._internal.exceptions import RayTrainError
 
-    first, *_ = sorted(failures, key=lambda failure: not isinstance(failure, RayError | RayTrainError))
+    first, *_ = sorted(
+        failures, key=lambda failure: not isinstance(failure, RayError | RayTrainError)
+    )
     if isinstance(first, RayError | RayTrainError):
         return str(first).strip(), False
     return "".join(traceback.format_exception(first)).strip(), True
 
 
-def _reason(reports: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception) -> Exception:
+def _reason(
+    reports: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, error: Exception
+) -> Exception:
     """What a run that has ended raises here."""
     import ray
     from ray.exceptions import RayActorError
@@ -237,11 +296,15 @@ def _reason(reports: Any, checkpoints: Checkpoints, plan: RayPlan, cpus: int, er
     if verdict.why:
         return (WorkerFault if verdict.fault else TrainingError)(verdict.why)
     if _died_at_once(error):
-        return TrainingError(f"a worker has died as soon as it was started; {resumption(checkpoints)}")
+        return TrainingError(
+            f"a worker has died as soon as it was started; {resumption(checkpoints)}"
+        )
     if isinstance(error, ControllerError) and "Startup" in type(error.controller_failure).__name__:
         return TrainingError(f"{_no_room(plan, cpus)}: lower --workers or --cpus-per-worker")
     if isinstance(error, RayActorError):
-        return TrainingError(f"the process that controls the workers has died; {resumption(checkpoints)}")
+        return TrainingError(
+            f"the process that controls the workers has died; {resumption(checkpoints)}"
+        )
     return error
 
 
@@ -250,4 +313,6 @@ def _died_at_once(error: Exception) -> bool:
     from ray.exceptions import RayActorError
     from ray.train import ControllerError
 
-    return isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError)
+    return isinstance(error, ControllerError) and isinstance(
+        error.controller_failure, RayActorError
+    )

@@ -1,4 +1,6 @@
-"""`run.json`: which training a place belongs to, and how far it is, so that the same command goes on with it."""
+"""`run.json`: which training a place belongs to, and how far it is, so that the same command goes
+on with it.
+"""
 
 import uuid
 from collections.abc import Collection, Mapping
@@ -28,13 +30,14 @@ class RunRecord(Frozen):
 
 
 def claim(job: Job, place: Store, *, begun: bool) -> RunRecord:
-    """The record of the run that keeps its files in `place`; a place that is empty becomes this job's.
+    """The record of the run that keeps its files in `place`; a place that is empty becomes this
+    job's.
 
     Args:
         job: what is to be trained on what.
         place: of the run's record.
-        begun: whether a run has come to its first report or checkpoint there; one that was refused before that does
-            not keep its name from another.
+        begun: whether a run has come to its first report or checkpoint there; one that was refused
+            before that does not keep its name from another.
 
     Raises:
         UserError: it holds a run of another configuration, or its record is damaged.
@@ -46,7 +49,9 @@ def claim(job: Job, place: Store, *, begun: bool) -> RunRecord:
         record = RunRecord(identity=now)
         write_record(place, record)
         return record
-    record = parsed(RunRecord, data, f"{place.root}/{RECORD}", "choose another --run, or delete this folder")
+    record = parsed(
+        RunRecord, data, f"{place.root}/{RECORD}", "choose another --run, or delete this folder"
+    )
     if record.identity != now and not begun and record.outcome is None:
         record = RunRecord(identity=now)
         write_record(place, record)
@@ -65,9 +70,13 @@ def write_record(place: Store, record: RunRecord) -> None:
 
 
 def refuse_other_settings(
-    place: Path | str, before: Mapping[str, Any], now: Mapping[str, Any], *, held: str = "run",
+    place: Path | str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    *,
+    held: str = "run",
     accepted: Collection[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Raise a UserError that names the settings if what a place holds was started with others.
 
     Args:
@@ -78,8 +87,14 @@ def refuse_other_settings(
         accepted: names that may differ.
     """
     then, wanted = dict(flat(before)), dict(flat(now))
-    differing = sorted(name for name in then.keys() | wanted.keys() if then.get(name) != wanted.get(name))
+    differing = sorted(
+        name for name in then.keys() | wanted.keys() if then.get(name) != wanted.get(name)
+    )
     if refused := [name for name in differing if name not in accepted]:
         only_data = held == "run" and IN_IDENTITY.issuperset(refused)
-        remedy = f"choose another --run, {REMEDY}" if only_data else "choose another --run, or delete it"
-        raise UserError(f"{place} holds a {held} with other settings ({', '.join(refused[:5])}): {remedy}")
+        remedy = (
+            f"choose another --run, {REMEDY}" if only_data else "choose another --run, or delete it"
+        )
+        raise UserError(
+            f"{place} holds a {held} with other settings ({', '.join(refused[:5])}): {remedy}"
+        )

@@ -32,7 +32,8 @@ class Interrupt:
 
 @contextmanager
 def listening(console: Console | None = None) -> Iterator[Interrupt]:
-    """Take signals as a wish, for as long as the block runs; outside of the main thread there are none to take.
+    """Take signals as a wish, for as long as the block runs; outside of the main thread there are
+    none to take.
 
     Args:
         console: where the first is answered; standard error if None.
@@ -50,7 +51,10 @@ def listening(console: Console | None = None) -> Iterator[Interrupt]:
             raise KeyboardInterrupt
         interrupt.ask()
         shown = console or Console(stderr=True)
-        shown.print("saving, then stopping; once more stops at once and loses what is not saved", highlight=False)
+        shown.print(
+            "saving, then stopping; once more stops at once and loses what is not saved",
+            highlight=False,
+        )
 
     before = {number: signal.signal(number, take) for number in _SIGNALS}
     try:
@@ -60,7 +64,9 @@ def listening(console: Console | None = None) -> Iterator[Interrupt]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def run_in_thread(work: Callable[[], Result], interrupt: Interrupt, tell: Callable[[], object]) -> Result:
+def run_in_thread(
+    work: Callable[[], Result], interrupt: Interrupt, tell: Callable[[], object]
+) -> Result:
     """Do something that does not listen to signals, in a thread; a signal is passed on once.
 
     Args:

@@ -1,4 +1,6 @@
-"""The losses of both players on a part of a batch; each answers the other as it was before the step."""
+"""The losses of both players on a part of a batch; each answers the other as it was before the
+step.
+"""
 
 from typing import NamedTuple
 
@@ -27,7 +29,8 @@ class Shown(NamedTuple):
     images: Tensor  # (n, 3, h, w), rows ordered domain by domain
     views: Views
     shift: int  # domains from each image's own to the one that it is translated to
-    augmentation: Tensor  # (5, n, NUM_DRAWS) draws: of three groups for the discriminators, of two for the generators
+    # (5, n, NUM_DRAWS) draws: of three groups for the discriminators, of two for the generators
+    augmentation: Tensor
 
 
 class Loss(NamedTuple):
@@ -63,7 +66,8 @@ class Adversaries:
         self._device = device
 
     def discriminators(self, shown: Shown, *, penalised: bool) -> Loss:
-        """What the discriminators descend: the adversarial loss on real, translated and reconstructed images.
+        """What the discriminators descend: the adversarial loss on real, translated and
+        reconstructed images.
 
         Args:
             shown: a part of a batch.
@@ -84,8 +88,8 @@ class Adversaries:
         return Loss(loss, terms)
 
     def generators(self, shown: Shown, patches: torch.Generator, *, heard: bool) -> Loss:
-        """What encoders, codebook and generators descend: equations (2), (5), (6), (7) of the paper and what
-        `laptop64` adds.
+        """What encoders, codebook and generators descend: equations (2), (5), (6), (7) of the paper
+        and what `laptop64` adds.
 
         Args:
             shown: a part of a batch.
@@ -112,9 +116,13 @@ class Adversaries:
         return Loss(total, named)
 
     def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
-        """Logits of equally large groups of images in one pass, each image augmented by its own draws."""
+        """Logits of equally large groups of images in one pass, each image augmented by its own
+        draws.
+        """
         domains = self._num_domains
-        shown = augment(merge(groups, domains), merge(list(draws), domains), self._config.game.augment)
+        shown = augment(
+            merge(groups, domains), merge(list(draws), domains), self._config.game.augment
+        )
         return part(self.discriminator(shown), domains, len(groups))
 
     def _contrast(self, views: Views, shift: int, patches: torch.Generator) -> Tensor | None:

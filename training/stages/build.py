@@ -64,8 +64,10 @@ def caution(job: Job) -> str:
         return ""
     without = ", ".join(domain for domain, count in validation.items() if not count)
     return (
-        f"{job.data} has no validation images of {without}: weights are chosen by its test images, whose figures are "
-        "better then than those of new images; build it anew with `vqi2i data shard --validation 0.1`"
+        f"{job.data} has no validation images of {without}: weights are chosen by its test "
+        "images, whose figures are "
+        "better then than those of new images; build it anew with `vqi2i data shard --validation "
+        "0.1`"
     )
 
 
@@ -81,21 +83,36 @@ def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> No
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     identity = _tokens_of(job, job.config, read_config(job.model).network)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = console or Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("images to tokens", total=None)
         shards_to_tokens(
-            TokenSource(job.data, job.cache, job.model), identity, job.tokens_root() / identity.sha256[:12],
-            workers=workers, device=device, max_corrupt=job.config.max_corrupt,
+            TokenSource(job.data, job.cache, job.model),
+            identity,
+            job.tokens_root() / identity.sha256[:12],
+            workers=workers,
+            device=device,
+            max_corrupt=job.config.max_corrupt,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
 
 
 def _tokens_of(job: Job, config: Stage2Config, network: NetworkConfig) -> TokenIdentity:
     """The tokens that stage 2 learns from."""
     assert job.model is not None
     return token_identity(
-        job.model, read_manifest(job.data).fingerprint, network,
-        crop=config.crop_for(network.stride), variants=config.variants, upside_down=config.prior.upwards,
-    )  # fmt: skip
+        job.model,
+        read_manifest(job.data).fingerprint,
+        network,
+        crop=config.crop_for(network.stride),
+        variants=config.variants,
+        upside_down=config.prior.upwards,
+    )

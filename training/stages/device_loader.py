@@ -22,16 +22,22 @@ class Sent(NamedTuple):
     arrived: torch.cuda.Event | None
 
     def receive(self) -> Tensor:
-        """The tensor, for the stream of work that asks; the stream waits if it must, the host does not."""
+        """The tensor, for the stream of work that asks; the stream waits if it must, the host does
+        not.
+        """
         if self.arrived is not None:
             stream = torch.cuda.current_stream(self.tensor.device)
             stream.wait_event(self.arrived)
-            self.tensor.record_stream(stream)  # its memory is not given to another batch before that work is done
+            self.tensor.record_stream(
+                stream
+            )  # its memory is not given to another batch before that work is done
         return self.tensor
 
 
 class Transfer:
-    """Copies arrays to a device; on a GPU from pinned memory and in a stream of its own, so that it computes on."""
+    """Copies arrays to a device; on a GPU from pinned memory and in a stream of its own, so that it
+    computes on.
+    """
 
     def __init__(self, device: torch.device):
         self._device = device
@@ -42,7 +48,10 @@ class Transfer:
         tensor = torch.from_numpy(array)
         if self._stream is None:
             return Sent(tensor, None)
-        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):  # a thread begins on the first GPU
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.stream(self._stream),
+        ):  # a thread begins on the first GPU
             there = tensor.pin_memory().to(self._device, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()
@@ -56,8 +65,11 @@ class _End:
         self.error = error
 
 
-def prefetched(source: Generator[Read, None, None], make: Callable[[Read], Made]) -> Generator[Made, None, None]:
-    """`map(make, source)` by a thread that is at most three batches ahead; closing it closes `source`.
+def prefetched(
+    source: Generator[Read, None, None], make: Callable[[Read], Made]
+) -> Generator[Made, None, None]:
+    """`map(make, source)` by a thread that is at most three batches ahead; closing it closes
+    `source`.
 
     Args:
         source: read by the thread alone, in its order.

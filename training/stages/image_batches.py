@@ -1,4 +1,6 @@
-"""Image data as a stage wants it: normalised tensors on its device, rows ordered domain by domain."""
+"""Image data as a stage wants it: normalised tensors on its device, rows ordered domain by
+domain.
+"""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -20,30 +22,48 @@ STYLED = 256  # training images of each domain whose styles make the style prior
 
 
 class ImageFeed:
-    """One worker's images: its part of every training batch, and the same held-out images for all."""
+    """One worker's images: its part of every training batch, and the same held-out images for
+    all.
+    """
 
     def __init__(self, reader: ShardReader, config: Stage1Config, collectives: Collectives):
         domains = config.network.domains
         unknown = set(domains) - set(reader.manifest.domains)
         if unknown:
-            raise UserError(f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with others")
+            raise UserError(
+                f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with "
+                "others"
+            )
         self.reader = reader
         self.domains = domains
         self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps
         self.crop = config.crop
         self.device = collectives.device
-        self.measured: Split = measured_split(reader.count("validation", domain) for domain in domains)
+        self.measured: Split = measured_split(
+            reader.count("validation", domain) for domain in domains
+        )
         if unmeasured := [domain for domain in domains if not reader.count(self.measured, domain)]:
             raise UserError(
-                f"{reader.root} has neither validation nor test images of {', '.join(unmeasured)} to measure models "
+                f"{reader.root} has neither validation nor test images of {', '.join(unmeasured)} "
+                "to measure models "
                 "on: build it with `vqi2i data shard --validation 0.1`"
             )
-        self.epoch = max(reader.count("train", domain) for domain in domains)  # images of each domain
+        self.epoch = max(
+            reader.count("train", domain) for domain in domains
+        )  # images of each domain
         self._batches = Batches(
-            reader, domains=domains, crop=config.crop, global_batch=config.batch_size, seed=config.seed,
-            rank=collectives.rank, world_size=collectives.world_size, paired=config.pairing == "paired",
-            jitter=config.jitter, order=config.order, max_corrupt=config.max_corrupt,
-        )  # fmt: skip
+            reader,
+            domains=domains,
+            crop=config.crop,
+            global_batch=config.batch_size,
+            seed=config.seed,
+            rank=collectives.rank,
+            world_size=collectives.world_size,
+            paired=config.pairing == "paired",
+            jitter=config.jitter,
+            order=config.order,
+            max_corrupt=config.max_corrupt,
+        )
         self.replaced = 0  # damaged images of the batches it has given, in whose place stood others
 
     def batches(self, start: int) -> Generator[Tensor, None, None]:
@@ -51,7 +71,9 @@ class ImageFeed:
         transfer = Transfer(self.device)
 
         def send(batch: Batch) -> tuple[int, Sent]:
-            return len(batch.replaced), transfer.send(batch.pixels.reshape(-1, *batch.pixels.shape[2:]))
+            return len(batch.replaced), transfer.send(
+                batch.pixels.reshape(-1, *batch.pixels.shape[2:])
+            )
 
         with closing(prefetched(self._batches.iterate(start), send)) as source:
             for replaced, sent in source:
@@ -63,9 +85,14 @@ class ImageFeed:
         return self._batches.names(position, rank)
 
     def held_out(self) -> dict[str, Tensor]:
-        """The first images of each domain in the split `measured`, centre-cropped; they are read anew."""
+        """The first images of each domain in the split `measured`, centre-cropped; they are read
+        anew.
+        """
         given = {"crop": self.crop, "limit": HELD_OUT}
-        return {d: imaging.to_tensor(held_out(self.reader, d, split=self.measured, **given)) for d in self.domains}
+        return {
+            d: imaging.to_tensor(held_out(self.reader, d, split=self.measured, **given))
+            for d in self.domains
+        }
 
     def styled(self, domain: str) -> Tensor:
         """Centre crops of training images of a domain, evenly spread over it."""
@@ -75,14 +102,16 @@ class ImageFeed:
 def _as_floats(pixels: Tensor) -> Tensor:
     """uint8 (n, h, w, 3) to (n, 3, h, w) in [-1, 1].
 
-    uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is channels-last
-    already, the layout in which convolutions are fastest.
+    uint8 travels, floats are made where they are used: a quarter of the bytes. The permuted view is
+    channels-last already, the layout in which convolutions are fastest.
     """
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def styled(reader: ShardReader, domain: str, crop: int) -> Tensor:
-    """Centre crops (n, 3, crop, crop) of training images, evenly spread over a domain, to fit a style prior on."""
+    """Centre crops (n, 3, crop, crop) of training images, evenly spread over a domain, to fit a
+    style prior on.
+    """
     count = reader.count("train", domain)
     indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
     pixels = reader.read_some("train", domain, indices)

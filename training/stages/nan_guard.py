@@ -1,4 +1,6 @@
-"""Steps whose loss is not a number are left out, on all workers alike; too many of them in a row end the run."""
+"""Steps whose loss is not a number are left out, on all workers alike; too many of them in a row
+end the run.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +16,9 @@ _SHOWN = 6  # images that a message names
 _REMEDY = "lower optim.learning_rate in another --run, or look at these images"
 _log = logging.getLogger(__name__)
 
-ImagesOf = Callable[[int, int], Sequence[str]]  # names of the images at a position, of one rank's part
+ImagesOf = Callable[
+    [int, int], Sequence[str]
+]  # names of the images at a position, of one rank's part
 
 
 class DivergenceError(UserError):
@@ -38,7 +42,8 @@ class Guard:
         self.left_out = 0  # steps of the whole run
 
     def verdict(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """This worker's part of the decision: which losses, and whose, are not finite; to be summed over all workers.
+        """This worker's part of the decision: which losses, and whose, are not finite; to be summed
+        over all workers.
 
         Args:
             losses: this worker's own, by the same names on all workers.
@@ -48,13 +53,16 @@ class Guard:
         ranks[self._collectives.rank] = bad.any()
         return torch.cat([ranks, bad])
 
-    def passes(self, verdict: Tensor, losses: Iterable[str], norms: Mapping[str, Tensor], position: int) -> bool:
+    def passes(
+        self, verdict: Tensor, losses: Iterable[str], norms: Mapping[str, Tensor], position: int
+    ) -> bool:
         """Whether a step may be taken: every loss and gradient is finite on every worker.
 
         Args:
             verdict: the sum of those of all workers.
             losses: names of what it judges.
-            norms: of the gradients, which the workers have averaged: they tell nothing about whose images are at fault.
+            norms: of the gradients, which the workers have averaged: they tell nothing about whose
+                images are at fault.
             position: images of each domain seen before the step.
 
         Raises:
@@ -62,7 +70,9 @@ class Guard:
         """
         terms = [*losses, *norms]
         counts = torch.cat([verdict, _not_finite(norms)])
-        found = [count > 0 for count in counts.tolist()]  # the one place where a step waits for its device
+        found = [
+            count > 0 for count in counts.tolist()
+        ]  # the one place where a step waits for its device
         if not any(found):
             self._in_a_row = 0
             return True
@@ -82,7 +92,9 @@ class Guard:
         """The images of the guilty ranks, of all ranks if none is."""
         of = [rank for rank, is_bad in enumerate(guilty) if is_bad or not any(guilty)]
         names = [name for rank in of for name in self._images_of(position, rank)]
-        return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        return ", ".join(names[:_SHOWN]) + (
+            f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""
@@ -95,4 +107,6 @@ class Guard:
 
 def _not_finite(scalars: Mapping[str, Tensor]) -> Tensor:
     """1 for each that is no number, else 0."""
-    return (~torch.isfinite(torch.stack([scalar.detach().float() for scalar in scalars.values()]))).float()
+    return (
+        ~torch.isfinite(torch.stack([scalar.detach().float() for scalar in scalars.values()]))
+    ).float()

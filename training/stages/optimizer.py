@@ -1,4 +1,6 @@
-"""What learns by an optimiser of its own: gradients clipped by their norm, a rate that follows the schedule."""
+"""What learns by an optimiser of its own: gradients clipped by their norm, a rate that follows the
+schedule.
+"""
 
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -19,7 +21,11 @@ class OptimizedNetwork:
         self.network = network
         self.optim = optim
         self.adam = kind(
-            network.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=True
+            network.parameters(),
+            optim.learning_rate,
+            optim.betas,
+            weight_decay=optim.weight_decay,
+            fused=True,
         )
 
     @property

@@ -1,4 +1,6 @@
-"""What a model looks like while it is trained: held-out figures, a grid of pictures, the use of its codebook."""
+"""What a model looks like while it is trained: held-out figures, a grid of pictures, the use of its
+codebook.
+"""
 
 import numpy as np
 from torch import Tensor
@@ -20,7 +22,8 @@ def usage_picture(history: Tensor) -> Pixels:
         history: counts (times, codes), oldest first.
 
     Returns:
-        Above, each code's share against a uniform one (1), most used first; below, the same codes over time, each
+        Above, each code's share against a uniform one (1), most used first; below, the same codes
+            over time, each
         time's counts by the largest of all: dark is never.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,7 +59,9 @@ def reconstruction_psnr(translator: Translator, held_out: dict[str, Tensor]) -> 
 
 
 def translation_grid(translator: Translator, held_out: dict[str, Tensor]) -> Pixels:
-    """Per domain three rows: images, their reconstructions, and translations to the next domain by its exemplars."""
+    """Per domain three rows: images, their reconstructions, and translations to the next domain by
+    its exemplars.
+    """
     rows: list[Pixels] = []
     domains = list(held_out)
     count = min(SHOWN, *(len(images) for images in held_out.values()))
@@ -72,5 +77,9 @@ def translation_grid(translator: Translator, held_out: dict[str, Tensor]) -> Pix
 
 def generation_grid(translator: Translator) -> Pixels:
     """A row of generated images per domain, the same seeds every time."""
-    rows = [image for d in translator.domains for image in imaging.to_pixels(translator.generate(SHOWN, domain=d))]
+    rows = [
+        image
+        for d in translator.domains
+        for image in imaging.to_pixels(translator.generate(SHOWN, domain=d))
+    ]
     return imaging.grid(rows, SHOWN)

@@ -1,4 +1,6 @@
-"""Random numbers of one training step: functions of seed, position and purpose alone, the same on every worker."""
+"""Random numbers of one training step: functions of seed, position and purpose alone, the same on
+every worker.
+"""
 
 import hashlib
 
@@ -37,7 +39,19 @@ class StepRandom:
         return int(torch.randint(low, high, (), generator=self.generator(purpose)))
 
     def uniform(self, purpose: str, groups: int, rows: int, columns: int) -> Tensor:
-        """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all workers."""
-        shape = (groups, self.num_domains, self.collectives.world_size, rows // self.num_domains, columns)
+        """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all
+        workers.
+        """
+        shape = (
+            groups,
+            self.num_domains,
+            self.collectives.world_size,
+            rows // self.num_domains,
+            columns,
+        )
         everyone = torch.rand(shape, generator=self.generator(purpose))
-        return everyone[:, :, self.collectives.rank].flatten(1, 2).to(self.collectives.device, non_blocking=True)
+        return (
+            everyone[:, :, self.collectives.rank]
+            .flatten(1, 2)
+            .to(self.collectives.device, non_blocking=True)
+        )

@@ -1,4 +1,6 @@
-"""Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the discriminators."""
+"""Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the
+discriminators.
+"""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -38,7 +40,13 @@ from vqi2i.translator import Translator
 class Stage1:
     """Networks, optimisers and progress of stage 1: one object that is checkpointed whole."""
 
-    def __init__(self, config: Stage1Config, collectives: Collectives, feed: ImageFeed, provenance: Mapping[str, Any]):
+    def __init__(
+        self,
+        config: Stage1Config,
+        collectives: Collectives,
+        feed: ImageFeed,
+        provenance: Mapping[str, Any],
+    ):
         self.config = config
         self.collectives = collectives
         self.feed = feed
@@ -48,20 +56,31 @@ class Stage1:
         torch.manual_seed(config.seed)
         self.autoencoder = channels_last(Autoencoder(config.network).to(collectives.device))
         self.autoencoder.recompute_activations(config.recompute)
-        self.discriminator = channels_last(Discriminator(config.discriminator, config.network.domains))
+        self.discriminator = channels_last(
+            Discriminator(config.discriminator, config.network.domains)
+        )
         self.discriminator.to(collectives.device)
         perceptual = _perceptual(config.perceptual, collectives.device)
         self.patch_nce = _patch_nce(config, self.autoencoder).to(collectives.device)
-        self.adversaries = Adversaries(config, self.discriminator, perceptual, self.patch_nce, collectives.device)
+        self.adversaries = Adversaries(
+            config, self.discriminator, perceptual, self.patch_nce, collectives.device
+        )
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
-        self.generators = OptimizedNetwork(nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim)
+        self.generators = OptimizedNetwork(
+            nn.ModuleList([self.autoencoder, self.patch_nce]), config.optim
+        )
         self.discriminators = OptimizedNetwork(self.discriminator, config.discriminator_optim)
         self.usage = RollingUsage(config.network.codebook_size, window=feed.epoch)
-        self.codebook = SharedCodebook(self.autoencoder.codebook, collectives, len(config.network.domains), self.usage)
+        self.codebook = SharedCodebook(
+            self.autoencoder.codebook, collectives, len(config.network.domains), self.usage
+        )
         if isinstance(codebook := self.autoencoder.codebook, EmaCodebook):
-            codebook.decay, codebook.restart_below = config.codebook.decay, config.codebook.restart_below
+            codebook.decay, codebook.restart_below = (
+                config.codebook.decay,
+                config.codebook.restart_below,
+            )
         self.guard = Guard(collectives, config.max_nonfinite, feed.names)
         self._phase = collectives.stopwatch.phase
         self._pass = torch.compile(self.autoencoder) if config.compile else self.autoencoder
@@ -74,7 +93,8 @@ class Stage1:
             time_gone: share of the schedule's minutes that has passed.
 
         Returns:
-            Every term of the objective that was computed under its own name, the discriminators' loss, restarted codes;
+            Every term of the objective that was computed under its own name, the discriminators'
+                loss, restarted codes;
             nothing if one of them was not finite and nothing was learned.
 
         Raises:
@@ -93,23 +113,33 @@ class Stage1:
         metrics: list[dict[str, Tensor]] = []
         content, tokens = [], []
         parts = self._parts(len(images))
-        shares = [len(rows) / len(images) for rows in parts]  # terms are means over rows, and so are those of the batch
+        shares = [
+            len(rows) / len(images) for rows in parts
+        ]  # terms are means over rows, and so are those of the batch
         for rows, share in zip(parts, shares, strict=True):
             some = images[rows].contiguous(memory_format=torch.channels_last)
             views = self._look(some, shift, None if recolored is None else recolored[rows])
-            metrics.append(self._teach(Shown(some, views, shift, augmentation[:, rows]), share, gone))
+            metrics.append(
+                self._teach(Shown(some, views, shift, augmentation[:, rows]), share, gone)
+            )
             content.append(views.content.detach())
             tokens.append(views.quantized.tokens)
         means = {
-            name: torch.stack([share * terms[name] for share, terms in zip(shares, metrics, strict=True)]).sum()
+            name: torch.stack(
+                [share * terms[name] for share, terms in zip(shares, metrics, strict=True)]
+            ).sum()
             for name in metrics[0]
         }
         with self._phase("optimiser"):
             learners = self._learners(gone)
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
-            self.collectives.exchange((learner.network for learner in learners.values()), verdict, *(assigned or ()))
-            norms = {f"gradients of the {name}": learner.clip() for name, learner in learners.items()}
+            self.collectives.exchange(
+                (learner.network for learner in learners.values()), verdict, *(assigned or ())
+            )
+            norms = {
+                f"gradients of the {name}": learner.clip() for name, learner in learners.items()
+            }
             if taken := self.guard.passes(verdict, means, norms, self.position):
                 rate = config.schedule.learning_rate_factor(self.position, time_gone)
                 for learner in learners.values():
@@ -121,31 +151,47 @@ class Stage1:
         return means if taken else {}
 
     def _recolored(self, images: Tensor, draws: StepRandom) -> Tensor | None:
-        """The images as the content encoder is to see them; in label maps, colours are the content."""
+        """The images as the content encoder is to see them; in label maps, colours are the
+        content.
+        """
         if not self.config.recolor:
             return None
         domains = self.config.network.domains
-        recolored = recolor(images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], self.config.recolor)
+        recolored = recolor(
+            images, draws.uniform("recolor", 1, len(images), NUM_DRAWS)[0], self.config.recolor
+        )
         shown = zip(domains, images.chunk(len(domains)), recolored.chunk(len(domains)), strict=True)
-        return torch.cat([own if domain in self.feed.labels else other for domain, own, other in shown])
+        return torch.cat(
+            [own if domain in self.feed.labels else other for domain, own, other in shown]
+        )
 
     def _look(self, images: Tensor, shift: int, recolored: Tensor | None) -> Views:
         """What the autoencoder makes of images; what no weight asks for is not computed."""
         weights, paired = self.config.weights, self.config.pairing == "paired"
         with self._autocast():
             return self._pass(
-                images, shift, quantize=self._quantizes, style_back=weights.style > 0,
-                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired), recolored=recolored,
-            )  # fmt: skip
+                images,
+                shift,
+                quantize=self._quantizes,
+                style_back=weights.style > 0,
+                content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired),
+                recolored=recolored,
+            )
 
     def _teach(self, shown: Shown, share: float, gone: float) -> dict[str, Tensor]:
-        """Add to the gradients of both players what a part of a batch contributes, a share of it."""
+        """Add to the gradients of both players what a part of a batch contributes, a share of
+        it.
+        """
         game, terms = self.config.game, dict[str, Tensor]()
         if gone >= game.discriminator_from:
             penalised = game.r1 > 0 and self.position // self.config.batch_size % game.r1_every == 0
-            terms |= self._descend(self.adversaries.discriminators(shown, penalised=penalised), share)
+            terms |= self._descend(
+                self.adversaries.discriminators(shown, penalised=penalised), share
+            )
         patches, heard = self._draws().generator("patches"), gone >= game.generator_from
-        return terms | self._descend(self.adversaries.generators(shown, patches, heard=heard), share)
+        return terms | self._descend(
+            self.adversaries.generators(shown, patches, heard=heard), share
+        )
 
     def _descend(self, loss: Loss, share: float) -> dict[str, Tensor]:
         with self._phase("backward"):
@@ -161,7 +207,9 @@ class Stage1:
     def _start_codebook(self, images: Tensor) -> None:
         with torch.no_grad(), self._autocast():
             parts = self._parts(len(images))
-            content = put_back([self.autoencoder.content_encoder(images[rows]) for rows in parts], parts)
+            content = put_back(
+                [self.autoencoder.content_encoder(images[rows]) for rows in parts], parts
+            )
         self.codebook.start_from(content, self._draws().generator("codebook"))
         self._quantizes = True
 
@@ -174,11 +222,15 @@ class Stage1:
     def _parts(self, rows: int) -> list[Tensor]:
         """Indices of so many rows in the parts that are taken one after the other."""
         config = self.config
-        return places_of_parts(rows, len(config.network.domains), config.accumulate, self.collectives.device)
+        return places_of_parts(
+            rows, len(config.network.domains), config.accumulate, self.collectives.device
+        )
 
     def _draws(self) -> StepRandom:
         domains = self.config.network.domains
-        return StepRandom(self.collectives, "stage1", self.config.seed, self.position, num_domains=len(domains))
+        return StepRandom(
+            self.collectives, "stage1", self.config.seed, self.position, num_domains=len(domains)
+        )
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.collectives.device, self.config.precision)
@@ -193,7 +245,9 @@ class Stage1:
         return self.feed.batches(start)
 
     def measure(self) -> dict[str, float]:
-        """Codes used over the last epoch, images replaced, held-out reconstruction with the averaged weights."""
+        """Codes used over the last epoch, images replaced, held-out reconstruction with the
+        averaged weights.
+        """
         replaced = torch.tensor(float(self.feed.replaced), device=self.collectives.device)
         self.collectives.sum(replaced)
         return {
@@ -205,7 +259,9 @@ class Stage1:
         }
 
     def samples(self) -> dict[str, Pixels]:
-        """Held-out images, reconstructions and translations by the averaged weights; how the codes are used."""
+        """Held-out images, reconstructions and translations by the averaged weights; how the codes
+        are used.
+        """
         return {
             "translations": translation_grid(self._preview(), self.feed.held_out()),
             "codes": usage_picture(self.usage.history()),
@@ -223,9 +279,15 @@ class Stage1:
 
     def translator(self) -> Translator:
         """The averaged weights and a style prior fitted on training images."""
-        provenance = {**self.provenance, "images_seen": self.position, "measured_on": self.feed.measured}
+        provenance = {
+            **self.provenance,
+            "images_seen": self.position,
+            "measured_on": self.feed.measured,
+        }
         translator = Translator(self.model, StylePrior({}), provenance=provenance)
-        translator.fit_styles({domain: self.feed.styled(domain) for domain in self.config.network.domains})
+        translator.fit_styles(
+            {domain: self.feed.styled(domain) for domain in self.config.network.domains}
+        )
         return translator
 
     def export(self, path: Path) -> None:
@@ -236,9 +298,12 @@ class Stage1:
         """Which images come next."""
         config = self.config
         return DataState(
-            position=self.position, seed=config.seed, manifest=self.feed.reader.manifest.fingerprint,
-            global_batch=config.batch_size, order=config.order,
-        )  # fmt: skip
+            position=self.position,
+            seed=config.seed,
+            manifest=self.feed.reader.manifest.fingerprint,
+            global_batch=config.batch_size,
+            order=config.order,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
@@ -254,13 +319,21 @@ class Stage1:
             changing.load_state_dict(state[name])
 
     def _changing(self) -> dict[str, nn.Module | Adam | RollingUsage | Guard]:
-        return {"generators": self.generators.network, "averaged": self.averaged, "discriminator": self.discriminator,
-                "generator_adam": self.generators.adam, "discriminator_adam": self.discriminators.adam,
-                "usage": self.usage, "guard": self.guard}  # fmt: skip
+        return {
+            "generators": self.generators.network,
+            "averaged": self.averaged,
+            "discriminator": self.discriminator,
+            "generator_adam": self.generators.adam,
+            "discriminator_adam": self.discriminators.adam,
+            "usage": self.usage,
+            "guard": self.guard,
+        }
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:
-    """Heads for every feature map of the content encoder; without any where the loss has no weight."""
+    """Heads for every feature map of the content encoder; without any where the loss has no
+    weight.
+    """
     channels = autoencoder.content_encoder.feature_channels if config.weights.patch_nce else ()
     settings = config.patch_nce
     return PatchNCE(channels, num_patches=settings.num_patches, temperature=settings.temperature)

@@ -61,19 +61,30 @@ class Stage2:
         self.stage1 = stage1
         self.provenance = provenance
         self.position = 0  # images of each domain seen
-        if any(side < length for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)):
-            raise UserError(f"the token grids {tokens.identity.grid} are smaller than prior.window: set a larger crop")
+        if any(
+            side < length
+            for side, length in zip(tokens.identity.grid, config.prior.window, strict=True)
+        ):
+            raise UserError(
+                f"the token grids {tokens.identity.grid} are smaller than prior.window: set a "
+                "larger crop"
+            )
         torch.manual_seed(config.seed)
         self.prior = build_prior(config.prior, stage1.network).to(collectives.device)
         if config.embeddings == "codebook":
             embed_codes(self.prior, stage1.autoencoder.codebook.codes())
-        self.measured: Split = measured_split(len(tokens.tokens("validation", domain)) for domain in tokens.domains)
+        self.measured: Split = measured_split(
+            len(tokens.tokens("validation", domain)) for domain in tokens.domains
+        )
         if not all(len(tokens.tokens(self.measured, domain)) for domain in tokens.domains):
             raise UserError(
-                "there are neither validation nor test images to measure a prior on: build the shards with `vqi2i data "
+                "there are neither validation nor test images to measure a prior on: build the "
+                "shards with `vqi2i data "
                 "shard --validation 0.1`"
             )
-        self.averaged = AveragedModel(self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.averaged = AveragedModel(
+            self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+        )
         self.guard = Guard(collectives, config.max_nonfinite, self._names)
         self.learner = OptimizedNetwork(self.prior, config.optim, AdamW)
 
@@ -85,20 +96,29 @@ class Stage2:
     def batches(self, start: int) -> Generator[Windows, None, None]:
         """Endless training batches from position `start` on."""
         transfer = Transfer(self.collectives.device)
-        with closing(prefetched(self._seen(start), lambda batch: tuple(map(transfer.send, batch)))) as source:
+        with closing(
+            prefetched(self._seen(start), lambda batch: tuple(map(transfer.send, batch)))
+        ) as source:
             for sent in source:
                 yield Windows(*(part.receive() for part in sent))
 
     def _seen(self, start: int) -> Generator[tuple[np.ndarray, ...], None, None]:
         """Windows of this worker's grids, as arrays in the order of `Windows`."""
-        for position, batch in zip(count(start, self.config.batch_size), self._read(start), strict=False):
+        for position, batch in zip(
+            count(start, self.config.batch_size), self._read(start), strict=False
+        ):
             local = len(batch.tokens) // len(self.tokens.domains)
             first = position + self.collectives.rank * local
-            places = [(number, first + row % local) for row, number in enumerate(batch.domains.tolist())]
+            places = [
+                (number, first + row % local) for row, number in enumerate(batch.domains.tolist())
+            ]
             seen = draw_windows(
-                torch.from_numpy(batch.tokens), self.config.prior.window, places,
-                seed=self.config.seed, domain_dropout=self.config.domain_dropout,
-            )  # fmt: skip
+                torch.from_numpy(batch.tokens),
+                self.config.prior.window,
+                places,
+                seed=self.config.seed,
+                domain_dropout=self.config.domain_dropout,
+            )
             domains = batch.domains
             if isinstance(self.prior, MaskedPrior):
                 domains = np.where(seen.domains_told.numpy(), domains, self.prior.no_domain)
@@ -108,7 +128,8 @@ class Stage2:
         size = self.config.batch_size
         if size % self.collectives.world_size:
             raise UserError(
-                f"batch_size {size} cannot be shared by {self.collectives.world_size} workers: use a multiple of it"
+                f"batch_size {size} cannot be shared by {self.collectives.world_size} workers: "
+                "use a multiple of it"
             )
         while True:
             yield self.tokens.batch(
@@ -135,7 +156,9 @@ class Stage2:
         """
         phase = self.collectives.stopwatch.phase
         self.prior.train()
-        torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.collectives.rank))  # of dropout
+        torch.manual_seed(
+            seed_of("stage2", self.config.seed, self.position, self.collectives.rank)
+        )  # of dropout
         with self._autocast():
             nll = self._nll(batch)
         self.learner.adam.zero_grad()
@@ -146,7 +169,9 @@ class Stage2:
             self.collectives.exchange([self.prior], verdict)
             norms = {"gradients of the prior": self.learner.clip()}
             if taken := self.guard.passes(verdict, ["nll"], norms, self.position):
-                self.learner.descend(self.config.schedule.learning_rate_factor(self.position, time_gone))
+                self.learner.descend(
+                    self.config.schedule.learning_rate_factor(self.position, time_gone)
+                )
                 self.averaged.update_parameters(self.prior)
         self.position += self.config.batch_size
         return {"nll": nll.detach().float()} if taken else {}
@@ -154,11 +179,17 @@ class Stage2:
     def _names(self, position: int, rank: int) -> list[str]:
         size, seed = self.config.batch_size, self.config.seed
         return self.tokens.names(
-            position, global_batch=size, seed=seed, rank=rank, world_size=self.collectives.world_size
-        )  # fmt: skip
+            position,
+            global_batch=size,
+            seed=seed,
+            rank=rank,
+            world_size=self.collectives.world_size,
+        )
 
     def _nll(self, batch: Windows) -> Tensor:
-        """Mean negative log-likelihood in nats per token of windows of a batch, of hidden tokens where some are."""
+        """Mean negative log-likelihood in nats per token of windows of a batch, of hidden tokens
+        where some are.
+        """
         if isinstance(self.prior, MaskedPrior):
             return self.prior.nll(batch.tokens, batch.hidden, batch.domains).mean()
         return self.prior.nll(batch.tokens, batch.domains).mean()
@@ -167,13 +198,17 @@ class Stage2:
         return autocast(self.collectives.device, self.config.precision)
 
     def measure(self) -> dict[str, float]:
-        """Negative log-likelihood of held-out grids in nats and bits per token, and how much more that is than of
-        as many training grids (`gap_bits`); see `vqi2i.priors.likelihood` for what is comparable. For a prior that
-        continues pictures upwards, also the bits of held-out pictures turned upside down.
+        """Negative log-likelihood of held-out grids in nats and bits per token, and how much more
+        that is than of as many training grids (`gap_bits`); see `vqi2i.priors.likelihood` for what
+        is comparable. For a prior that continues pictures upwards, also the bits of held-out
+        pictures turned upside down.
         """
         held_out, trained = self._mean_nats(self.measured), self._mean_nats("train")
         upwards = (
-            {"held_out_bits_upside_down": self._mean_nats(self.measured, upside_down=True) / math.log(2)}
+            {
+                "held_out_bits_upside_down": self._mean_nats(self.measured, upside_down=True)
+                / math.log(2)
+            }
             if self.config.prior.upwards
             else {}
         )
@@ -191,17 +226,23 @@ class Stage2:
         prior = self._average().eval()
         view = self.tokens.identity.variants if upside_down else 0
         seen = [
-            measured_windows(self.tokens.tokens(split, domain)[:, view], self.config.prior.window, MEASURED)
+            measured_windows(
+                self.tokens.tokens(split, domain)[:, view], self.config.prior.window, MEASURED
+            )
             for domain in self.tokens.domains
         ]
-        domains = torch.cat([torch.full((len(windows),), number) for number, windows in enumerate(seen)])
+        domains = torch.cat(
+            [torch.full((len(windows),), number) for number, windows in enumerate(seen)]
+        )
         if upside_down:
             assert isinstance(prior, CausalPrior)
             domains = prior.upside_down(domains)
         tokens = torch.cat(seen)
         with self._autocast():
             return float(
-                nats_per_token(prior, tokens.to(self.collectives.device), domains.to(self.collectives.device)).mean()
+                nats_per_token(
+                    prior, tokens.to(self.collectives.device), domains.to(self.collectives.device)
+                ).mean()
             )
 
     def _average(self) -> Prior:
@@ -220,7 +261,10 @@ class Stage2:
         prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self._average().state_dict())
         return Translator(
-            self.stage1.autoencoder, self.stage1.style_prior, prior.to(self.collectives.device), provenance
+            self.stage1.autoencoder,
+            self.stage1.style_prior,
+            prior.to(self.collectives.device),
+            provenance,
         )
 
     def export(self, path: Path) -> None:
@@ -230,16 +274,22 @@ class Stage2:
     def data_state(self) -> DataState:
         """Which tokens come next."""
         return DataState(
-            position=self.position, seed=self.config.seed, manifest=self.tokens.identity.sha256,
-            global_batch=self.config.batch_size, order="samples",
-        )  # fmt: skip
+            position=self.position,
+            seed=self.config.seed,
+            manifest=self.tokens.identity.sha256,
+            global_batch=self.config.batch_size,
+            order="samples",
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
         return {
-            "position": self.position, "prior": self.prior.state_dict(), "averaged": self.averaged.state_dict(),
-            "adam": self.learner.adam.state_dict(), "guard": self.guard.state_dict(),
-        }  # fmt: skip
+            "position": self.position,
+            "prior": self.prior.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "adam": self.learner.adam.state_dict(),
+            "guard": self.guard.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, made by `state_dict` under the same configuration."""

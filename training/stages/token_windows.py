@@ -1,7 +1,9 @@
-"""What stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden of it.
+"""What stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden
+of it.
 
-In a step, every grid has random numbers of its own, named by its domain and place in the data: any number of workers
-sees the same. What is measured are always the same windows, spread over whole grids.
+In a step, every grid has random numbers of its own, named by its domain and place in the data: any
+number of workers sees the same. What is measured are always the same windows, spread over whole
+grids.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,12 @@ class TokenWindows(NamedTuple):
 
 
 def draw_windows(
-    tokens: Tensor, window: tuple[int, int], places: Sequence[tuple[int, int]], *, seed: int, domain_dropout: float
+    tokens: Tensor,
+    window: tuple[int, int],
+    places: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    domain_dropout: float,
 ) -> TokenWindows:
     """Draw windows and masks.
 
@@ -51,8 +58,9 @@ def draw_windows(
 
 
 def measured_windows(tokens: np.ndarray, window: tuple[int, int], most: int) -> Tensor:
-    """Windows (n, h, w) that cover grids (b, H, W) evenly: one of each grid, another part of every next one; then, as
-    long as there are fewer than `most`, another of each, until all of every grid is seen.
+    """Windows (n, h, w) that cover grids (b, H, W) evenly: one of each grid, another part of every
+    next one; then, as long as there are fewer than `most`, another of each, until all of every grid
+    is seen.
 
     Args:
         tokens: grids, no smaller than the window.
@@ -60,6 +68,12 @@ def measured_windows(tokens: np.ndarray, window: tuple[int, int], most: int) -> 
         most: windows that are taken.
     """
     tiles = list(lattice(tokens.shape[1:], window, context=0.0))
-    places = ((row, tiles[(row + turn) % len(tiles)]) for turn in range(len(tiles)) for row in range(len(tokens)))
-    windows = [torch.from_numpy(tokens[row][tile].astype(np.int64)) for row, tile in islice(places, most)]
+    places = (
+        (row, tiles[(row + turn) % len(tiles)])
+        for turn in range(len(tiles))
+        for row in range(len(tokens))
+    )
+    windows = [
+        torch.from_numpy(tokens[row][tile].astype(np.int64)) for row, tile in islice(places, most)
+    ]
     return torch.stack(windows) if windows else torch.empty(0, *window, dtype=torch.int64)

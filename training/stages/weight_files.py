@@ -1,4 +1,6 @@
-"""Weight files by path or by URL: fetched once, kept by their sha256, checked before they are read."""
+"""Weight files by path or by URL: fetched once, kept by their sha256, checked before they are
+read.
+"""
 
 import os
 import shutil
@@ -17,14 +19,17 @@ def fetch(file: WeightFile) -> Path:
     Fetched files lie in `VQI2I_CACHE`, or in the user's cache directory.
 
     Raises:
-        UserError: there is no file at the path, it cannot be fetched, or its content is not what its sha256 says.
+        UserError: there is no file at the path, it cannot be fetched, or its content is not what
+            its sha256 says.
     """
     if not file.is_remote:
         path = at_home(file.source)
         if not path.is_file():
             raise UserError(f"there is no weight file {path}: give its path, or a URL and a sha256")
         if file.sha256 and (found := files.sha256_of(path)) != file.sha256:
-            raise UserError(f"{path} has the sha256 {found}, not {file.sha256}: it is another file or damaged")
+            raise UserError(
+                f"{path} has the sha256 {found}, not {file.sha256}: it is another file or damaged"
+            )
         return path
     path = _cache() / file.sha256
     if not path.is_file():
@@ -38,18 +43,29 @@ def sha256_of(file: WeightFile) -> str:
 
 
 def _cache() -> Path:
-    home = os.environ.get("VQI2I_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "vqi2i"
+    home = (
+        os.environ.get("VQI2I_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "vqi2i"
+    )
     return at_home(home)
 
 
 def _download(file: WeightFile, path: Path) -> None:
     try:
-        with urllib.request.urlopen(file.source, timeout=60) as answer, files.atomic(path) as stream:
+        with (
+            urllib.request.urlopen(file.source, timeout=60) as answer,
+            files.atomic(path) as stream,
+        ):
             shutil.copyfileobj(answer, stream)
             stream.flush()
             temporary = Path(stream.name)
             if (found := files.sha256_of(temporary)) != file.sha256:
                 temporary.unlink()
-                raise UserError(f"{file.source} has the sha256 {found}, not {file.sha256}: it is not the file you want")
+                raise UserError(
+                    f"{file.source} has the sha256 {found}, not {file.sha256}: it is not the file "
+                    "you want"
+                )
     except OSError as error:
-        raise UserError(f"{file.source} cannot be fetched ({error}): give the path of a copy instead") from error
+        raise UserError(
+            f"{file.source} cannot be fetched ({error}): give the path of a copy instead"
+        ) from error

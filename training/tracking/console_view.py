@@ -16,9 +16,15 @@ from training.stopwatch import IN_A_STEP
 from training.tracking.reports import Start
 
 _IN_A_LINE = (
-    "pixel", "adversarial", "discriminator", "codes_used", "perplexity", "held_out_psnr",
-    "nll", "held_out_nll",
-)  # fmt: skip
+    "pixel",
+    "adversarial",
+    "discriminator",
+    "codes_used",
+    "perplexity",
+    "held_out_psnr",
+    "nll",
+    "held_out_nll",
+)
 _COLUMNS = 3  # of terms
 _SURE_AFTER = 15.0  # seconds of an attempt after which its pace says how far it will come
 _FAR_SHORT = 0.5  # of a schedule
@@ -38,7 +44,9 @@ class View(ABC):
         self._start = start
 
     def pace(self, position: int, images_per_second: float, seconds: float) -> None:
-        """Show how far training is and how fast; say it once if the clock will end it far short of its schedule."""
+        """Show how far training is and how fast; say it once if the clock will end it far short of
+        its schedule.
+        """
         left = duration(self.left(position, self._start.total, seconds))
         self.tell(position, f"{images_per_second:.1f} images/s, {left} left")
         if (
@@ -50,7 +58,9 @@ class View(ABC):
             self.console.print(f"{self.title}: {words}", highlight=False, soft_wrap=True)
 
     def _short(self, position: int, seconds: float) -> str:
-        """That the clock will end a run far short of its schedule, with the remedy; empty if it will not."""
+        """That the clock will end a run far short of its schedule, with the remedy; empty if it
+        will not.
+        """
         start = self._start
         rate = Pace(start.position, start.seconds).rate(position, seconds)
         if start.seconds_allowed is None or not rate:
@@ -60,8 +70,10 @@ class View(ABC):
             return ""
         minutes = math.ceil((seconds + (start.total - position) / rate) / 60)
         return (
-            f"at this pace its clock (schedule.minutes) ends it after about {reached:,.0f} of {start.total:,} images; "
-            f"for all of them set schedule.minutes={minutes} (train: --set, demo: --stage1 or --stage2)"
+            f"at this pace its clock (schedule.minutes) ends it after about {reached:,.0f} of "
+            f"{start.total:,} images; "
+            f"for all of them set schedule.minutes={minutes} (train: --set, demo: --stage1 or "
+            "--stage2)"
         )
 
     @abstractmethod
@@ -100,18 +112,25 @@ class Lines(View):
         """Say where the attempt goes on."""
         super().begin(start)
         if start.position:
-            self.console.print(f"{self.title} goes on after {start.position} images of each domain", highlight=False)
+            self.console.print(
+                f"{self.title} goes on after {start.position} images of each domain",
+                highlight=False,
+            )
 
     def tell(self, position: int, line: str) -> None:
         """Print a line."""
-        self.console.print(f"{self.title} {position}/{self._start.total} {line}", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{self.title} {position}/{self._start.total} {line}", highlight=False, soft_wrap=True
+        )
 
     def show(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Print a line."""
         left = duration(self.left(position, total, seconds))
         figures = " ".join(f"{name} {metrics[name]:.3g}" for name in _IN_A_LINE if name in metrics)
         line = f"{metrics.get('images_per_second', 0):.1f} images/s, {left} left, {figures}"
-        self.console.print(f"{self.title} {position}/{total} {line}", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{self.title} {position}/{total} {line}", highlight=False, soft_wrap=True
+        )
 
 
 class LiveView(View):
@@ -120,9 +139,12 @@ class LiveView(View):
     def __init__(self, title: str, console: Console):
         super().__init__(title, console)
         columns = (
-            TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[line]}"),
-        )  # fmt: skip
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[line]}"),
+        )
         self._bar = Progress(*columns, console=console)
         self._task = self._bar.add_task(title, total=None, line="starting")
         self._live = Live(self._bar, console=console, refresh_per_second=4)
@@ -155,8 +177,9 @@ def terms_table(metrics: Mapping[str, float]) -> Table:
     table = Table.grid(padding=(0, 2))
     cells = [
         Text.assemble((f"{name} ", "dim"), f"{value:.4g}")
-        for name, value in metrics.items() if "/" not in name and name != "images_per_second"
-    ]  # fmt: skip
+        for name, value in metrics.items()
+        if "/" not in name and name != "images_per_second"
+    ]
     for first in range(0, len(cells), _COLUMNS):
         table.add_row(*cells[first : first + _COLUMNS])
     return table
@@ -170,6 +193,7 @@ def footer(metrics: Mapping[str, float]) -> Text:
         parts.append(f"step {step:.0f} ms: {shares}")
     parts += [
         f"{label} {metrics[name] / 1000:.1f} GB"
-        for name, label in (("memory/resident", "memory"), ("memory/gpu", "GPU")) if name in metrics
-    ]  # fmt: skip
+        for name, label in (("memory/resident", "memory"), ("memory/gpu", "GPU"))
+        if name in metrics
+    ]
     return Text("; ".join(parts), style="dim")

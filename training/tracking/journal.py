@@ -20,14 +20,18 @@ _METRICS = "metrics.jsonl"
 
 
 class RunJournal:
-    """Keeps each report once, also when a resumed run repeats positions that it had reported before it was killed."""
+    """Keeps each report once, also when a resumed run repeats positions that it had reported before
+    it was killed.
+    """
 
     def __init__(self, run_dir: Path, tracker: Tracker | None, console: Console | None = None):
         self.run_dir = run_dir
         self.tracker = tracker
         self._file = run_dir / _METRICS
         self._lock = threading.Lock()
-        self._last = max((row["position"] for row in _rows(self._file, whole_lines(self._file))), default=-1)
+        self._last = max(
+            (row["position"] for row in _rows(self._file, whole_lines(self._file))), default=-1
+        )
         self._view = view(run_dir.name, console or Console(stderr=True))
 
     def __enter__(self) -> Self:
@@ -58,11 +62,17 @@ class RunJournal:
                 return
             self._last = position
             with self._file.open("a") as file:
-                file.write(json.dumps({"position": position, "seconds": round(seconds, 2), **metrics}) + "\n")
+                file.write(
+                    json.dumps({"position": position, "seconds": round(seconds, 2), **metrics})
+                    + "\n"
+                )
 
     def show(self, position: int, pictures: Mapping[str, Pixels]) -> None:
         """Write sample pictures into the run's folder and MLflow."""
-        files = {self.run_dir / "samples" / f"{name}_{position:010d}.png": pixels for name, pixels in pictures.items()}
+        files = {
+            self.run_dir / "samples" / f"{name}_{position:010d}.png": pixels
+            for name, pixels in pictures.items()
+        }
         for file, pixels in files.items():
             imaging.write(file, pixels)
         if self.tracker is not None:

@@ -1,4 +1,6 @@
-"""MLflow, as the outbox of a run and `publish` see it: where runs go, what becomes a model's version."""
+"""MLflow, as the outbox of a run and `publish` see it: where runs go, what becomes a model's
+version.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platforms.mlflow_store import StoreError, database_of, open_store, store_error
-from platforms.mlflow_store import tracking_uri as tracking_uri  # the store of a run is the one that is set
+from platforms.mlflow_store import (
+    tracking_uri as tracking_uri,
+)  # the store of a run is the one that is set
 from training.tracking.outbox import Blocked, Call, Forgotten, NotYet, Refused
 from vqi2i.bundle import CHECKSUM_TAG
 
@@ -19,12 +23,17 @@ MARK = "vqi2i.training"  # tag of a run: what it is known by before MLflow has g
 RUN = "run"  # the note of that id
 _DESCRIPTION = 5000  # characters that the registry takes
 _FINAL = {
-    "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "BAD_REQUEST",
-}  # fmt: skip
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "INVALID_STATE",
+    "BAD_REQUEST",
+}
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`, which answers and can be written to; a database is made if absent.
+    """A client of the store at `uri`, which answers and can be written to; a database is made if
+    absent.
 
     Raises:
         StoreError: it does not, or cannot.
@@ -33,13 +42,17 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def place_of(client: "MlflowClient", uri: str) -> str:
-    """The id of the experiment of all runs, made if absent: as MLflow's own variables say, or `vqi2i`.
+    """The id of the experiment of all runs, made if absent: as MLflow's own variables say, or
+    `vqi2i`.
 
     Raises:
         StoreError: it was deleted, or what answers is not MLflow.
         MlflowException: MLflow refuses it.
     """
-    name, identity = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    name, identity = (
+        os.environ.get("MLFLOW_EXPERIMENT_NAME"),
+        os.environ.get("MLFLOW_EXPERIMENT_ID"),
+    )
     if identity and not name:
         found = client.get_experiment(identity)
     else:
@@ -48,7 +61,10 @@ def place_of(client: "MlflowClient", uri: str) -> str:
     if not found.experiment_id:
         raise store_error(uri, "it answers, but not as MLflow does")
     if found.lifecycle_stage == "deleted":
-        remedy = f"restore it (mlflow experiments restore -x {found.experiment_id}), or set MLFLOW_EXPERIMENT_NAME"
+        remedy = (
+            f"restore it (mlflow experiments restore -x {found.experiment_id}), or set "
+            "MLFLOW_EXPERIMENT_NAME"
+        )
         raise store_error(uri, f"its experiment {found.name} was deleted", remedy)
     return found.experiment_id
 
@@ -106,12 +122,16 @@ def make_version(
         if (version.name, version.source) == (name, source):
             return str(version.version)
     tags = {CHECKSUM_TAG: checksum} if checksum is not None else {}
-    made = client.create_model_version(name, source, run_id, tags=tags, description=card[:_DESCRIPTION])
+    made = client.create_model_version(
+        name, source, run_id, tags=tags, description=card[:_DESCRIPTION]
+    )
     return str(made.version)
 
 
 class MlflowCourier:
-    """Carries the calls of one training to its one run; what was carried already is done over or left."""
+    """Carries the calls of one training to its one run; what was carried already is done over or
+    left.
+    """
 
     def __init__(self, run_dir: Path, uri: str):
         self.address = uri
@@ -119,9 +139,15 @@ class MlflowCourier:
         self._connected: MlflowClient | None = None
         self._made: str | None = None  # the run, if this process has made it
         self._kinds: dict[str, Callable[[str, Mapping[str, Any]], None]] = {
-            "status": self._status, "params": self._params, "tags": self._tags, "metrics": self._metrics,
-            "text": self._text, "file": self._file, "folder": self._folder, "register": self._register,
-        }  # fmt: skip
+            "status": self._status,
+            "params": self._params,
+            "tags": self._tags,
+            "metrics": self._metrics,
+            "text": self._text,
+            "file": self._file,
+            "folder": self._folder,
+            "register": self._register,
+        }
 
     def carry(self, call: Call, notes: dict[str, str]) -> None:
         """See `Courier`."""
@@ -167,7 +193,9 @@ class MlflowCourier:
                 raise Forgotten from error
             raise
         if stage == "deleted":
-            raise Blocked(f"its run {run_id} was deleted: restore it (mlflow runs restore --run-id {run_id})")
+            raise Blocked(
+                f"its run {run_id} was deleted: restore it (mlflow runs restore --run-id {run_id})"
+            )
 
     @property
     def _client(self) -> "MlflowClient":
@@ -190,7 +218,9 @@ class MlflowCourier:
             tags["mlflow.parentRunId"] = parent.info.run_id
         if (there := self._marked([place], content["mark"])) is not None:
             return there.info.run_id
-        self._made = self._client.create_run(place, content["time"], tags, content["name"]).info.run_id
+        self._made = self._client.create_run(
+            place, content["time"], tags, content["name"]
+        ).info.run_id
         return self._made
 
     def _place(self) -> str:
@@ -215,18 +245,26 @@ class MlflowCourier:
     def _params(self, run_id: str, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        self._client.log_batch(run_id, params=[Param(name, value[:500]) for name, value in content["params"].items()])
+        self._client.log_batch(
+            run_id, params=[Param(name, value[:500]) for name, value in content["params"].items()]
+        )
 
     def _tags(self, run_id: str, content: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in content["tags"].items()])
+        self._client.log_batch(
+            run_id, tags=[RunTag(name, value) for name, value in content["tags"].items()]
+        )
 
     def _metrics(self, run_id: str, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Metric
 
-        # The time is that of the report: databases take a metric with the same time, step and value once.
-        metrics = [Metric(n, v, content["time"], content["position"]) for n, v in content["metrics"].items()]
+        # The time is that of the report: databases take a metric with the same time, step and value
+        # once.
+        metrics = [
+            Metric(n, v, content["time"], content["position"])
+            for n, v in content["metrics"].items()
+        ]
         self._client.log_batch(run_id, metrics=metrics)
 
     def _text(self, run_id: str, content: Mapping[str, Any]) -> None:
@@ -241,7 +279,9 @@ class MlflowCourier:
     def _register(self, run_id: str, content: Mapping[str, Any]) -> None:
         make_model(self._client, content["name"])
         card, checksum = content["card"], content.get("checksum")
-        make_version(self._client, content["name"], run_id, content["path"], card=card, checksum=checksum)
+        make_version(
+            self._client, content["name"], run_id, content["path"], card=card, checksum=checksum
+        )
 
     def _existing(self, path: str) -> Path:
         if not (self._run_dir / path).exists():

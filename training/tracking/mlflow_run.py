@@ -1,4 +1,6 @@
-"""What MLflow is told: one run per training, also after a resume, and whether or not it answers meanwhile."""
+"""What MLflow is told: one run per training, also after a resume, and whether or not it answers
+meanwhile.
+"""
 
 import shutil
 import time
@@ -29,18 +31,31 @@ class Tracker:
     """
 
     def __init__(
-        self, run_dir: Path, tags: Mapping[str, str], *, name: str | None = None, mark: str | None = None,
+        self,
+        run_dir: Path,
+        tags: Mapping[str, str],
+        *,
+        name: str | None = None,
+        mark: str | None = None,
         parent: str | None = None,
-    ):  # fmt: skip
+    ):
         self._run_dir = run_dir
-        self._outbox = Outbox(run_dir / _OUTBOX, MlflowCourier(run_dir, tracking_uri()), what="MLflow")
+        self._outbox = Outbox(
+            run_dir / _OUTBOX, MlflowCourier(run_dir, tracking_uri()), what="MLflow"
+        )
         self.is_new = not self._outbox.calls
         if self.is_new:
             self._outbox.put(
-                "create", name=name or run_dir.name, tags=dict(tags), mark=mark or uuid.uuid4().hex, parent=parent,
+                "create",
+                name=name or run_dir.name,
+                tags=dict(tags),
+                mark=mark or uuid.uuid4().hex,
+                parent=parent,
                 time=_now(),
-            )  # fmt: skip
-        self.mark: str = self._outbox.calls[0].content["mark"]  # names the run, whether MLflow knows it yet or not
+            )
+        self.mark: str = self._outbox.calls[0].content[
+            "mark"
+        ]  # names the run, whether MLflow knows it yet or not
         logged = [call.content["position"] for call in self._outbox.calls if call.kind == "metrics"]
         self._last = max(logged, default=-1)
 
@@ -76,10 +91,14 @@ class Tracker:
             self._outbox.put("file", path=str(file.relative_to(self._run_dir)), folder=folder)
 
     def register(self, name: str, bundle: Path) -> None:
-        """Record a bundle of the training's folder, and make it the next version of model `name`; each only once."""
+        """Record a bundle of the training's folder, and make it the next version of model `name`;
+        each only once.
+        """
         path = str(bundle.relative_to(self._run_dir))
         self._put_once("folder", path=path)
-        self._put_once("register", name=name, path=path, card=read_card(bundle), checksum=checksum(bundle))
+        self._put_once(
+            "register", name=name, path=path, card=read_card(bundle), checksum=checksum(bundle)
+        )
 
     def end(self, status: str, bundle: Path | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the bundle if there is one."""
@@ -88,11 +107,14 @@ class Tracker:
         self._outbox.put("status", status=status, time=_now())
 
     def close(self, patience: float = _PATIENCE) -> str:
-        """Give MLflow some seconds to take the rest; a sentence about what it has not taken, or nothing."""
+        """Give MLflow some seconds to take the rest; a sentence about what it has not taken, or
+        nothing.
+        """
         if not (pending := self._outbox.close(patience)):
             return ""
         return (
-            f"MLflow at {tracking_uri()} has yet to take {pending} reports of {self._run_dir.name}: "
+            f"MLflow at {tracking_uri()} has yet to take {pending} reports of "
+            f"{self._run_dir.name}: "
             "the same command uploads them once it answers"
         )
 
@@ -112,7 +134,9 @@ def is_tracked(run_dir: Path) -> bool:
 
 
 def forget_others(run_dir: Path, mark: str | None = None) -> None:
-    """Remove what is to be told of runs that kept their files in a folder before the one with this mark."""
+    """Remove what is to be told of runs that kept their files in a folder before the one with this
+    mark.
+    """
     calls = read_calls(run_dir / _OUTBOX)
     if calls and calls[0].content["mark"] != mark:
         shutil.rmtree(run_dir / _OUTBOX)

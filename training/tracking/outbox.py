@@ -1,4 +1,6 @@
-"""Calls to a store that may be away: written down first, then carried there in order, if need be by a later process."""
+"""Calls to a store that may be away: written down first, then carried there in order, if need be by
+a later process.
+"""
 
 import json
 import logging
@@ -36,7 +38,9 @@ class NotYet(Exception):  # noqa: N818
 
 
 class Blocked(Exception):  # noqa: N818
-    """The store answers, but takes nothing before somebody has mended something there; the message says what."""
+    """The store answers, but takes nothing before somebody has mended something there; the message
+    says what.
+    """
 
 
 class Forgotten(Exception):  # noqa: N818
@@ -52,7 +56,8 @@ class Courier(Protocol):
         """Have the store do something.
 
         Args:
-            call: what; it may have been carried before by a process that was killed before it could note so.
+            call: what; it may have been carried before by a process that was killed before it could
+                note so.
             notes: what is to be remembered about the store; kept with the count of calls.
 
         Raises:
@@ -118,7 +123,9 @@ class Outbox:
         self._start()
 
     def close(self, patience: float) -> int:
-        """Wait until all is delivered, the store is away, or `patience` seconds are over; return what is pending."""
+        """Wait until all is delivered, the store is away, or `patience` seconds are over; return
+        what is pending.
+        """
         with self._changed:
             failures, self._in_hurry = self._failures, True
             self._changed.notify_all()
@@ -142,7 +149,8 @@ class Outbox:
             try:
                 with self._changed:
                     self._delivered = read_delivered(self._folder, self._address)
-                    self._changed.notify_all()  # another outbox may have delivered what somebody waits for
+                    # another outbox may have delivered what somebody waits for
+                    self._changed.notify_all()
                 self._deliver()
             finally:
                 lock.release()
@@ -154,11 +162,17 @@ class Outbox:
             notes = dict(self._delivered.notes)
             try:
                 self._carry(call, notes)
-                self._note(Delivered(address=self._address, count=self._delivered.count + 1, notes=notes))
+                self._note(
+                    Delivered(address=self._address, count=self._delivered.count + 1, notes=notes)
+                )
             except NotYet:
                 self._rest(_FIRST_PAUSE)
             except Forgotten:
-                _log.warning("%s at %s has forgotten what it was told: it is told again", self._what, self._address)
+                _log.warning(
+                    "%s at %s has forgotten what it was told: it is told again",
+                    self._what,
+                    self._address,
+                )
                 self._note(Delivered(address=self._address))
                 self._rest(_FIRST_PAUSE)
             except Exception as error:
@@ -196,8 +210,12 @@ class Outbox:
             trouble = "takes nothing" if isinstance(error, Blocked) else "does not answer"
             _log.warning(
                 "%s at %s %s (%s): training goes on, reports wait in %s and are sent later",
-                self._what, self._address, trouble, reason, self._folder,
-            )  # fmt: skip
+                self._what,
+                self._address,
+                trouble,
+                reason,
+                self._folder,
+            )
         with self._changed:
             self._failures += 1
             self._changed.notify_all()
@@ -224,7 +242,9 @@ def _call(line: bytes, file: Path) -> Call:
         kind, content = json.loads(line)
         return Call(kind, dict(content))
     except (ValueError, TypeError) as error:
-        raise UserError(f"{file} holds other lines than what was to be told: move it away") from error
+        raise UserError(
+            f"{file} holds other lines than what was to be told: move it away"
+        ) from error
 
 
 def read_delivered(folder: Path, address: str) -> Delivered:
@@ -236,5 +256,7 @@ def read_delivered(folder: Path, address: str) -> Delivered:
     file = folder / _STATE
     if not file.exists():
         return Delivered(address=address)
-    delivered = parsed(Delivered, file.read_bytes(), str(file), "delete it, and everything is told anew")
+    delivered = parsed(
+        Delivered, file.read_bytes(), str(file), "delete it, and everything is told anew"
+    )
     return delivered if delivered.address == address else Delivered(address=address)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from platforms.mlflow_store import asking, store_error
 from platforms.model_names import check_alias, check_model_name
-from training.tracking.mlflow_client import connect, make_model, make_version, place_of, tracking_uri
+from training.tracking.mlflow_client import (
+    connect,
+    make_model,
+    make_version,
+    place_of,
+    tracking_uri,
+)
 from vqi2i.bundle import checksum, read_card
 
 if TYPE_CHECKING:
@@ -18,10 +24,12 @@ _FOLDER = "bundle"  # among a run's artifacts
 
 
 def publish(bundle: Path, *, name: str, alias: str) -> str:
-    """Register a bundle as the next version of model `name`, point `alias` at it, return its `models:/` URI.
+    """Register a bundle as the next version of model `name`, point `alias` at it, return its
+    `models:/` URI.
 
     Raises:
-        UserError: MLflow takes no such name or alias, or does not answer; nothing is left of the attempt.
+        UserError: MLflow takes no such name or alias, or does not answer; nothing is left of the
+            attempt.
     """
     check_model_name(name)
     check_alias(alias)
@@ -31,7 +39,9 @@ def publish(bundle: Path, *, name: str, alias: str) -> str:
     undo: list[Callable[[], object]] = []
     try:
         with asking(uri):
-            run_id = client.create_run(place_of(client, uri), run_name=f"publish-{name}", tags=_TAGS).info.run_id
+            run_id = client.create_run(
+                place_of(client, uri), run_name=f"publish-{name}", tags=_TAGS
+            ).info.run_id
             undo.append(lambda: _discard(client, run_id))
             _upload(client, uri, bundle, run_id)
             client.set_terminated(run_id)
@@ -51,8 +61,13 @@ def publish(bundle: Path, *, name: str, alias: str) -> str:
 def _upload(client: "MlflowClient", uri: str, bundle: Path, run_id: str) -> None:
     try:
         client.log_artifacts(run_id, str(bundle), _FOLDER)
-    except Exception as error:  # each kind of place for artifacts has a library of its own, with errors of its own
-        remedy = "see to the place where it keeps artifacts, or set MLFLOW_HTTP_REQUEST_TIMEOUT if that is slow"
+    except (
+        Exception
+    ) as error:  # each kind of place for artifacts has a library of its own, with errors of its own
+        remedy = (
+            "see to the place where it keeps artifacts, or set MLFLOW_HTTP_REQUEST_TIMEOUT if "
+            "that is slow"
+        )
         raise store_error(uri, error, remedy) from error
 
 
@@ -62,5 +77,7 @@ def _discard(client: "MlflowClient", run_id: str) -> None:
 
 
 def _delete_if_empty(client: "MlflowClient", name: str) -> None:
-    if not client.get_registered_model(name).latest_versions:  # another process may have put one there
+    if not client.get_registered_model(
+        name
+    ).latest_versions:  # another process may have put one there
         client.delete_registered_model(name)

@@ -1,6 +1,7 @@
 """Reports on their way from the first worker of a Ray Train run to the driver's journal.
 
-Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a checkpoint.
+Ray Train's own reports are throttled to one in two seconds and dropped unless they carry a
+checkpoint.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ _DRIVERS_PATIENCE = 60.0  # seconds given to a driver to write reports down
 
 
 class Gauges:
-    """`ray_vqi2i_NAME{run="..."}` for the position, the seconds trained and every figure that is reported.
+    """`ray_vqi2i_NAME{run="..."}` for the position, the seconds trained and every figure that is
+    reported.
 
     Must live in a process of Ray's, which exports them.
     """
@@ -32,11 +34,18 @@ class Gauges:
 
     def set(self, position: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Show a report."""
-        figures = {"position": position, "images_planned": total, "seconds_trained": seconds, **metrics}
+        figures = {
+            "position": position,
+            "images_planned": total,
+            "seconds_trained": seconds,
+            **metrics,
+        }
         for name, value in figures.items():
             if name not in self._gauges:
                 plain = name.replace("/", "_")
-                self._gauges[name] = Gauge(f"vqi2i_{plain}", description=f"training: {name}", tag_keys=("run",))
+                self._gauges[name] = Gauge(
+                    f"vqi2i_{plain}", description=f"training: {name}", tag_keys=("run",)
+                )
             self._gauges[name].set(value, tags={"run": self._run})
 
 
@@ -48,7 +57,9 @@ class Verdict(NamedTuple):
 
 
 class ReportActor:
-    """The actor that holds reports until the driver takes them, and what driver and workers tell each other."""
+    """The actor that holds reports until the driver takes them, and what driver and workers tell
+    each other.
+    """
 
     def __init__(self, run: str) -> None:
         self._gauges = Gauges(run)
@@ -76,7 +87,9 @@ class ReportActor:
         return self._verdict
 
     def put(self, kind: str, content: tuple[Any, ...]) -> None:
-        """Leave a report: a method of the journal and its arguments; Prometheus sees figures at once."""
+        """Leave a report: a method of the journal and its arguments; Prometheus sees figures at
+        once.
+        """
         if kind == "log":
             self._gauges.set(*content)
         self._reports.append((kind, content))
@@ -84,7 +97,9 @@ class ReportActor:
         self._news.set()
 
     async def take(self, taken: int) -> list[tuple[str, tuple[Any, ...]]]:
-        """Wait for reports and take them out; none at all means the end. `taken` before are written down by now."""
+        """Wait for reports and take them out; none at all means the end. `taken` before are written
+        down by now.
+        """
         self._taken = taken
         await self._news.wait()
         if not self._closing:
@@ -109,8 +124,9 @@ class ReportActor:
 class ReportClient:
     """A worker's end of a report actor: one report after the other, in the order of their sending.
 
-    Each report waits for the actor's word that it has the one before: an actor with a method that awaits takes calls
-    of one caller in any order, and a question can overtake a report that was sent before it.
+    Each report waits for the actor's word that it has the one before: an actor with a method that
+    awaits takes calls of one caller in any order, and a question can overtake a report that was
+    sent before it.
 
     Args:
         actor: the report actor.

@@ -1,4 +1,6 @@
-"""What people type: names that are nearly right, names to be given, and numbers that a generator can take."""
+"""What people type: names that are nearly right, names to be given, and numbers that a generator
+can take.
+"""
 
 import difflib
 import os
@@ -14,7 +16,8 @@ _DOMAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def meant(name: object, known: Iterable[str], *, least: float = 0.6) -> str:
-    """A remark in brackets, to follow a name that is not known: which one was probably meant, or nothing.
+    """A remark in brackets, to follow a name that is not known: which one was probably meant, or
+    nothing.
 
     Args:
         name: what was typed.
@@ -27,12 +30,15 @@ def meant(name: object, known: Iterable[str], *, least: float = 0.6) -> str:
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
-    """A path whose first part may be `~` or `~user`: no shell has seen to it where it follows a `=`, or is quoted."""
+    """A path whose first part may be `~` or `~user`: no shell has seen to it where it follows a
+    `=`, or is quoted.
+    """
     return Path(os.path.expanduser(path))  # noqa: PTH111 -- Path.expanduser fails where there is no such user
 
 
 def domain_name(name: str) -> str:
-    """`name`, if it can be the name of a domain: it becomes a part of the names of files and of options.
+    """`name`, if it can be the name of a domain: it becomes a part of the names of files and of
+    options.
 
     Raises:
         UserError: it cannot; the message says what can, and a name that is near.
@@ -42,7 +48,8 @@ def domain_name(name: str) -> str:
     near = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
     remedy = f"call it {near!r}" if near else "choose such a name"
     raise UserError(
-        f"a domain cannot be called {name!r}: names are made of small letters, digits, - and _ and begin with a "
+        f"a domain cannot be called {name!r}: names are made of small letters, digits, - and _ "
+        "and begin with a "
         f"letter or a digit, {remedy}"
     )
 
@@ -54,5 +61,7 @@ def seed_number(seed: int) -> int:
         UserError: it is out of range.
     """
     if not _SMALLEST_SEED <= seed <= LARGEST_SEED:
-        raise UserError(f"the seed {seed} is out of range: give a whole number from 0 to {LARGEST_SEED}")
+        raise UserError(
+            f"the seed {seed} is out of range: give a whole number from 0 to {LARGEST_SEED}"
+        )
     return seed

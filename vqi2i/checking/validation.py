@@ -50,5 +50,7 @@ def parsed(kind: type[Model], data: bytes, name: str, remedy: str) -> Model:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        found = "is empty" if not data.strip() else f"is not what was written there ({fault(error)})"
+        found = (
+            "is empty" if not data.strip() else f"is not what was written there ({fault(error)})"
+        )
         raise UserError(f"{name} {found}: {remedy}") from error

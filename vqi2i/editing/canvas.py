@@ -1,4 +1,6 @@
-"""A picture before it is decoded: tokens, styles and what was given. Applications change canvases; one decode ends."""
+"""A picture before it is decoded: tokens, styles and what was given. Applications change canvases;
+one decode ends.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -41,19 +43,26 @@ class Canvas:
         return self.shown_in == self.domain and self.style is self.own
 
     def losing(self, mask: Tensor, known: Tensor) -> "Canvas":
-        """The same canvas without the pixels that a mask (h, w) takes away; only some of its cells stay known."""
+        """The same canvas without the pixels that a mask (h, w) takes away; only some of its cells
+        stay known.
+        """
         given = self.given and Given(pixels=self.given.pixels, kept=self.given.kept & mask)
         return replace(self, known=known, given=given)
 
     def borders(self, stride: int) -> tuple[int, int, int, int]:
-        """Pixels of the canvas to the left, to the right, above and below of the picture; as for `F.pad`."""
+        """Pixels of the canvas to the left, to the right, above and below of the picture; as for
+        `F.pad`.
+        """
         (top, left), (height, width) = self.offset, self.size
         rows, columns = self.tokens.shape[1:]
         return left, columns * stride - left - width, top, rows * stride - top - height
 
     def cut(self, rows: slice, columns: slice, stride: int) -> "Canvas":
         """Some rows and columns of cells as a picture of their own; its style must not vary."""
-        place = slice(rows.start * stride, rows.stop * stride), slice(columns.start * stride, columns.stop * stride)
+        place = (
+            slice(rows.start * stride, rows.stop * stride),
+            slice(columns.start * stride, columns.stop * stride),
+        )
         given = self.given and _padded(self.given, self.borders(stride))
         return replace(
             self,
@@ -69,8 +78,11 @@ class Canvas:
         """The same canvas with other tokens."""
         return replace(self, tokens=tokens, known=known)
 
-    def grown(self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int) -> "Canvas":
-        """The canvas with room for so many more pixels; new cells, and those partly beyond a moved border, are unknown.
+    def grown(
+        self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int
+    ) -> "Canvas":
+        """The canvas with room for so many more pixels; new cells, and those partly beyond a moved
+        border, are unknown.
 
         Args:
             left: pixels, like the other sides.
@@ -80,8 +92,12 @@ class Canvas:
             stride: pixels per cell along each side.
             least: cells that a canvas must have along each side.
         """
-        rows = _Axis.grown(self.offset[0], self.size[0], self.tokens.shape[1], top, bottom, stride, least)
-        columns = _Axis.grown(self.offset[1], self.size[1], self.tokens.shape[2], left, right, stride, least)
+        rows = _Axis.grown(
+            self.offset[0], self.size[0], self.tokens.shape[1], top, bottom, stride, least
+        )
+        columns = _Axis.grown(
+            self.offset[1], self.size[1], self.tokens.shape[2], left, right, stride, least
+        )
         kept = self.tokens[:, : rows.kept, : columns.kept]
         sides = (columns.before, columns.after, rows.before, rows.after)
         return replace(
@@ -105,8 +121,19 @@ class _Axis:
     offset: int  # pixels
 
     @classmethod
-    def grown(cls, offset: int, size: int, cells: int, more_before: int, more_after: int, stride: int, least: int):
-        """A picture of `size` pixels that begins `offset` pixels into its cells, with more on either side."""
+    def grown(
+        cls,
+        offset: int,
+        size: int,
+        cells: int,
+        more_before: int,
+        more_after: int,
+        stride: int,
+        least: int,
+    ):
+        """A picture of `size` pixels that begins `offset` pixels into its cells, with more on
+        either side.
+        """
         before = max(-(-(more_before - offset) // stride), 0)
         kept = (offset + size) // stride if more_after else cells
         needed = -(-(offset + size + more_after) // stride) if more_after else cells
@@ -125,7 +152,9 @@ def _padded(given: Given | None, sides: tuple[int, int, int, int]) -> Given | No
 
 
 def known_cells(kept: Tensor, canvas: Canvas, stride: int) -> Tensor:
-    """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture count as kept."""
+    """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture
+    count as kept.
+    """
     lost = F.pad((~kept).float()[None, None], canvas.borders(stride))
     return F.max_pool2d(lost, stride)[0, 0] == 0
 
@@ -133,5 +162,10 @@ def known_cells(kept: Tensor, canvas: Canvas, stride: int) -> Tensor:
 def guessed(canvas: Canvas) -> Tensor:
     """Tokens to look at while some are unknown: each picture's most common one stands for these."""
     rows = canvas.tokens.flatten(1)
-    common = torch.stack([row[canvas.known.flatten()].mode().values if canvas.known.any() else row[0] for row in rows])
+    common = torch.stack(
+        [
+            row[canvas.known.flatten()].mode().values if canvas.known.any() else row[0]
+            for row in rows
+        ]
+    )
     return torch.where(canvas.known, canvas.tokens, common[:, None, None])

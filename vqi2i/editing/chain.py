@@ -1,4 +1,5 @@
-"""Chains of applications: read and checked as a whole, performed on a canvas, decoded once at the end.
+"""Chains of applications: read and checked as a whole, performed on a canvas, decoded once at the
+end.
 
 As YAML, with names of files for examples and masks:
 
@@ -19,7 +20,17 @@ from torch import Tensor
 from vqi2i.checking.typed import meant
 from vqi2i.editing.canvas import Canvas
 from vqi2i.editing.editor import Editor
-from vqi2i.editing.steps import STEPS, Complete, Extend, Generate, Keep, Paste, Step, Transition, Translate
+from vqi2i.editing.steps import (
+    STEPS,
+    Complete,
+    Extend,
+    Generate,
+    Keep,
+    Paste,
+    Step,
+    Transition,
+    Translate,
+)
 from vqi2i.errors import UserError
 from vqi2i.model import Model
 from vqi2i.networks.stopping import may_stop
@@ -51,7 +62,8 @@ class Chain:
         for number, step in enumerate(self.steps, 1):
             if isinstance(step, Generate) != (self.source is None and number == 1):
                 raise UserError(
-                    f"step {number} ({name_of(step)}): a chain begins either with the domain of its images (from) or "
+                    f"step {number} ({name_of(step)}): a chain begins either with the domain of "
+                    "its images (from) or "
                     "with generate, and goes on with other steps"
                 )
             if isinstance(step, Complete) and (step.keep is None) == (step.mask is None):
@@ -70,21 +82,27 @@ def read_chain(data: Any) -> Chain:
         UserError: it is no chain; the message names the step and what is wrong with it.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("steps"), list):
-        raise UserError("a chain is a mapping with `steps`, a list, and `from`, the domain of the image")
+        raise UserError(
+            "a chain is a mapping with `steps`, a list, and `from`, the domain of the image"
+        )
     if unknown := sorted(set(data) - {"from", "steps"}):
         raise UserError(f"a chain has `from` and `steps` and no {', '.join(map(str, unknown))}")
-    return Chain(tuple(_step(number, item) for number, item in enumerate(data["steps"], 1)), data.get("from"))
+    return Chain(
+        tuple(_step(number, item) for number, item in enumerate(data["steps"], 1)), data.get("from")
+    )
 
 
 def finishing(
     domain: str, target: str, *, style: str | None = None, paste: int | None = None
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The last steps of a chain, as they are written down: show elsewhere, put the given pixels back.
+) -> list[dict[str, Any]]:
+    """The last steps of a chain, as they are written down: show elsewhere, put the given pixels
+    back.
 
     Args:
         domain: of the images.
         target: the domain to show the result in.
-        style: name of an example of it; the images' own if None and `target` is `domain`, else sampled.
+        style: name of an example of it; the images' own if None and `target` is `domain`, else
+            sampled.
         paste: put the given pixels back, with a border so many pixels wide.
     """
     steps: list[dict[str, Any]] = []
@@ -103,10 +121,14 @@ def name_of(step: Step) -> str:
 def perform(
     model: Model, chain: Chain, images: Tensor | None, pictures: Mapping[str, Tensor], seed: Seeds
 ) -> Iterator[Canvas]:
-    """Canvases on the way to the result of a chain, which is the last one; see `Translator.compose`."""
+    """Canvases on the way to the result of a chain, which is the last one; see
+    `Translator.compose`.
+    """
     scene = _Scene(model, pictures, seed)
     if (images is None) != (chain.source is None):
-        raise UserError("a chain that begins with generate takes no image, and every other one needs an image")
+        raise UserError(
+            "a chain that begins with generate takes no image, and every other one needs an image"
+        )
     if missing := [name for name in chain.pictures if name not in pictures]:
         raise UserError(f"the chain asks for pictures that were not given: {', '.join(missing)}")
     canvas = None
@@ -157,16 +179,28 @@ class _Scene:
         assert canvas is not None  # a chain begins with an image or with generate
         match step:
             case Translate():
-                yield self.editor.translated(canvas, step.to, self._style(step, number, len(canvas.tokens)))
+                yield self.editor.translated(
+                    canvas, step.to, self._style(step, number, len(canvas.tokens))
+                )
             case Extend():
                 sides = {side: getattr(step, side) for side in ("left", "right", "top", "bottom")}
-                yield from self.editor.extended(canvas, step.draw, self._draws(number, canvas), **sides)
+                yield from self.editor.extended(
+                    canvas, step.draw, self._draws(number, canvas), **sides
+                )
             case Complete():
                 named = step.mask is not None
-                mask = as_mask(self.pictures[step.mask or ""]) if named else keep_mask(step.keep or "left", canvas.size)
-                yield from self.editor.completed(canvas, mask, step.draw, self._draws(number, canvas))
+                mask = (
+                    as_mask(self.pictures[step.mask or ""])
+                    if named
+                    else keep_mask(step.keep or "left", canvas.size)
+                )
+                yield from self.editor.completed(
+                    canvas, mask, step.draw, self._draws(number, canvas)
+                )
             case Transition():
-                examples = {name: self._example(name, step.to) for name in dict.fromkeys(step.styles)}
+                examples = {
+                    name: self._example(name, step.to) for name in dict.fromkeys(step.styles)
+                }
                 styles = torch.cat([examples[name] for name in step.styles])
                 yield self.editor.blended(canvas, step.to, styles, step.direction)
             case Paste():
@@ -176,8 +210,12 @@ class _Scene:
         count = 1 if isinstance(self.seed, int) else len(self.seed)
         side = self.model.network.resolution
         styles = self.model.sample_styles(step.domain, count, self.seed, step=number)
-        blank = self.editor.blank(styles, step.domain, height=step.height or side, width=step.width or side)
-        yield from self.editor.infilled(blank, step.draw, generators(self.seed, count, "tokens", step=number))
+        blank = self.editor.blank(
+            styles, step.domain, height=step.height or side, width=step.width or side
+        )
+        yield from self.editor.infilled(
+            blank, step.draw, generators(self.seed, count, "tokens", step=number)
+        )
 
     def _draws(self, number: int, canvas: Canvas) -> list[torch.Generator]:
         return generators(self.seed, len(canvas.tokens), "tokens", step=number)
@@ -193,11 +231,15 @@ class _Scene:
 
 def _step(number: int, item: Any) -> Step:
     if not isinstance(item, Mapping) or len(item) != 1:
-        raise UserError(f"step {number} must be one name with its settings, such as `extend: {{right: 64}}`")
+        raise UserError(
+            f"step {number} must be one name with its settings, such as `extend: {{right: 64}}`"
+        )
     ((name, settings),) = item.items()
     if name not in STEPS:
         near = meant(name, STEPS)
-        raise UserError(f"step {number}: there is no step {name!r}{near}, choose one of {', '.join(STEPS)}")
+        raise UserError(
+            f"step {number}: there is no step {name!r}{near}, choose one of {', '.join(STEPS)}"
+        )
     try:
         return STEPS[name].model_validate(settings or {})
     except ValidationError as error:
@@ -207,7 +249,8 @@ def _step(number: int, item: Any) -> Step:
             known = STEPS[name].model_fields
             listed = ", ".join(known)
             raise UserError(
-                f"step {number} ({name}): {where} is no setting of it{meant(where, known)}, choose among {listed}"
+                f"step {number} ({name}): {where} is no setting of it{meant(where, known)}, "
+                f"choose among {listed}"
             ) from error
         what = first["msg"].removeprefix("Value error, ")
         raise UserError(f"step {number} ({name}): {where + ': ' if where else ''}{what}") from error

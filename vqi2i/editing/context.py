@@ -1,8 +1,9 @@
-"""Reading tokens from a picture of which only a part is given, or which is to go on past its borders.
+"""Reading tokens from a picture of which only a part is given, or which is to go on past its
+borders.
 
-The edge of a picture is not where its content ends: tokens beside it tell of an edge, and what is imagined beside them
-has to join one. So the encoder is shown the given part as if it went on, and nothing of the empty canvas farther away,
-of which its norms would take notice.
+The edge of a picture is not where its content ends: tokens beside it tell of an edge, and what is
+imagined beside them has to join one. So the encoder is shown the given part as if it went on, and
+nothing of the empty canvas farther away, of which its norms would take notice.
 """
 
 from collections.abc import Callable
@@ -18,18 +19,23 @@ MARGIN = 2  # tokens beyond the known part in which it seems to go on
 Box = tuple[slice, slice]  # rows, columns
 
 
-def read_known(encode: Callable[[Tensor], Tensor], pixels: Tensor, kept: Tensor, known: Tensor) -> Tensor:
+def read_known(
+    encode: Callable[[Tensor], Tensor], pixels: Tensor, kept: Tensor, known: Tensor
+) -> Tensor:
     """Tokens (b, rows, columns) of the known cells of a canvas; those of other cells mean nothing.
 
     Args:
         encode: images to tokens (b, h / stride, w / stride).
         pixels: (b, 3, rows * stride, columns * stride).
         kept: bool, of the pixels; others are not looked at.
-        known: bool (rows, columns), at least one; at least one pixel of the surroundings of known cells is kept.
+        known: bool (rows, columns), at least one; at least one pixel of the surroundings of known
+            cells is kept.
     """
     stride = kept.shape[0] // known.shape[0]
     box = bounding_box(known)
-    rows, columns = (_with_margin(side, length) for side, length in zip(box, known.shape, strict=True))
+    rows, columns = (
+        _with_margin(side, length) for side, length in zip(box, known.shape, strict=True)
+    )
     place = scaled((rows, columns), stride)
     tokens = torch.zeros(len(pixels), *known.shape, dtype=torch.long, device=pixels.device)
     seen = continued(pixels[(..., *place)], kept[place], rings=2 * MARGIN * stride)
@@ -56,7 +62,8 @@ def scaled(box: Box, factor: int) -> Box:
 
 
 def continued(images: Tensor, kept: Tensor, *, rings: int) -> Tensor:
-    """Images (b, c, h, w) whose lost pixels go on as the nearest kept ones (h, w), as far as `rings` pixels from them.
+    """Images (b, c, h, w) whose lost pixels go on as the nearest kept ones (h, w), as far as
+    `rings` pixels from them.
 
     Farther away lies the mean colour of the kept ones.
     """

@@ -1,4 +1,6 @@
-"""What can be done with a canvas: every application is a change of it, and `render` is the only decode at the end."""
+"""What can be done with a canvas: every application is a change of it, and `render` is the only
+decode at the end.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +25,9 @@ from vqi2i.priors.sampling import Sampling
 
 
 class Editor:
-    """Applies a model to canvases. Generators are one per picture; canvases on the way to a result are yielded."""
+    """Applies a model to canvases. Generators are one per picture; canvases on the way to a result
+    are yielded.
+    """
 
     def __init__(self, model: Model):
         self._model = model
@@ -35,43 +39,72 @@ class Editor:
         height, width = images.shape[2:]
         whole = torch.ones(height, width, dtype=torch.bool, device=tokens.device)
         return Canvas(
-            tokens=tokens, known=torch.ones_like(tokens[0], dtype=torch.bool), size=(height, width), domain=domain,
-            own=style, shown_in=domain, style=style, given=Given(pixels=images.to(tokens.device), kept=whole),
-        )  # fmt: skip
+            tokens=tokens,
+            known=torch.ones_like(tokens[0], dtype=torch.bool),
+            size=(height, width),
+            domain=domain,
+            own=style,
+            shown_in=domain,
+            style=style,
+            given=Given(pixels=images.to(tokens.device), kept=whole),
+        )
 
     def blank(self, styles: Tensor, domain: str, *, height: int, width: int) -> Canvas:
         """Empty canvases of a domain, one for each style."""
         rows, columns = (max(-(-side // self._stride), MIN_TOKENS) for side in (height, width))
-        tokens = torch.zeros(len(styles), rows, columns, dtype=torch.long, device=self._model.device)
+        tokens = torch.zeros(
+            len(styles), rows, columns, dtype=torch.long, device=self._model.device
+        )
         return Canvas(
-            tokens=tokens, known=torch.zeros_like(tokens[0], dtype=torch.bool), size=(height, width), domain=domain,
-            own=styles, shown_in=domain, style=styles,
-        )  # fmt: skip
+            tokens=tokens,
+            known=torch.zeros_like(tokens[0], dtype=torch.bool),
+            size=(height, width),
+            domain=domain,
+            own=styles,
+            shown_in=domain,
+            style=styles,
+        )
 
     def infilled(
-        self, canvas: Canvas, sampling: Sampling, generators: Sequence[torch.Generator], *, upside_down: bool = False
-    ) -> Iterator[Canvas]:  # fmt: skip
+        self,
+        canvas: Canvas,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator],
+        *,
+        upside_down: bool = False,
+    ) -> Iterator[Canvas]:
         """Fill the cells that are not known, of pictures that may be turned upside down."""
         domains = self._told(canvas, upside_down=upside_down)
         for grid in infill(self._prior, canvas.tokens, canvas.known, domains, sampling, generators):
             yield canvas.infilled(grid.tokens, grid.known)
 
     def extended(
-        self, canvas: Canvas, sampling: Sampling, generators: Sequence[torch.Generator],
-        *, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0,
-    ) -> Iterator[Canvas]:  # fmt: skip
+        self,
+        canvas: Canvas,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator],
+        *,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+    ) -> Iterator[Canvas]:
         """Continue pictures past their borders, by pixels.
 
-        A prior that sees all sides fills the whole ring around a picture at once. One that reads in raster order knows
-        nothing of what lies to the right or below: for it the pictures are mirrored (their pixels, since mirrored
-        tokens would decode to patches of the wrong orientation), continued, mirrored back and read again; upwards only
-        if it has learned pictures that are turned upside down.
+        A prior that sees all sides fills the whole ring around a picture at once. One that reads in
+        raster order knows nothing of what lies to the right or below: for it the pictures are
+        mirrored (their pixels, since mirrored tokens would decode to patches of the wrong
+        orientation), continued, mirrored back and read again; upwards only if it has learned
+        pictures that are turned upside down.
 
         Raises:
-            UserError: nothing to add, the model has no prior, or its prior cannot continue pictures upwards.
+            UserError: nothing to add, the model has no prior, or its prior cannot continue pictures
+                upwards.
         """
         if min(left, right, top, bottom) < 0 or left + right + top + bottom == 0:
-            raise UserError("say how many pixels to add: left, right, top or bottom above 0, none below")
+            raise UserError(
+                "say how many pixels to add: left, right, top or bottom above 0, none below"
+            )
         if top > canvas.offset[0]:
             self._told(canvas, upside_down=True)
         if canvas.is_as_given:
@@ -85,28 +118,44 @@ class Editor:
             top = 0
         if left + right + top + bottom:
             grown = canvas.grown(
-                left=left, right=right, top=top, bottom=bottom, stride=self._stride, least=MIN_TOKENS
-            )  # fmt: skip
+                left=left,
+                right=right,
+                top=top,
+                bottom=bottom,
+                stride=self._stride,
+                least=MIN_TOKENS,
+            )
             yield from self.infilled(grown, sampling, generators)
 
     def completed(
-        self, canvas: Canvas, mask: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]
+        self,
+        canvas: Canvas,
+        mask: Tensor,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator],
     ) -> Iterator[Canvas]:
-        """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay as they are.
+        """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay
+        as they are.
 
         Raises:
-            UserError: the mask has another size, or keeps nothing or everything; the model has no prior, or one that
-                cannot continue what is kept upwards.
+            UserError: the mask has another size, or keeps nothing or everything; the model has no
+                prior, or one that cannot continue what is kept upwards.
         """
         if mask.shape != canvas.size:
             (height, width), (rows, columns) = canvas.size, mask.shape
-            raise UserError(f"the mask is {columns}x{rows} but the image {width}x{height}: same size, please")
+            raise UserError(
+                f"the mask is {columns}x{rows} but the image {width}x{height}: same size, please"
+            )
         mask = mask.to(canvas.tokens.device)
         if mask.all() or not mask.any():
-            raise UserError("the mask must keep a part of the image and take a part away (white = keep)")
+            raise UserError(
+                "the mask must keep a part of the image and take a part away (white = keep)"
+            )
         known = canvas.known & known_cells(mask, canvas, self._stride)
         if not known.any():
-            raise UserError(f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more")
+            raise UserError(
+                f"the mask keeps no whole token of {self._stride}x{self._stride} pixels: keep more"
+            )
         if bounding_box(known)[0].start > 0:
             self._told(canvas, upside_down=True)
         lost = canvas.losing(mask, known)
@@ -120,30 +169,42 @@ class Editor:
     def translated(self, canvas: Canvas, target: str, styles: Tensor) -> Canvas:
         """Show pictures in a domain and styles (b or 1, style_dim) of it."""
         self._model.check_domain(target)
-        return replace(canvas, shown_in=target, style=styles.to(canvas.own).expand(len(canvas.tokens), -1))
+        return replace(
+            canvas, shown_in=target, style=styles.to(canvas.own).expand(len(canvas.tokens), -1)
+        )
 
     def blended(self, canvas: Canvas, target: str, styles: Tensor, direction: Direction) -> Canvas:
-        """Show pictures in a domain under styles (k, style_dim) of it that change across the canvas.
+        """Show pictures in a domain under styles (k, style_dim) of it that change across the
+        canvas.
 
         Raises:
             UserError: fewer than two styles.
         """
         self._model.check_domain(target)
         share = style_blending.shares(
-            direction, canvas.tokens.shape[1:], stride=self._stride, size=canvas.size, offset=canvas.offset
+            direction,
+            canvas.tokens.shape[1:],
+            stride=self._stride,
+            size=canvas.size,
+            offset=canvas.offset,
         )
         field = style_blending.blend(styles.to(canvas.own), share)
-        return replace(canvas, shown_in=target, style=field.expand(len(canvas.tokens), *field.shape))
+        return replace(
+            canvas, shown_in=target, style=field.expand(len(canvas.tokens), *field.shape)
+        )
 
     @staticmethod
     def pasted(canvas: Canvas, feather: int) -> Canvas:
-        """Put the given pixels back, with a border that is `feather` pixels wide; 0 changes none of them.
+        """Put the given pixels back, with a border that is `feather` pixels wide; 0 changes none of
+        them.
 
         Raises:
             UserError: nothing was given, or the picture is to be shown otherwise than it was.
         """
         if canvas.given is None or not canvas.shows_its_own:
-            raise UserError("only pixels of a picture that keeps its own domain and style can be put back")
+            raise UserError(
+                "only pixels of a picture that keeps its own domain and style can be put back"
+            )
         if feather < 0:
             raise UserError(f"a border cannot be {feather} pixels wide: 0 or more")
         return replace(canvas, feather=feather)
@@ -162,7 +223,9 @@ class Editor:
     @property
     def _prior(self) -> Prior:
         if self._model.prior is None:
-            raise UserError("this model has no prior and can only translate: train stage 2 and use its bundle")
+            raise UserError(
+                "this model has no prior and can only translate: train stage 2 and use its bundle"
+            )
         return self._model.prior
 
     def _told(self, canvas: Canvas, *, upside_down: bool) -> Tensor:
@@ -173,14 +236,26 @@ class Editor:
         """
         prior, index = self._prior, self._model.domains.index(canvas.domain)
         domains = torch.full((len(canvas.tokens),), index, device=canvas.tokens.device)
-        return prior.upside_down(domains) if upside_down and isinstance(prior, CausalPrior) else domains
+        return (
+            prior.upside_down(domains)
+            if upside_down and isinstance(prior, CausalPrior)
+            else domains
+        )
 
     def _mirrored(
-        self, canvas: Canvas, sampling: Sampling, generators: Sequence[torch.Generator], more: int, *, axis: int
+        self,
+        canvas: Canvas,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator],
+        more: int,
+        *,
+        axis: int,
     ) -> Canvas:
         """Continue pictures at the side where an axis (2: y, 3: x) begins."""
         left, top = (more, 0) if axis == 3 else (0, more)
-        grown = canvas.grown(left=left, top=top, right=0, bottom=0, stride=self._stride, least=MIN_TOKENS)
+        grown = canvas.grown(
+            left=left, top=top, right=0, bottom=0, stride=self._stride, least=MIN_TOKENS
+        )
         new = grown.tokens.shape[axis - 1] - canvas.tokens.shape[axis - 1]
         if not new:  # there was room on the canvas
             return grown
@@ -192,7 +267,9 @@ class Editor:
         wide = self._model.decode(mirror.tokens, canvas.own, canvas.domain).flip(axis)
         strip = wide.narrow(axis, 0, new * self._stride)
         read = self._model.encode(torch.cat([strip, pixels], dim=axis), canvas.domain).tokens
-        return grown.infilled(torch.where(grown.known, grown.tokens, read), torch.ones_like(grown.known))
+        return grown.infilled(
+            torch.where(grown.known, grown.tokens, read), torch.ones_like(grown.known)
+        )
 
     def _whole(self, canvas: Canvas) -> Tensor:
         """The whole canvas in its own domain and style, given pixels put back."""
@@ -213,24 +290,39 @@ class Editor:
         """Tokens of a mirrored canvas that goes on where it ends."""
         rows, columns = (side // self._stride for side in pixels.shape[2:])
         margin = MARGIN * self._stride
-        wide = F.pad(pixels.flip(axis), (0, margin, 0, 0) if axis == 3 else (0, 0, 0, margin), mode="replicate")
+        wide = F.pad(
+            pixels.flip(axis),
+            (0, margin, 0, 0) if axis == 3 else (0, 0, 0, margin),
+            mode="replicate",
+        )
         return self._model.encode(wide, domain).tokens[:, :rows, :columns]
 
     def _uncovered(
-        self, canvas: Canvas, sampling: Sampling, generators: Sequence[torch.Generator], *, axis: int
+        self,
+        canvas: Canvas,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator],
+        *,
+        axis: int,
     ) -> Canvas:
-        """Imagine what lies before the known part along an axis (2: y, 3: x), as far as that reaches along the other.
+        """Imagine what lies before the known part along an axis (2: y, 3: x), as far as that
+        reaches along the other.
 
-        For a prior that reads in raster order, which would not see the known part: that one is extended instead.
+        For a prior that reads in raster order, which would not see the known part: that one is
+        extended instead.
         """
         rows, columns = bounding_box(canvas.known)
         start = (rows if axis == 2 else columns).start * self._stride
-        part = self._mirrored(canvas.cut(rows, columns, self._stride), sampling, generators, start, axis=axis)
+        part = self._mirrored(
+            canvas.cut(rows, columns, self._stride), sampling, generators, start, axis=axis
+        )
         tokens, known = canvas.tokens.clone(), canvas.known.clone()
         place = (slice(0, rows.stop), columns) if axis == 2 else (rows, slice(0, columns.stop))
         new = ~known[place]
         inner = canvas.known[rows, columns]
-        new[-inner.shape[0] :, -inner.shape[1] :] = False  # what is missing inside of the known part comes later
+        new[-inner.shape[0] :, -inner.shape[1] :] = (
+            False  # what is missing inside of the known part comes later
+        )
         tokens[(slice(None), *place)] = torch.where(new, part.tokens, tokens[(slice(None), *place)])
         known[place] |= new
         return canvas.infilled(tokens, known)
@@ -240,7 +332,12 @@ class Editor:
         assert canvas.given is not None
         sides = canvas.borders(self._stride)
         pixels, kept = F.pad(canvas.given.pixels, sides), F.pad(canvas.given.kept, sides)
-        return read_known(lambda images: self._model.encode(images, canvas.domain).tokens, pixels, kept, canvas.known)
+        return read_known(
+            lambda images: self._model.encode(images, canvas.domain).tokens,
+            pixels,
+            kept,
+            canvas.known,
+        )
 
     def _read_on(self, canvas: Canvas, *, left: int, right: int, top: int, bottom: int) -> Canvas:
         """Read given pictures as they go on past the borders that are to be extended."""
@@ -249,8 +346,10 @@ class Editor:
         if not grown.known.any():  # no whole token
             return canvas
         rows, columns = canvas.tokens.shape[1:]
-        first = [(after + more - before) // self._stride
-                 for after, more, before in zip(grown.offset, (top, left), canvas.offset, strict=True)]  # fmt: skip
+        first = [
+            (after + more - before) // self._stride
+            for after, more, before in zip(grown.offset, (top, left), canvas.offset, strict=True)
+        ]
         place = slice(first[0], first[0] + rows), slice(first[1], first[1] + columns)
         known, tokens = grown.known[place], self._read(grown)[(slice(None), *place)]
         whole = canvas.tokens.clone()
@@ -259,12 +358,16 @@ class Editor:
         return canvas.infilled(whole, canvas.known)
 
     def _read_without_lost(self, canvas: Canvas) -> Canvas:
-        """Read kept pixels again, so that lost ones disturb neither tokens nor styles of the kept."""
+        """Read kept pixels again, so that lost ones disturb neither tokens nor styles of the
+        kept.
+        """
         assert canvas.given is not None
         given = canvas.given
         mean = (given.pixels * given.kept).sum(dim=(2, 3), keepdim=True) / given.kept.sum()
         rows, columns = bounding_box(given.kept)
-        own = self._model.encode(torch.where(given.kept, given.pixels, mean)[..., rows, columns], canvas.domain).style
+        own = self._model.encode(
+            torch.where(given.kept, given.pixels, mean)[..., rows, columns], canvas.domain
+        ).style
         style = own if canvas.shows_its_own else canvas.style
         return replace(canvas, tokens=self._read(canvas), own=own, style=style)
 

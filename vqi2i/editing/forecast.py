@@ -21,7 +21,10 @@ from vqi2i.networks.decoder import Decoder
 from vqi2i.networks.layers import Attention
 
 _LARGE = 2**19  # pixels of a canvas; smaller ones take seconds
-_COPIES = 64, 192  # sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
+_COPIES = (
+    64,
+    192,
+)  # sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
 _PATIENCE = 0.5  # seconds for the first copy, after which there is no time for the second
 _SIDES = ("left", "right", "top", "bottom")
 _PASSES = 8.0  # of a decoder over its tiles, as they were counted: the more norms, the more
@@ -108,7 +111,9 @@ def _measured(
         return None
     width, height = _canvas(model, copy, reduced)
     attention = meter.pairs * pair
-    return _Cost(float(width * height), max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs)
+    return _Cost(
+        float(width * height), max(meter.seconds - attention, 0.0), meter.decoding, meter.pairs
+    )
 
 
 class _Meter:
@@ -173,10 +178,16 @@ def _canvas(model: Model, chain: Chain, image: Tensor | None) -> tuple[int, int]
 def _scaled(step: Step, scale: float, model: Model) -> Step:
     """A step as it is done to a copy."""
     if isinstance(step, Extend):
-        return step.model_copy(update={side: math.ceil(getattr(step, side) * scale) for side in _SIDES})
+        return step.model_copy(
+            update={side: math.ceil(getattr(step, side) * scale) for side in _SIDES}
+        )
     if isinstance(step, Generate):
-        sides = {name: getattr(step, name) or model.network.resolution for name in ("width", "height")}
-        return step.model_copy(update={name: max(round(side * scale), 1) for name, side in sides.items()})
+        sides = {
+            name: getattr(step, name) or model.network.resolution for name in ("width", "height")
+        }
+        return step.model_copy(
+            update={name: max(round(side * scale), 1) for name, side in sides.items()}
+        )
     return step
 
 

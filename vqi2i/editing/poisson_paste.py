@@ -1,4 +1,6 @@
-"""Putting given pixels back into a picture that a model has made around them, without a border to be seen."""
+"""Putting given pixels back into a picture that a model has made around them, without a border to
+be seen.
+"""
 
 import math
 
@@ -9,21 +11,29 @@ from torch import Tensor
 from vqi2i.networks.stopping import may_stop
 
 SWEEPS = 16  # of relaxation at each scale
-DETAIL, RINGS = 0.7, 12  # share of fine detail that goes on from pixel to pixel, and as far as it goes
+DETAIL, RINGS = (
+    0.7,
+    12,
+)  # share of fine detail that goes on from pixel to pixel, and as far as it goes
 
 
-def paste(made: Tensor, given: Tensor, kept: Tensor, *, feather: int = 0, reach: int = 32) -> Tensor:
-    """Pictures (b, 3, h, w) that are `given` where it is kept, and follow it softly where they are made.
+def paste(
+    made: Tensor, given: Tensor, kept: Tensor, *, feather: int = 0, reach: int = 32
+) -> Tensor:
+    """Pictures (b, 3, h, w) that are `given` where it is kept, and follow it softly where they are
+    made.
 
-    What the model has rebuilt wrongly at the border is carried on into the new part and fades there,
-    as a membrane would (Pérez et al., Poisson Image Editing, 2003). A membrane loses fine detail from one pixel to the
-    next; without a feather that is let go slowly, so that across the border pixels differ as much as the model's own.
+    What the model has rebuilt wrongly at the border is carried on into the new part and fades
+    there, as a membrane would (Pérez et al., Poisson Image Editing, 2003). A membrane loses fine
+    detail from one pixel to the next; without a feather that is let go slowly, so that across the
+    border pixels differ as much as the model's own.
 
     Args:
         made: the model's pictures.
         given: pixels of the same size; those outside `kept` are ignored.
         kept: bool (h, w).
-        feather: pixels inside the kept part over which it goes over into what was made; 0 keeps every given pixel.
+        feather: pixels inside the kept part over which it goes over into what was made; 0 keeps
+            every given pixel.
         reach: pixels over which that fades in the new part.
     """
     weight = (inside(kept, feather + 1).float() / (feather + 1)).to(made)
@@ -41,7 +51,9 @@ def paste(made: Tensor, given: Tensor, kept: Tensor, *, feather: int = 0, reach:
 
 
 def inside(kept: Tensor, most: int) -> Tensor:
-    """How deep each pixel (h, w) lies in the kept part: 0 outside, 1 at its border, at most `most`."""
+    """How deep each pixel (h, w) lies in the kept part: 0 outside, 1 at its border, at most
+    `most`.
+    """
     lost = (~kept).float()[None, None]
     depth = kept.long()
     for _ in range(most - 1):
@@ -52,7 +64,9 @@ def inside(kept: Tensor, most: int) -> Tensor:
 
 
 def _detail(error: Tensor, kept: Tensor, spread: Tensor) -> Tensor:
-    """What the errors (b, c, h, w) beside the border have and a smooth `spread` has not, fading from ring to ring."""
+    """What the errors (b, c, h, w) beside the border have and a smooth `spread` has not, fading
+    from ring to ring.
+    """
     detail, passed = torch.zeros_like(error), kept[None, None].to(error)
     values, front = error * passed, passed
     for ring in range(RINGS):
@@ -69,19 +83,27 @@ def _detail(error: Tensor, kept: Tensor, spread: Tensor) -> Tensor:
 def _beside(values: Tensor) -> Tensor:
     """Sum of the four neighbours of each pixel (b, c, h, w); beyond the edges lies nothing."""
     padded = F.pad(values, (1, 1, 1, 1))
-    return padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]
+    return (
+        padded[..., 1:-1, :-2]
+        + padded[..., 1:-1, 2:]
+        + padded[..., :-2, 1:-1]
+        + padded[..., 2:, 1:-1]
+    )
 
 
 def _membrane(values: Tensor, known: Tensor) -> Tensor:
     """Known values (b, c, h, w) carried on smoothly into what is not known.
 
-    Pull and push gives a first guess: averages of the known, again and again half the size, until nothing is unknown,
-    fill the gaps on the way back (Gortler et al., The Lumigraph, 1996). Relaxation at every size fits it to the known.
+    Pull and push gives a first guess: averages of the known, again and again half the size, until
+    nothing is unknown, fill the gaps on the way back (Gortler et al., The Lumigraph, 1996).
+    Relaxation at every size fits it to the known.
     """
     if bool((known == 1).all()) or max(values.shape[2:]) == 1:
         return values
     held = F.avg_pool2d(known, 2, ceil_mode=True, count_include_pad=False)
-    coarse = F.avg_pool2d(values * known, 2, ceil_mode=True, count_include_pad=False) / held.clamp_min(1e-6)
+    coarse = F.avg_pool2d(
+        values * known, 2, ceil_mode=True, count_include_pad=False
+    ) / held.clamp_min(1e-6)
     below = _membrane(coarse, (4 * held).clamp(max=1))
     up = F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
     surface = torch.lerp(up[..., : values.shape[2], : values.shape[3]], values, known)

@@ -15,7 +15,17 @@ LONGEST_SIDE = 2**16  # pixels
 MOST_STYLES = 16
 WIDEST_FEATHER = 256  # pixels
 
-Keep = Literal["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "center"]
+Keep = Literal[
+    "left",
+    "right",
+    "top",
+    "bottom",
+    "top-left",
+    "top-right",
+    "bottom-left",
+    "bottom-right",
+    "center",
+]
 
 
 def _only_known_names(value: Any) -> Any:
@@ -36,10 +46,14 @@ class _Step(Frozen):
 
 
 class Translate(_Step):
-    """Show the picture in a domain, in the style of an example or a sampled one; its own domain restyles it."""
+    """Show the picture in a domain, in the style of an example or a sampled one; its own domain
+    restyles it.
+    """
 
     to: str
-    style: str | None = Field(default=None, description="name of an example of that domain; sampled if left out")
+    style: str | None = Field(
+        default=None, description="name of an example of that domain; sampled if left out"
+    )
 
     def pictures(self) -> Iterator[str]:
         """Names of the pictures that the step asks for."""
@@ -61,7 +75,9 @@ class Complete(_Step):
     """Imagine what is lost: all but a half or a quarter, or what a mask paints black."""
 
     keep: Keep | None = None
-    mask: str | None = Field(default=None, description="name of a picture of the same size: white stays")
+    mask: str | None = Field(
+        default=None, description="name of a picture of the same size: white stays"
+    )
     draw: Draw = Sampling()
 
     def pictures(self) -> Iterator[str]:
@@ -74,7 +90,9 @@ class Generate(_Step):
     """Begin from nothing."""
 
     domain: str
-    width: int | None = Field(default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if left out")
+    width: int | None = Field(
+        default=None, gt=0, le=LONGEST_SIDE, description="pixels; the model's size if left out"
+    )
     height: int | None = Field(default=None, gt=0, le=LONGEST_SIDE)
     draw: Draw = Sampling()
 
@@ -101,6 +119,10 @@ class Paste(_Step):
 
 Step = Translate | Extend | Complete | Generate | Transition | Paste
 STEPS: dict[str, type[Step]] = {
-    "translate": Translate, "extend": Extend, "complete": Complete, "generate": Generate, "transition": Transition,
+    "translate": Translate,
+    "extend": Extend,
+    "complete": Complete,
+    "generate": Generate,
+    "transition": Transition,
     "paste": Paste,
-}  # fmt: skip
+}

@@ -12,9 +12,15 @@ Direction = Literal["horizontal", "vertical", "radial"]
 
 
 def shares(
-    direction: Direction, grid: Sequence[int], *, stride: int, size: Sequence[int], offset: Sequence[int]
+    direction: Direction,
+    grid: Sequence[int],
+    *,
+    stride: int,
+    size: Sequence[int],
+    offset: Sequence[int],
 ) -> Tensor:
-    """How far along the way from the first style to the last each cell (rows, columns) of a canvas lies, in [0, 1].
+    """How far along the way from the first style to the last each cell (rows, columns) of a canvas
+    lies, in [0, 1].
 
     Args:
         direction: from left to right, from top to bottom, or from the middle to the corners.
@@ -28,7 +34,9 @@ def shares(
         for count, start, length in zip(grid, offset, size, strict=True)
     )
     if direction == "radial":
-        away = torch.stack(torch.meshgrid((y - 0.5) * size[0], (x - 0.5) * size[1], indexing="ij")).norm(dim=0)
+        away = torch.stack(
+            torch.meshgrid((y - 0.5) * size[0], (x - 0.5) * size[1], indexing="ij")
+        ).norm(dim=0)
         share = away / (torch.tensor(size).float().norm() / 2)
     else:
         share = (x[None] if direction == "horizontal" else y[:, None]).expand(*grid)
@@ -36,7 +44,8 @@ def shares(
 
 
 def blend(styles: Tensor, share: Tensor) -> Tensor:
-    """Styles (style_dim, rows, columns) of a canvas from styles (k, style_dim) that are met at equal distances.
+    """Styles (style_dim, rows, columns) of a canvas from styles (k, style_dim) that are met at
+    equal distances.
 
     Args:
         styles: k >= 2 of them.

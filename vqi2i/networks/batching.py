@@ -1,7 +1,8 @@
 """Model calls of fixed shapes, so that a picture does not depend on what shares its batch.
 
-Arithmetic on a batch of 3 differs from that on a batch of 4 in the last bits, which is enough to flip a token. So the
-number of rows in a call follows from the picture's size alone, and rows that nobody needs are filled with copies.
+Arithmetic on a batch of 3 differs from that on a batch of 4 in the last bits, which is enough to
+flip a token. So the number of rows in a call follows from the picture's size alone, and rows that
+nobody needs are filled with copies.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +32,11 @@ class CallLimits:
         return max(1, min(self.rows, self.pixels // pixels))
 
 
-def in_calls(function: Callable[..., Tensor], rows_per_call: int, *inputs: Tensor | Sequence[object]) -> Tensor:
-    """Apply `function` to equally long inputs, exactly `rows_per_call` rows at a time; the rows of its results.
+def in_calls(
+    function: Callable[..., Tensor], rows_per_call: int, *inputs: Tensor | Sequence[object]
+) -> Tensor:
+    """Apply `function` to equally long inputs, exactly `rows_per_call` rows at a time; the rows of
+    its results.
 
     Tensors are cut along their first axis; other sequences are cut as they are.
     """

@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqi2i.config import NetworkConfig
-from vqi2i.networks.layers import AdaINResBlock, Attention, GroupNorm, ResBlock, Upsample, adain, run
+from vqi2i.networks.layers import (
+    AdaINResBlock,
+    Attention,
+    GroupNorm,
+    ResBlock,
+    Upsample,
+    adain,
+    run,
+)
 
 
 class Decoder(nn.Module):
@@ -34,7 +42,9 @@ class Decoder(nn.Module):
                 blocks.append(Upsample(width))
         blocks.append(Head(channels, config.patch, adaptive=adaptive))
         self.blocks = nn.ModuleList(blocks)
-        self.local_from = 1 + max(index for index, block in enumerate(blocks) if isinstance(block, Attention))
+        self.local_from = 1 + max(
+            index for index, block in enumerate(blocks) if isinstance(block, Attention)
+        )
         self.recompute = False  # trade time for memory in training
 
     @property
@@ -43,23 +53,31 @@ class Decoder(nn.Module):
         return [c for block in self.blocks for c in _adain_channels(block)]
 
     def forward(self, content: Tensor, adain_parameters: Tensor) -> Tensor:
-        """Decode content (b, z_channels, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1] up to overshoot.
+        """Decode content (b, z_channels, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1]
+        up to overshoot.
 
         Args:
             content: quantised content, already mapped from the codebook's channels.
-            adain_parameters: a style MLP's output, (b, 2 * sum(adain_channels)) or with two canvas axes behind.
+            adain_parameters: a style MLP's output, (b, 2 * sum(adain_channels)) or with two canvas
+                axes behind.
         """
         return self.local_part(*self.global_part(content, adain_parameters))
 
     def global_part(self, content: Tensor, adain_parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """All blocks up to the last attention, which see the whole canvas: features and what is left of the style."""
+        """All blocks up to the last attention, which see the whole canvas: features and what is
+        left of the style.
+        """
         return self._run(self.blocks[: self.local_from], self.stem(content), adain_parameters)
 
     def local_part(self, features: Tensor, adain_parameters: Tensor) -> Tensor:
-        """The blocks after it, which see no farther than `reach`, but for their norms: features to images."""
+        """The blocks after it, which see no farther than `reach`, but for their norms: features to
+        images.
+        """
         return self._run(self.blocks[self.local_from :], features, adain_parameters)[0]
 
-    def _run(self, blocks: Iterable[nn.Module], x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, blocks: Iterable[nn.Module], x: Tensor, parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
         for block in blocks:
             channels = _adain_channels(block)
             own = [2 * count for count in channels]
@@ -69,7 +87,9 @@ class Decoder(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Positions of the features, to each side, that pixels depend on in the local part, norms aside."""
+        """Positions of the features, to each side, that pixels depend on in the local part, norms
+        aside.
+        """
         scale, positions = 1, 0.0
         for block in self.blocks[self.local_from :]:
             scale *= 2 if isinstance(block, Upsample) else 1

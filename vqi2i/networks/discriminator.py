@@ -28,7 +28,9 @@ def _trunk(config: DiscriminatorConfig) -> tuple[nn.Sequential, int]:
 
 
 class Discriminator(nn.Module):
-    """D: one answer per patch and domain, from a shared trunk with a head per domain, or from one trunk each."""
+    """D: one answer per patch and domain, from a shared trunk with a head per domain, or from one
+    trunk each.
+    """
 
     def __init__(self, config: DiscriminatorConfig, domains: tuple[str, ...]):
         super().__init__()
@@ -39,7 +41,9 @@ class Discriminator(nn.Module):
         built = {owner: _trunk(config) for owner in owners}
         self.trunks = nn.ModuleDict({owner: trunk for owner, (trunk, _) in built.items()})
         channels = next(iter(built.values()))[1]
-        self.heads = nn.ModuleDict({domain: nn.Conv2d(channels, 1, 4, padding=1) for domain in domains})
+        self.heads = nn.ModuleDict(
+            {domain: nn.Conv2d(channels, 1, 4, padding=1) for domain in domains}
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
@@ -48,8 +52,12 @@ class Discriminator(nn.Module):
             nn.init.normal_(head.weight, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, 1, h, w) of images (n, 3, H, W); rows ordered domain by domain, equally many of each."""
-        shown = torch.cat([images, self.detail * high_pass(images)], dim=1) if self.detail else images
+        """Logits (n, 1, h, w) of images (n, 3, H, W); rows ordered domain by domain, equally many
+        of each.
+        """
+        shown = (
+            torch.cat([images, self.detail * high_pass(images)], dim=1) if self.detail else images
+        )
         chunks = shown.chunk(len(self.domains))
         if self.shared:
             features = self.trunks["shared"](shown).chunk(len(self.domains))
@@ -61,7 +69,8 @@ class Discriminator(nn.Module):
 def high_pass(images: Tensor) -> Tensor:
     """What an image has beyond its local mean over 3x3 pixels.
 
-    Translations have the right colours long before they have the right edges, and colours carry almost all of an
-    image's energy: without this a small discriminator stays at chance even against generators that stand still.
+    Translations have the right colours long before they have the right edges, and colours carry
+    almost all of an image's energy: without this a small discriminator stays at chance even against
+    generators that stand still.
     """
     return images - F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

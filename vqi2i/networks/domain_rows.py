@@ -1,4 +1,6 @@
-"""Batches hold their rows domain by domain, equally many of each: such batches joined, parted and paired."""
+"""Batches hold their rows domain by domain, equally many of each: such batches joined, parted and
+paired.
+"""
 
 from collections.abc import Sequence
 
@@ -7,8 +9,12 @@ from torch import Tensor
 
 
 def merge(groups: Sequence[Tensor], num_domains: int) -> Tensor:
-    """Join equally large batches so that the result is ordered domain by domain too: g x (n, ...) to (g * n, ...)."""
-    return torch.stack([group.unflatten(0, (num_domains, -1)) for group in groups], dim=1).flatten(0, 2)
+    """Join equally large batches so that the result is ordered domain by domain too: g x (n, ...)
+    to (g * n, ...).
+    """
+    return torch.stack([group.unflatten(0, (num_domains, -1)) for group in groups], dim=1).flatten(
+        0, 2
+    )
 
 
 def part(rows: Tensor, num_domains: int, num_groups: int) -> list[Tensor]:
@@ -18,12 +24,18 @@ def part(rows: Tensor, num_domains: int, num_groups: int) -> list[Tensor]:
 
 
 def partners(rows: Tensor, num_domains: int, shift: int) -> Tensor:
-    """For each row of a batch (n, ...) that of the domain `shift` places on, 0 <= shift < num_domains."""
+    """For each row of a batch (n, ...) that of the domain `shift` places on, 0 <= shift <
+    num_domains.
+    """
     return rows.roll(-shift * (len(rows) // num_domains), dims=0)
 
 
-def places_of_parts(count: int, num_domains: int, num_parts: int, device: torch.device) -> list[Tensor]:
-    """Indices of `count` rows in up to `num_parts` parts, each of which is ordered domain by domain too."""
+def places_of_parts(
+    count: int, num_domains: int, num_parts: int, device: torch.device
+) -> list[Tensor]:
+    """Indices of `count` rows in up to `num_parts` parts, each of which is ordered domain by domain
+    too.
+    """
     by_domain = torch.arange(count, device=device).unflatten(0, (num_domains, -1))
     return [some.flatten() for some in by_domain.chunk(num_parts, dim=1)]
 

@@ -31,18 +31,26 @@ class ContentEncoder(nn.Module):
             if level < len(config.level_channels) - 1:
                 blocks.append(Downsample(width))
         self.levels = nn.Sequential(*blocks)
-        self.middle = nn.Sequential(ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels))
-        self.head = nn.Sequential(GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1))
+        self.middle = nn.Sequential(
+            ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels)
+        )
+        self.head = nn.Sequential(
+            GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1)
+        )
         self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
         self.recompute = False  # trade time for memory in training
         self.feature_channels = (*config.level_channels, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim, h/stride, w/stride)."""
+        """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim,
+        h/stride, w/stride).
+        """
         return self.with_features(images)[0]
 
     def with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The content of images, and the features on the way to it: after every level and after the middle."""
+        """The content of images, and the features on the way to it: after every level and after the
+        middle.
+        """
         x = self.stem(F.pixel_unshuffle(images, self.patch))
         features = []
         for number, block in enumerate(self.levels, start=1):
@@ -60,12 +68,19 @@ class StyleEncoder(nn.Module):
         super().__init__()
         width = config.style_channels
         widths = [width, 2 * width, 4 * width, 4 * width, 4 * width]
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect"), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect"),
+            nn.ReLU(),
+        ]
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, padding_mode="reflect"), nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, after, 4, stride=2, padding=1, padding_mode="reflect"),
+                nn.ReLU(),
+            ]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], config.style_dim)
-        # Without norms the default initialisation fades the image out: every style would start the same.
+        # Without norms the default initialisation fades the image out: every style would start the
+        # same.
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
@@ -81,9 +96,12 @@ class StyleMLP(nn.Module):
     def __init__(self, style_dim: int, adain_channels: list[int], hidden: int = 256):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(style_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(style_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
             nn.Linear(hidden, 2 * sum(adain_channels)),
-        )  # fmt: skip
+        )
         for module in self.layers:
             if isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
@@ -93,26 +111,36 @@ class StyleMLP(nn.Module):
         last.bias.data = _plain(adain_channels)
 
     def forward(self, styles: Tensor) -> Tensor:
-        """Map (b, style_dim) to (b, 2 * channels), or a canvas of styles (b, style_dim, m, n) likewise."""
+        """Map (b, style_dim) to (b, 2 * channels), or a canvas of styles (b, style_dim, m, n)
+        likewise.
+        """
         if styles.ndim == 2:
             return self.layers(styles)
         return rearrange(self.layers(rearrange(styles, "b s m n -> b m n s")), "b m n p -> b p m n")
 
 
 class DomainStyle(nn.Module):
-    """The AdaIN parameters of a generator without styles (uni-VQ-I2I): learned, the same for every image."""
+    """The AdaIN parameters of a generator without styles (uni-VQ-I2I): learned, the same for every
+    image.
+    """
 
     def __init__(self, adain_channels: list[int]):
         super().__init__()
         self.parameters_of_adain = nn.Parameter(_plain(adain_channels))
 
     def forward(self, styles: Tensor) -> Tensor:
-        """Repeat them for styles (b, 0): (b, 2 * channels), or (b, 2 * channels, m, n) for a canvas (b, 0, m, n)."""
+        """Repeat them for styles (b, 0): (b, 2 * channels), or (b, 2 * channels, m, n) for a canvas
+        (b, 0, m, n).
+        """
         rows, canvas = styles.shape[0], styles.shape[2:]
         parameters = self.parameters_of_adain.view(1, -1, *[1] * len(canvas))
         return parameters.expand(rows, -1, *canvas)
 
 
 def _plain(adain_channels: list[int]) -> Tensor:
-    """AdaIN parameters of plain instance normalisation: per layer, biases of zero and then weights of one."""
-    return torch.cat([torch.cat([torch.zeros(channels), torch.ones(channels)]) for channels in adain_channels])
+    """AdaIN parameters of plain instance normalisation: per layer, biases of zero and then weights
+    of one.
+    """
+    return torch.cat(
+        [torch.cat([torch.zeros(channels), torch.ones(channels)]) for channels in adain_channels]
+    )

@@ -38,7 +38,9 @@ class InstanceNorm(nn.GroupNorm):
 
 
 _MOST_PAIRS = 2**28  # of positions that are compared at a time
-_FEWEST_QUERIES = 1024  # at a time: from there on the kernel's blocks, and so the bits, are those of the whole
+_FEWEST_QUERIES = (
+    1024  # at a time: from there on the kernel's blocks, and so the bits, are those of the whole
+)
 _BAND = 2**20  # AdaIN parameters that are interpolated at a time where style varies
 
 Norm = Callable[[Tensor, int, Tensor | None, Tensor | None, float], Tensor]
@@ -47,7 +49,9 @@ _shared_norm: ContextVar[Norm | None] = ContextVar("shared_norm", default=None)
 
 @contextmanager
 def shared_norm(norm: Norm) -> Iterator[None]:
-    """Let `norm` do every normalisation of this thread: it knows statistics of more than the tile at hand."""
+    """Let `norm` do every normalisation of this thread: it knows statistics of more than the tile
+    at hand.
+    """
     token = _shared_norm.set(norm)
     try:
         yield
@@ -59,27 +63,36 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def channels_last(network: Network) -> Network:
-    """Lay a network's weights out as its convolutions are fastest: their inputs and gradients follow."""
+    """Lay a network's weights out as its convolutions are fastest: their inputs and gradients
+    follow.
+    """
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def run(block: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
-    """Apply a block; with `recompute`, its activations are made again on the way back instead of being kept."""
+    """Apply a block; with `recompute`, its activations are made again on the way back instead of
+    being kept.
+    """
     if recompute and torch.is_grad_enabled():
         return checkpoint(block, *inputs, use_reentrant=False)
     return block(*inputs)
 
 
 def normalise(
-    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Group normalisation that is fast in channels-last memory.
 
-    On CPUs the kernel is 6 to 15 times faster on contiguous bfloat16 tensors than on channels-last ones, and the
-    convolutions the other way round: two copies cost less than either.
+    On CPUs the kernel is 6 to 15 times faster on contiguous bfloat16 tensors than on channels-last
+    ones, and the convolutions the other way round: two copies cost less than either.
     """
     may_stop()  # every block of every network passes here
-    # The compiler cannot look into a context variable, and what is compiled is never decoded in tiles.
+    # The compiler cannot look into a context variable, and what is compiled is never decoded in
+    # tiles.
     shared = None if torch.compiler.is_compiling() else _shared_norm.get()
     if shared is not None:
         return shared(x, num_groups, weight, bias, eps)
@@ -90,7 +103,9 @@ def normalise(
 
 
 class _Contiguous(torch.autograd.Function):
-    """A contiguous copy of a channels-last tensor; its gradient is channels-last again, as convolutions want it."""
+    """A contiguous copy of a channels-last tensor; its gradient is channels-last again, as
+    convolutions want it.
+    """
 
     @staticmethod
     def forward(ctx: Any, *args: Tensor) -> Tensor:
@@ -106,10 +121,11 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
 
     Args:
         x: features (b, c, h, w).
-        parameters: bias then weight, (b, 2c) for one style per image, or (b, 2c, m, n) for a style that varies
-            over the canvas and is interpolated to the features' size.
+        parameters: bias then weight, (b, 2c) for one style per image, or (b, 2c, m, n) for a style
+            that varies over the canvas and is interpolated to the features' size.
     """
-    # Instance normalisation as group normalisation with one channel per group: the same numbers, a faster kernel.
+    # Instance normalisation as group normalisation with one channel per group: the same numbers, a
+    # faster kernel.
     normalised = normalise(x, x.shape[1])
     if parameters.ndim == 4:
         return _modulated(normalised, parameters.to(normalised))
@@ -120,19 +136,24 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
 def _modulated(x: Tensor, parameters: Tensor) -> Tensor:
     """Scale and shift (b, c, h, w) by (b, 2c, m, n) in bilinear interpolation, band by band.
 
-    Interpolated all at once, the parameters would be twice as large as the features: a gigabyte per layer of a canvas.
+    Interpolated all at once, the parameters would be twice as large as the features: a gigabyte per
+    layer of a canvas.
     """
     height, width = x.shape[2:]
     rows = parameters.shape[2]
     wide = F.interpolate(parameters, size=(rows, width), mode="bilinear", align_corners=False)
-    place = ((torch.arange(height, device=x.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
+    place = ((torch.arange(height, device=x.device) + 0.5) * (rows / height) - 0.5).clamp(
+        0, rows - 1
+    )
     above = place.long()
     below, share = (above + 1).clamp_max(rows - 1), (place - above)[:, None].to(x)
     made = torch.empty_like(x)
     band = max(1, _BAND // wide[:, :, 0].numel())
     for start in range(0, height, band):
         part = slice(start, start + band)
-        bias, weight = torch.lerp(wide[:, :, above[part]], wide[:, :, below[part]], share[part]).chunk(2, dim=1)
+        bias, weight = torch.lerp(
+            wide[:, :, above[part]], wide[:, :, below[part]], share[part]
+        ).chunk(2, dim=1)
         made[:, :, part] = torch.addcmul(bias, x[:, :, part], weight)
     return made
 
@@ -147,7 +168,11 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = nn.Identity() if adaptive else GroupNorm(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1)
+        )
 
     @property
     def adain_channels(self) -> list[int]:
@@ -155,7 +180,9 @@ class ResBlock(nn.Module):
         return [self.conv1.in_channels, self.conv2.in_channels] if self.adaptive else []
 
     def forward(self, x: Tensor, style: list[Tensor] | None = None) -> Tensor:
-        """Map (b, in, h, w) to (b, out, h, w); `style` holds one AdaIN parameter tensor per AdaIN layer."""
+        """Map (b, in, h, w) to (b, out, h, w); `style` holds one AdaIN parameter tensor per AdaIN
+        layer.
+        """
         first, second = style if self.adaptive and style else (None, None)
         y = self.norm1(x) if first is None else adain(x, first)
         y = self.conv1(F.silu(y))
@@ -196,16 +223,20 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
         y = self.norm(x)
-        # Contiguous, or the kernel that holds all pairs of positions is taken: 17 GB on a canvas of 2048 x 512 pixels.
+        # Contiguous, or the kernel that holds all pairs of positions is taken: 17 GB on a canvas of
+        # 2048 x 512 pixels.
         query, key, value = (
-            rearrange(layer(y), "b c h w -> b 1 (h w) c").contiguous() for layer in (self.query, self.key, self.value)
+            rearrange(layer(y), "b c h w -> b 1 (h w) c").contiguous()
+            for layer in (self.query, self.key, self.value)
         )
         mixed = _attend(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention over (b, 1, n, c), part by part where it takes long, so that it can be stopped; the same bits."""
+    """Attention over (b, 1, n, c), part by part where it takes long, so that it can be stopped; the
+    same bits.
+    """
     count = query.shape[2]
     at_once = max(_FEWEST_QUERIES, _MOST_PAIRS // (count * len(query)))
     if torch.is_grad_enabled() or count < 2 * at_once:

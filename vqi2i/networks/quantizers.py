@@ -1,4 +1,6 @@
-"""What every quantizer answers: continuous content to codes and tokens, and tokens back to codes."""
+"""What every quantizer answers: continuous content to codes and tokens, and tokens back to
+codes.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,14 +18,22 @@ from vqi2i.config import NetworkConfig
 class Quantized(NamedTuple):
     """Content after the quantizer."""
 
-    codes: Tensor  # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
+    codes: (
+        Tensor  # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
+    )
     tokens: Tensor  # (b, h, w) int64, the chosen indices
-    commitment: Tensor | None  # scalar, pulls the content to its codes: the second term of equation (2)
-    codebook: Tensor | None  # scalar, pulls codes that learn by gradients to the content: the first term of it
+    commitment: (
+        Tensor | None
+    )  # scalar, pulls the content to its codes: the second term of equation (2)
+    codebook: (
+        Tensor | None
+    )  # scalar, pulls codes that learn by gradients to the content: the first term of it
 
 
 class Quantizer(nn.Module, ABC):
-    """A finite set of `size` vectors of `dim` channels, one of which stands for each content vector."""
+    """A finite set of `size` vectors of `dim` channels, one of which stands for each content
+    vector.
+    """
 
     def __init__(self, size: int, dim: int):
         super().__init__()
@@ -39,7 +49,9 @@ class Quantizer(nn.Module, ABC):
         """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
 
     def bounded(self, content: Tensor) -> Tensor:
-        """Content (b, d, h, w) where codes lie, so that the two can be compared; for most quantizers as it is."""
+        """Content (b, d, h, w) where codes lie, so that the two can be compared; for most
+        quantizers as it is.
+        """
         return content
 
     @torch.no_grad()
@@ -51,8 +63,11 @@ class Quantizer(nn.Module, ABC):
     def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
         """Begin on content vectors (n, d) of a first batch; most quantizers stay as they are."""
 
-    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
-        """Move after a step without a gradient, by what all workers' content chose; return the codes restarted.
+    def follow(
+        self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator
+    ) -> int:
+        """Move after a step without a gradient, by what all workers' content chose; return the
+        codes restarted.
 
         Args:
             counts: (size,), how often each code was chosen.
@@ -64,7 +79,9 @@ class Quantizer(nn.Module, ABC):
 
 
 class VectorQuantizer(Quantizer):
-    """The nearest of a table of vectors by squared distance; subclasses say where the table comes from."""
+    """The nearest of a table of vectors by squared distance; subclasses say where the table comes
+    from.
+    """
 
     @property
     @abstractmethod
@@ -75,9 +92,13 @@ class VectorQuantizer(Quantizer):
         """Index of the nearest vector for content (b, d, h, w): int64 (b, h, w)."""
         flat = rearrange(content.float(), "b d h w -> (b h w) d")
         table = self.table.detach()
-        with torch.autocast(content.device.type, enabled=False):  # bfloat16 would confuse near codes
+        with torch.autocast(
+            content.device.type, enabled=False
+        ):  # bfloat16 would confuse near codes
             distances = table.pow(2).sum(1) - 2 * flat @ table.T
-        return rearrange(distances.argmin(1), "(b h w) -> b h w", b=content.shape[0], h=content.shape[2])
+        return rearrange(
+            distances.argmin(1), "(b h w) -> b h w", b=content.shape[0], h=content.shape[2]
+        )
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
@@ -99,7 +120,9 @@ def straight_through(content: Tensor, codes: Tensor) -> Tensor:
 
 
 def assignments(vectors: Tensor, tokens: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Count (size,) and sum (size, d) of the vectors (n, d) that chose each code: what workers add up."""
+    """Count (size,) and sum (size, d) of the vectors (n, d) that chose each code: what workers add
+    up.
+    """
     one_hot = F.one_hot(tokens.reshape(-1), size).to(vectors.dtype)
     return one_hot.sum(0), one_hot.T @ vectors
 
@@ -123,16 +146,22 @@ def build_quantizer(config: NetworkConfig) -> Quantizer:
     size, dim = config.codebook_size, config.embed_dim
     if config.quantizer == "fsq":
         return FiniteScalar(config.fsq_levels)
-    kinds = {"vq": LearnedCodebook, "ema_restart": EmaCodebook, "l2": UnitCodebook, "simvq": ProjectedCodebook}
+    kinds = {
+        "vq": LearnedCodebook,
+        "ema_restart": EmaCodebook,
+        "l2": UnitCodebook,
+        "simvq": ProjectedCodebook,
+    }
     return kinds[config.quantizer](size, dim)
 
 
 class EmaCodebook(VectorQuantizer):
-    """`ema_restart`: vectors are moving averages of the content they stand for; unused ones begin anew.
+    """`ema_restart`: vectors are moving averages of the content they stand for; unused ones begin
+    anew.
 
-    With few images and small batches a codebook that is trained by gradients collapses to a few per cent of its
-    codes; moving averages (van den Oord et al., 2017, appendix A.1) with restarts of dead codes (Dhariwal et al.,
-    2020) keep it in use.
+    With few images and small batches a codebook that is trained by gradients collapses to a few per
+    cent of its codes; moving averages (van den Oord et al., 2017, appendix A.1) with restarts of
+    dead codes (Dhariwal et al., 2020) keep it in use.
     """
 
     def __init__(self, size: int, dim: int, *, decay: float = 0.98, restart_below: float = 0.03):
@@ -159,15 +188,21 @@ class EmaCodebook(VectorQuantizer):
         self.sums.copy_(self.vectors * self.counts[:, None])
 
     @torch.no_grad()
-    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator) -> int:
-        """Move the vectors towards this step's content; restart dead codes on candidates (n, d); return how many."""
+    def follow(
+        self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator
+    ) -> int:
+        """Move the vectors towards this step's content; restart dead codes on candidates (n, d);
+        return how many.
+        """
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         uniform = float(self.counts.sum()) / self.size
         dead = self.counts < self.restart_below * uniform
         restarted = int(dead.sum())
         if restarted:
-            rows = torch.randint(len(candidates), (restarted,), generator=generator).to(candidates.device)
+            rows = torch.randint(len(candidates), (restarted,), generator=generator).to(
+                candidates.device
+            )
             self.counts[dead] = uniform
             self.sums[dead] = candidates[rows] * uniform
         self.vectors.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
@@ -188,7 +223,9 @@ class LearnedCodebook(VectorQuantizer):
 
 
 class UnitCodebook(LearnedCodebook):
-    """`l2`: content and vectors on the unit sphere, so that the nearest is the most similar (Yu et al., 2022)."""
+    """`l2`: content and vectors on the unit sphere, so that the nearest is the most similar (Yu et
+    al., 2022).
+    """
 
     def __init__(self, size: int, dim: int):
         super().__init__(size, dim)
@@ -205,7 +242,9 @@ class UnitCodebook(LearnedCodebook):
 
 
 class ProjectedCodebook(VectorQuantizer):
-    """`simvq`: a fixed random table under a learned linear map: every code moves with each (Zhu et al., 2024)."""
+    """`simvq`: a fixed random table under a learned linear map: every code moves with each (Zhu et
+    al., 2024).
+    """
 
     def __init__(self, size: int, dim: int):
         super().__init__(size, dim)
@@ -221,7 +260,9 @@ class ProjectedCodebook(VectorQuantizer):
 
 
 class FiniteScalar(Quantizer):
-    """`fsq`: every channel is rounded to one of a few levels; no table, nothing to collapse (Mentzer et al., 2023)."""
+    """`fsq`: every channel is rounded to one of a few levels; no table, nothing to collapse
+    (Mentzer et al., 2023).
+    """
 
     def __init__(self, levels: tuple[int, ...]):
         super().__init__(math.prod(levels), len(levels))
@@ -238,7 +279,8 @@ class FiniteScalar(Quantizer):
     def forward(self, content: Tensor) -> Quantized:
         """Quantise content (b, d, h, w), d = number of levels, to codes in [-1, 1]."""
         bounded = rearrange(self.bounded(content), "b d h w -> b h w d")
-        # What is not finite has some level: its code stays as it is, for the guard of a training to see.
+        # What is not finite has some level: its code stays as it is, for the guard of a training to
+        # see.
         digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
         codes = straight_through(bounded, self._scaled(digits))
         tokens = (digits * self.strides).sum(-1)

@@ -1,9 +1,11 @@
-"""Decoding of canvases that are too large for one pass: in tiles that cannot be told from the whole.
+"""Decoding of canvases that are too large for one pass: in tiles that cannot be told from the
+whole.
 
-A decoder looks at the whole canvas up to its last attention, at the scale of the tokens, where memory is no concern.
-After that a pixel depends on a few tokens around it and on the statistics of the norms. Tiles overlap by those tokens
-and share their statistics, which passes over all tiles collect first: each normalises by what the one before it found,
-the first by each tile's own, until they settle. After n passes those of the first n norms are exact.
+A decoder looks at the whole canvas up to its last attention, at the scale of the tokens, where
+memory is no concern. After that a pixel depends on a few tokens around it and on the statistics of
+the norms. Tiles overlap by those tokens and share their statistics, which passes over all tiles
+collect first: each normalises by what the one before it found, the first by each tile's own, until
+they settle. After n passes those of the first n norms are exact.
 """
 
 from collections.abc import Iterator
@@ -20,15 +22,20 @@ SETTLED = 2e-3  # change of means and deviations from pass to pass, in deviation
 
 
 class Tile(NamedTuple):
-    """A part of a token grid, and the core of it whose pixels count; all slices are rows, columns."""
+    """A part of a token grid, and the core of it whose pixels count; all slices are rows,
+    columns.
+    """
 
     window: tuple[slice, slice]
     core: tuple[slice, slice]  # inside the window
     place: tuple[slice, slice]  # of the core in the grid
 
 
-def decode_in_tiles(decoder: Decoder, content: Tensor, adain_parameters: Tensor, *, side: int, stride: int) -> Tensor:
-    """What `decoder(content, adain_parameters)` gives, with the memory of a tile of `side` x `side` tokens.
+def decode_in_tiles(
+    decoder: Decoder, content: Tensor, adain_parameters: Tensor, *, side: int, stride: int
+) -> Tensor:
+    """What `decoder(content, adain_parameters)` gives, with the memory of a tile of `side` x `side`
+    tokens.
 
     Args:
         decoder: the generator.
@@ -39,10 +46,16 @@ def decode_in_tiles(decoder: Decoder, content: Tensor, adain_parameters: Tensor,
     """
     features, parameters = decoder.global_part(content, adain_parameters)
     rows, columns = features.shape[2:]
-    scale = rows // content.shape[2]  # above 1 where there is attention at a finer level than that of the tokens
+    scale = (
+        rows // content.shape[2]
+    )  # above 1 where there is attention at a finer level than that of the tokens
     side, stride = side * scale, stride // scale
-    if parameters.ndim == 4 and parameters.shape[1]:  # one style per position, so that it can be cut like the features
-        parameters = F.interpolate(parameters, size=(rows, columns), mode="bilinear", align_corners=False)
+    if (
+        parameters.ndim == 4 and parameters.shape[1]
+    ):  # one style per position, so that it can be cut like the features
+        parameters = F.interpolate(
+            parameters, size=(rows, columns), mode="bilinear", align_corners=False
+        )
     tiles = list(cut(rows, columns, side=side, overlap=decoder.reach))
     statistics = SharedStatistics()
     while not statistics.are_settled:
@@ -52,7 +65,9 @@ def decode_in_tiles(decoder: Decoder, content: Tensor, adain_parameters: Tensor,
     image = content.new_empty(len(content), 3, rows * stride, columns * stride)
     for tile in tiles:
         made = _decode(decoder, features, parameters, tile, statistics)
-        image[(..., *_scaled(tile.place, stride))] = made[(..., *_scaled(tile.core, stride))].to(image)
+        image[(..., *_scaled(tile.place, stride))] = made[(..., *_scaled(tile.core, stride))].to(
+            image
+        )
     return image
 
 
@@ -65,12 +80,19 @@ def cut(rows: int, columns: int, *, side: int, overlap: int) -> Iterator[Tile]:
                 slice(max(0, s.start - overlap), min(length, s.stop + overlap))
                 for s, length in zip(place, (rows, columns), strict=True)
             )
-            core = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(place, window, strict=True))
+            core = tuple(
+                slice(s.start - w.start, s.stop - w.start)
+                for s, w in zip(place, window, strict=True)
+            )
             yield Tile((window[0], window[1]), (core[0], core[1]), place)
 
 
 def _decode(
-    decoder: Decoder, features: Tensor, parameters: Tensor, tile: Tile, statistics: "SharedStatistics"
+    decoder: Decoder,
+    features: Tensor,
+    parameters: Tensor,
+    tile: Tile,
+    statistics: "SharedStatistics",
 ) -> Tensor:
     part = parameters[(..., *tile.window)] if parameters.ndim == 4 else parameters
     window = features[(..., *tile.window)]
@@ -84,7 +106,9 @@ def _scaled(slices: tuple[slice, slice], factor: int) -> tuple[slice, slice]:
 
 
 class SharedStatistics:
-    """Means and variances of every norm, in the order in which a pass meets them, over the cores of all tiles."""
+    """Means and variances of every norm, in the order in which a pass meets them, over the cores of
+    all tiles.
+    """
 
     def __init__(self) -> None:
         self.are_settled = False
@@ -96,10 +120,13 @@ class SharedStatistics:
         """Use from now on what has been collected, and collect anew."""
         before, self._passes = self._adopted, self._passes + 1
         self._adopted = [
-            (total / count, squares / count - (total / count).square()) for total, squares, count in self._collected
+            (total / count, squares / count - (total / count).square())
+            for total, squares, count in self._collected
         ]
         self._collected = []
-        change = max((_change(*pair) for pair in zip(before, self._adopted, strict=False)), default=torch.inf)
+        change = max(
+            (_change(*pair) for pair in zip(before, self._adopted, strict=False)), default=torch.inf
+        )
         self.are_settled = change < SETTLED or self._passes > len(self._adopted)
 
     def on(self, tile: Tile, rows: int) -> "_TileNorm":
@@ -114,7 +141,11 @@ class SharedStatistics:
             self._collected.append(found)
         else:
             before = self._collected[index]
-            self._collected[index] = (before[0] + found[0], before[1] + found[1], before[2] + found[2])
+            self._collected[index] = (
+                before[0] + found[0],
+                before[1] + found[1],
+                before[2] + found[2],
+            )
 
     def adopted(self, index: int) -> tuple[Tensor, Tensor] | None:
         """Mean and variance (b, groups, 1) of norm number `index`; None in the first pass."""
@@ -134,7 +165,9 @@ class _TileNorm:
         self._statistics, self._tile, self._rows = statistics, tile, rows
         self._index = 0
 
-    def __call__(self, x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    def __call__(
+        self, x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
         index, self._index = self._index, self._index + 1
         core = x[(..., *_scaled(self._tile.core, x.shape[2] // self._rows))]
         self._statistics.collect(index, core.reshape(len(x), num_groups, -1))

@@ -1,6 +1,8 @@
-"""Differentiable augmentation (Zhao et al., 2020): discriminators see real and generated images through one policy.
+"""Differentiable augmentation (Zhao et al., 2020): discriminators see real and generated images
+through one policy.
 
-Everything is a function of uniform draws that the caller makes, so that a step can be repeated and shared by workers.
+Everything is a function of uniform draws that the caller makes, so that a step can be repeated and
+shared by workers.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,9 @@ NUM_DRAWS = 7  # uniform numbers per image
 
 def augment(images: Tensor, draws: Tensor, policy: Sequence[Augmentation]) -> Tensor:
     """Augment images (n, 3, h, w) in [-1, 1] by uniform draws (n, NUM_DRAWS), float32 in [0, 1)."""
-    draws = draws.to(images.device)  # in float32 whatever the images are in: bfloat16 would round some up to 1
+    draws = draws.to(
+        images.device
+    )  # in float32 whatever the images are in: bfloat16 would round some up to 1
     for name in policy:
         images = _POLICIES[name](images, draws).to(images.dtype)
     return images
@@ -41,7 +45,9 @@ def _translation(images: Tensor, draws: Tensor) -> Tensor:
     columns = torch.arange(width, device=images.device) + right[:, None]
     padded = F.pad(images, (reach[1], reach[1], reach[0], reach[0]))
     which = torch.arange(len(images), device=images.device)
-    return padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 def _cutout(images: Tensor, draws: Tensor) -> Tensor:

@@ -21,13 +21,20 @@ class Judged(NamedTuple):
 
 
 def generator_terms(
-    views: Views, images: Tensor, *, judged: Judged | None = None, game: Game = "hinge",
-    perceptual: nn.Module | None = None, contrast: Tensor | None = None, truth: Tensor | None = None,
-) -> dict[str, Tensor | None]:  # fmt: skip
-    """Every term of the generators' objective, unweighted; each a mean over all images and elements, or None if it is
-    not computed.
+    views: Views,
+    images: Tensor,
+    *,
+    judged: Judged | None = None,
+    game: Game = "hinge",
+    perceptual: nn.Module | None = None,
+    contrast: Tensor | None = None,
+    truth: Tensor | None = None,
+) -> dict[str, Tensor | None]:
+    """Every term of the generators' objective, unweighted; each a mean over all images and
+    elements, or None if it is not computed.
 
-    The release sums its objective over the domains: for two of them, twice the weighted sum of these.
+    The release sums its objective over the domains: for two of them, twice the weighted sum of
+    these.
 
     Args:
         views: what the autoencoder made of `images`.
@@ -45,7 +52,9 @@ def generator_terms(
         "codebook": views.quantized.codebook,  # (2)
         "adversarial": fooling(judged.translated, game) if judged else None,
         "adversarial_reconstruction": (
-            fooling(judged.reconstructed, game) if judged and judged.reconstructed is not None else None
+            fooling(judged.reconstructed, game)
+            if judged and judged.reconstructed is not None
+            else None
         ),
         "style": views.style_error,  # (5)
         # (6); between the two images of a pair, the same content must be read from both.
@@ -59,23 +68,28 @@ def generator_terms(
 def total_variation(images: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring pixels, down and across (Rudin et al., 1992).
 
-    Nothing else in the objective looks at single pixels of a translation, and small discriminators miss fine noise.
+    Nothing else in the objective looks at single pixels of a translation, and small discriminators
+    miss fine noise.
     """
     return images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()
 
 
 def weighted_sum(terms: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> Tensor:
-    """The objective of what is computed; no term can be computed and forgotten, and no weight can be set in vain.
+    """The objective of what is computed; no term can be computed and forgotten, and no weight can
+    be set in vain.
 
     Raises:
         ValueError: terms and weights do not have the same names.
     """
     if terms.keys() != weights.keys():
         raise ValueError(
-            f"loss terms and weights differ: without weight {sorted(terms.keys() - weights.keys())}, "
+            "loss terms and weights differ: without weight "
+            f"{sorted(terms.keys() - weights.keys())}, "
             f"without term {sorted(weights.keys() - terms.keys())}"
         )
-    return torch.stack([weights[name] * term.float() for name, term in terms.items() if term is not None]).sum()
+    return torch.stack(
+        [weights[name] * term.float() for name, term in terms.items() if term is not None]
+    ).sum()
 
 
 def fooling(logits: Tensor, game: Game) -> Tensor:
@@ -86,7 +100,9 @@ def fooling(logits: Tensor, game: Game) -> Tensor:
 def discriminator_loss(
     real: Tensor, judged: Judged, *, game: Game, translated: float = 1.0, reconstructed: float = 0.2
 ) -> Tensor:
-    """Tell real patches (logits `real`) from translated and from reconstructed ones, each with its weight."""
+    """Tell real patches (logits `real`) from translated and from reconstructed ones, each with its
+    weight.
+    """
     margin = F.relu if game == "hinge" else F.softplus
     one = 1.0 if game == "hinge" else 0.0
     loss = (translated + reconstructed) * margin(one - real).mean() + translated * margin(
@@ -98,7 +114,9 @@ def discriminator_loss(
 
 
 def gradient_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
-    """R1 (Mescheder et al., 2018): mean squared norm of the gradient of the mean logit at real images (n, 3, h, w)."""
+    """R1 (Mescheder et al., 2018): mean squared norm of the gradient of the mean logit at real
+    images (n, 3, h, w).
+    """
     images = images.detach().float().requires_grad_(True)
     with torch.autocast(images.device.type, enabled=False):
         logits = discriminator(images).mean(dim=(1, 2, 3))

@@ -1,4 +1,6 @@
-"""PatchNCE (Park et al., 2020): a patch of a translation should resemble its own source patch more than others."""
+"""PatchNCE (Park et al., 2020): a patch of a translation should resemble its own source patch more
+than others.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +19,14 @@ class PatchNCE(nn.Module):
         width: channels after the heads.
     """
 
-    def __init__(self, channels: Sequence[int], *, num_patches: int = 256, temperature: float = 0.07, width: int = 256):
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        num_patches: int = 256,
+        temperature: float = 0.07,
+        width: int = 256,
+    ):
         super().__init__()
         self.num_patches = num_patches
         self.temperature = temperature
@@ -25,20 +34,28 @@ class PatchNCE(nn.Module):
             nn.Sequential(nn.Linear(c, width), nn.ReLU(), nn.Linear(width, width)) for c in channels
         )
 
-    def forward(self, queries: Sequence[Tensor], keys: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    def forward(
+        self, queries: Sequence[Tensor], keys: Sequence[Tensor], generator: torch.Generator
+    ) -> Tensor:
         """Mean cross-entropy of finding each patch's source among the patches of the same image.
 
         Args:
             queries: features (b, c, h, w) of translations.
-            keys: features of the images that their content came from, in the same order; not trained by this loss.
+            keys: features of the images that their content came from, in the same order; not
+                trained by this loss.
             generator: draws the positions, the same ones for every image.
         """
         losses = []
         for head, query, key in zip(self.heads, queries, keys, strict=True):
-            positions = torch.randperm(query.shape[2] * query.shape[3], generator=generator)[: self.num_patches]
-            positions = positions.to(query.device, non_blocking=True)  # the host goes on to the way back
+            positions = torch.randperm(query.shape[2] * query.shape[3], generator=generator)[
+                : self.num_patches
+            ]
+            positions = positions.to(
+                query.device, non_blocking=True
+            )  # the host goes on to the way back
             found, sought = (
-                F.normalize(head(x.flatten(2)[:, :, positions].mT).float(), dim=-1) for x in (query, key.detach())
+                F.normalize(head(x.flatten(2)[:, :, positions].mT).float(), dim=-1)
+                for x in (query, key.detach())
             )
             similarities = found @ sought.detach().mT / self.temperature
             own = torch.arange(len(positions), device=query.device).expand(len(query), -1)

@@ -1,4 +1,6 @@
-"""Perceptual distances for the reconstruction term, one that needs no download and LPIPS from files."""
+"""Perceptual distances for the reconstruction term, one that needs no download and LPIPS from
+files.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ PerceptualKind = Literal["none", "multiscale", "lpips"]
 
 
 class MultiScale(nn.Module):
-    """Luminance-gradient and colour differences over an image pyramid: structure without a pretrained network."""
+    """Luminance-gradient and colour differences over an image pyramid: structure without a
+    pretrained network.
+    """
 
     def __init__(self, num_scales: int = 3):
         super().__init__()
@@ -34,7 +38,8 @@ VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512,
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual distance over VGG-16 features (Zhang et al., 2018), from weights in local files.
+    """Learned perceptual distance over VGG-16 features (Zhang et al., 2018), from weights in local
+    files.
 
     Args:
         vgg: a torchvision VGG-16 state dictionary (`features.0.weight`, ...).
@@ -48,26 +53,37 @@ class LPIPS(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(_vgg_stages())
         features = _weights(vgg)
-        convolutions = [m for stage in self.stages for m in stage.modules() if isinstance(m, nn.Conv2d)]
+        convolutions = [
+            m for stage in self.stages for m in stage.modules() if isinstance(m, nn.Conv2d)
+        ]
         keys = [
-            key.removesuffix(".weight") for key in features if key.startswith("features.") and key.endswith(".weight")
+            key.removesuffix(".weight")
+            for key in features
+            if key.startswith("features.") and key.endswith(".weight")
         ]
         if len(keys) != len(convolutions):
-            raise UserError(f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16")
+            raise UserError(
+                f"{vgg} holds {len(keys)} convolutions, not the {len(convolutions)} of VGG-16"
+            )
         for convolution, key in zip(convolutions, keys, strict=True):
             _fill(convolution, features, key, vgg)
         linear = _weights(heads)
         for index, widths in enumerate(VGG_WIDTHS):
             name = f"lin{index}.model.1.weight"
             if name not in linear or linear[name].numel() != widths[-1]:
-                raise UserError(f"{heads} holds no {name} of {widths[-1]} numbers: it is not LPIPS v0.1 over VGG-16")
+                raise UserError(
+                    f"{heads} holds no {name} of {widths[-1]} numbers: it is not LPIPS v0.1 over "
+                    "VGG-16"
+                )
             self.register_buffer(f"head{index}", linear[name].flatten())
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1))
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Distance of each image to its target (b, 3, h, w) in [-1, 1], a constant, averaged to a scalar."""
+        """Distance of each image to its target (b, 3, h, w) in [-1, 1], a constant, averaged to a
+        scalar.
+        """
         with torch.no_grad():  # half of the way back
             wanted = list(self._features(targets))
         total = images.new_zeros(())
@@ -88,7 +104,9 @@ def _weights(path: Path) -> dict[str, Tensor]:
     try:
         data = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # missing and damaged files raise whatever the reader stumbles over
-        raise UserError(f"{path} cannot be read as a file of weights ({first_line(error)})") from error
+        raise UserError(
+            f"{path} cannot be read as a file of weights ({first_line(error)})"
+        ) from error
     if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
         raise UserError(f"{path} holds no weights by name")
     return data

@@ -1,6 +1,7 @@
 """Random colours for what the content encoder looks at, so that content cannot hold a palette.
 
-The image is still rebuilt in its own colours, which the style alone then knows: a restyling with a known answer.
+The image is still rebuilt in its own colours, which the style alone then knows: a restyling with a
+known answer.
 """
 
 import torch
@@ -21,7 +22,11 @@ def recolor(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     hue, saturation, contrast = centred[:, :3, None, None].unbind(1)
     gains, tints = centred[:, 3:6], centred[:, 6:, None, None]
     matrix = (1 + 0.5 * strength * contrast) * torch.diag_embed(1 + 0.25 * strength * gains)
-    matrix = matrix @ _saturate(1 - 0.25 * strength + 0.75 * strength * saturation) @ _turn(strength * hue * torch.pi)
+    matrix = (
+        matrix
+        @ _saturate(1 - 0.25 * strength + 0.75 * strength * saturation)
+        @ _turn(strength * hue * torch.pi)
+    )
     turned = torch.einsum("nij,njhw->nihw", matrix, images) + 0.4 * strength * tints
     return turned.contiguous(memory_format=torch.channels_last)
 
@@ -35,5 +40,8 @@ def _saturate(factor: Tensor) -> Tensor:
 def _turn(angle: Tensor) -> Tensor:
     """Rotations (n, 3, 3) around the gray axis by angles (n, 1, 1): Rodrigues' formula."""
     identity = torch.eye(3, device=angle.device, dtype=angle.dtype)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=angle.device, dtype=angle.dtype) / 3**0.5
+    cross = (
+        torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=angle.device, dtype=angle.dtype)
+        / 3**0.5
+    )
     return angle.cos() * identity + (1 - angle.cos()) / 3 + angle.sin() * cross

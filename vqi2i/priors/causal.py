@@ -1,4 +1,6 @@
-"""The causal prior: a transformer that predicts content tokens one after the other in raster order."""
+"""The causal prior: a transformer that predicts content tokens one after the other in raster
+order.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +12,12 @@ from vqi2i.priors.transformer import Block, Rotation, initialise, rotation
 
 
 class RasterNeighbours(nn.Module):
-    """A depthwise convolution over the tokens that lie around the one to predict and are known by then.
+    """A depthwise convolution over the tokens that lie around the one to predict and are known by
+    then.
 
-    Input i of the sequence is the token before cell i, so that the tokens to the left, above right, above and above
-    left of cell i are inputs i, i - columns + 2, i - columns + 1 and i - columns. At the borders of the grid raster
-    order goes on in the next row, and so do these.
+    Input i of the sequence is the token before cell i, so that the tokens to the left, above right,
+    above and above left of cell i are inputs i, i - columns + 2, i - columns + 1 and i - columns.
+    At the borders of the grid raster order goes on in the next row, and so do these.
     """
 
     def __init__(self, width: int, columns: int):
@@ -29,7 +32,9 @@ class RasterNeighbours(nn.Module):
         return self.mix(F.pad(self.norm(x), (0, 0, reach, 0)), reach, length)
 
     def mix(self, y: Tensor, start: int, length: int) -> Tensor:
-        """What inputs `start` to `start + length` of the normalised y (b, n, width) make of those before them."""
+        """What inputs `start` to `start + length` of the normalised y (b, n, width) make of those
+        before them.
+        """
         mixed = y[:, start : start + length] * self.taps[0]
         for tap, offset in zip(self.taps[1:], self.offsets[1:], strict=True):
             mixed = torch.addcmul(mixed, y[:, start - offset : start - offset + length], tap)
@@ -39,7 +44,8 @@ class RasterNeighbours(nn.Module):
 class CausalPrior(nn.Module):
     """p(token | tokens before it in raster order) over a window of the token grid, after a prefix.
 
-    The prefix is the domain, or for checkpoints of the release a grid of coordinates that is the same for every image.
+    The prefix is the domain, or for checkpoints of the release a grid of coordinates that is the
+    same for every image.
 
     Args:
         config: sizes.
@@ -54,12 +60,17 @@ class CausalPrior(nn.Module):
         self.codebook_size = codebook_size
         rows, columns = config.window
         self.num_domains = num_domains
-        # The prefix shares the table with the tokens: domains have rows of their own, coordinates are read as tokens.
-        conditions = num_domains * (2 if config.upwards else 1) if config.condition == "domain" else 0
+        # The prefix shares the table with the tokens: domains have rows of their own, coordinates
+        # are read as tokens.
+        conditions = (
+            num_domains * (2 if config.upwards else 1) if config.condition == "domain" else 0
+        )
         entries = codebook_size + conditions
         self.embedding = nn.Embedding(entries, config.width)
         self.coordinates: Tensor
-        self.register_buffer("coordinates", coordinate_tokens(config.window, stride, codebook_size), persistent=False)
+        self.register_buffer(
+            "coordinates", coordinate_tokens(config.window, stride, codebook_size), persistent=False
+        )
         if config.positions == "learned":
             self.positions = nn.Parameter(torch.zeros(config.num_positions, config.width))
         else:
@@ -69,9 +80,11 @@ class CausalPrior(nn.Module):
         self.register_buffer("turns", _turns(config), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            [Block(config, RasterNeighbours(config.width, columns) if config.local else None)
-             for _ in range(config.num_layers)]
-        )  # fmt: skip
+            [
+                Block(config, RasterNeighbours(config.width, columns) if config.local else None)
+                for _ in range(config.num_layers)
+            ]
+        )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, codebook_size, bias=False)
         initialise(self)
@@ -84,8 +97,10 @@ class CausalPrior(nn.Module):
         """
         if not self.config.upwards:
             raise UserError(
-                "this model's prior reads pictures from above and cannot continue them upwards: train stage 2 with "
-                "prior.upwards=true or prior.kind=masked (recipes plus64, masked64 and plus256), or ask for the other "
+                "this model's prior reads pictures from above and cannot continue them upwards: "
+                "train stage 2 with "
+                "prior.upwards=true or prior.kind=masked (recipes plus64, masked64 and plus256), "
+                "or ask for the other "
                 "sides alone"
             )
         return domains + self.num_domains
@@ -99,7 +114,9 @@ class CausalPrior(nn.Module):
         return torch.cat([prefix, tokens], dim=1)
 
     def inputs(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """What is fed to predict tokens (b, n) of domains (b,): their sequence without its last token."""
+        """What is fed to predict tokens (b, n) of domains (b,): their sequence without its last
+        token.
+        """
         return self.sequence(tokens, domains)[:, :-1]
 
     def places(self) -> Tensor:
@@ -109,14 +126,18 @@ class CausalPrior(nn.Module):
         return (self.rows[:, None] + self.columns).flatten(0, 1)  # of the cell that is predicted
 
     def rotations(self, start: int, stop: int) -> tuple[Rotation, Rotation] | None:
-        """How queries and keys of inputs `start` to `stop` are turned; None where positions are learned."""
+        """How queries and keys of inputs `start` to `stop` are turned; None where positions are
+        learned.
+        """
         if self.config.positions == "learned":
             return None
         query, key = self.turns[:, :, start:stop]
         return Rotation(*query), Rotation(*key)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (b, n, codebook_size) of what follows each of inputs (b, n), which begin as those of `inputs`."""
+        """Logits (b, n, codebook_size) of what follows each of inputs (b, n), which begin as those
+        of `inputs`.
+        """
         length = inputs.shape[1]
         x = self.dropout(self.embedding(inputs) + self.places()[:length])
         turns = self.rotations(0, length)
@@ -125,14 +146,22 @@ class CausalPrior(nn.Module):
         return self.head(self.norm(x))
 
     def nll(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """Mean negative log-likelihood (b,) in nats per token of grids (b, h, w), the size of the window."""
+        """Mean negative log-likelihood (b,) in nats per token of grids (b, h, w), the size of the
+        window.
+        """
         flat = tokens.flatten(1)
         logits = self(self.inputs(flat, domains))[:, self.config.prefix_length - 1 :].float()
-        return F.cross_entropy(logits.flatten(0, 1), flat.flatten(), reduction="none").view_as(flat).mean(dim=1)
+        return (
+            F.cross_entropy(logits.flatten(0, 1), flat.flatten(), reduction="none")
+            .view_as(flat)
+            .mean(dim=1)
+        )
 
 
 def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) -> Tensor:
-    """The release's prefix (rows * columns,): raster position of each cell's mean pixel, scaled to the codebook."""
+    """The release's prefix (rows * columns,): raster position of each cell's mean pixel, scaled to
+    the codebook.
+    """
     rows, columns = window
     height, width = rows * stride, columns * stride
     y, x = (torch.arange(side, dtype=torch.float64) * stride + (stride - 1) / 2 for side in window)
@@ -141,7 +170,9 @@ def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) 
 
 
 def _turns(config: PriorConfig) -> Tensor:
-    """Angles of all inputs (2, 2, n, head channels / 2): queries turn with the cell to predict, keys with their own."""
+    """Angles of all inputs (2, 2, n, head channels / 2): queries turn with the cell to predict,
+    keys with their own.
+    """
     rows, columns = config.window
     cells = torch.arange(rows * columns)
     y, x = cells // columns, cells % columns

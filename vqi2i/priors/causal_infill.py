@@ -17,10 +17,11 @@ _MOST_ROWS = 8  # each keeps keys and values of its own
 
 
 def rows_per_call(precision: Precision, device: torch.device, count: int) -> int:
-    """Rows of every call, so that a row's tokens do not depend on its company (see `vqi2i.networks.batching`).
+    """Rows of every call, so that a row's tokens do not depend on its company (see
+    `vqi2i.networks.batching`).
 
-    CPUs fetch bfloat16 weights well for one row only. Their kernel for 8 bits treats every row alike, whatever their
-    number, so that a call need hold no more than the `count` there are.
+    CPUs fetch bfloat16 weights well for one row only. Their kernel for 8 bits treats every row
+    alike, whatever their number, so that a call need hold no more than the `count` there are.
     """
     if device.type == "cpu" and precision != "float32":
         return 1 if precision == "bf16" else min(count, _MOST_ROWS)
@@ -28,10 +29,16 @@ def rows_per_call(precision: Precision, device: torch.device, count: int) -> int
 
 
 def fill(
-    prior: CausalPrior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
+    prior: CausalPrior,
+    tokens: Tensor,
+    known: Tensor,
+    domains: Tensor,
+    sampling: Sampling,
     generators: Sequence[torch.Generator],
-) -> Iterator[Piece]:  # fmt: skip
-    """Sample the unknown cells of canvases (b, h, w); the canvas after every window. See `imagination.imagine`."""
+) -> Iterator[Piece]:
+    """Sample the unknown cells of canvases (b, h, w); the canvas after every window. See
+    `imagination.imagine`.
+    """
     canvas, filled = grown(tokens, known, prior.config.window)
     rows = rows_per_call(sampling.precision, tokens.device, len(tokens))
     if sampling.windows == "per_token":
@@ -44,15 +51,23 @@ def fill(
         known = filled[window]
         chance = uniforms(generators, int((~known).sum())).to(tokens.device)
         part = (slice(None), *window)
-        canvas[part] = in_calls(partial(fill_window, stepper, known, sampling), rows, canvas[part], domains, chance)
+        canvas[part] = in_calls(
+            partial(fill_window, stepper, known, sampling), rows, canvas[part], domains, chance
+        )
         filled[window] = True
         yield canvas, filled
 
 
 def fill_window(
-    stepper: Stepper, known: Tensor, sampling: Sampling, tokens: Tensor, domains: Tensor, chance: Tensor
+    stepper: Stepper,
+    known: Tensor,
+    sampling: Sampling,
+    tokens: Tensor,
+    domains: Tensor,
+    chance: Tensor,
 ) -> Tensor:
-    """Sample the unknown cells of windows (b, h, w) in raster order; runs of known cells are fed in one pass.
+    """Sample the unknown cells of windows (b, h, w) in raster order; runs of known cells are fed in
+    one pass.
 
     Args:
         stepper: a prior whose window has the size (h, w).
@@ -73,10 +88,17 @@ def fill_window(
 
 
 def _per_token(
-    prior: CausalPrior, canvas: Tensor, filled: Tensor, domains: Tensor, sampling: Sampling,
-    generators: Sequence[torch.Generator], rows: int,
-) -> Iterator[Piece]:  # fmt: skip
-    """As the release does it: every token has a window of its own, of which nothing is kept for the next."""
+    prior: CausalPrior,
+    canvas: Tensor,
+    filled: Tensor,
+    domains: Tensor,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator],
+    rows: int,
+) -> Iterator[Piece]:
+    """As the release does it: every token has a window of its own, of which nothing is kept for the
+    next.
+    """
     unknown = cells(~filled)
     chance = uniforms(generators, len(unknown)).to(canvas.device)
     for number, cell in enumerate(unknown):
@@ -96,8 +118,9 @@ def _release_logits(
 ) -> Tensor:
     """Logits (b, k) of the cell at `place` of windows (b, h, w) that lie at `window` of a canvas.
 
-    Coordinates are cut out of the training grid at the window's place on the canvas, so that they become fewer the
-    further it has moved, and all positions with them: off what the prior was trained on, and reproduced as it is.
+    Coordinates are cut out of the training grid at the window's place on the canvas, so that they
+    become fewer the further it has moved, and all positions with them: off what the prior was
+    trained on, and reproduced as it is.
 
     Raises:
         UserError: no coordinates are left, where the release's output means nothing.
@@ -110,7 +133,10 @@ def _release_logits(
     grid = prior.coordinates.view(prior.config.window)[window[0].start :, window[1].start :]
     if not grid.numel():
         raise UserError(
-            "windows=per_token, as in the release, cannot go a whole window past where the canvas begins: use block"
+            "windows=per_token, as in the release, cannot go a whole window past where the canvas "
+            "begins: use block"
         )
     coordinates = grid.flatten().expand(len(patch), -1)
-    return prior(torch.cat([coordinates, sequence[:, prior.config.prefix_length : end]], dim=1))[:, -1]
+    return prior(torch.cat([coordinates, sequence[:, prior.config.prefix_length : end]], dim=1))[
+        :, -1
+    ]

@@ -21,9 +21,13 @@ class PartialGrid(NamedTuple):
 
 @torch.no_grad()
 def infill(
-    prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
+    prior: Prior,
+    tokens: Tensor,
+    known: Tensor,
+    domains: Tensor,
+    sampling: Sampling,
     generators: Sequence[torch.Generator],
-) -> Iterator[PartialGrid]:  # fmt: skip
+) -> Iterator[PartialGrid]:
     """Sample the unknown cells of canvases of any size, piece by piece.
 
     Args:
@@ -43,7 +47,11 @@ def infill(
         yield PartialGrid(tokens.clone(), known.clone())
         return
     given = tokens, known, domains, sampling, generators
-    pieces = causal_infill.fill(prior, *given) if isinstance(prior, CausalPrior) else masked_infill.fill(prior, *given)
+    pieces = (
+        causal_infill.fill(prior, *given)
+        if isinstance(prior, CausalPrior)
+        else masked_infill.fill(prior, *given)
+    )
     for canvas, filled in pieces:
         # A canvas smaller than the window was completed: it is cut back.
         yield PartialGrid(canvas[:, :height, :width].clone(), filled[:height, :width].clone())

@@ -1,8 +1,9 @@
 """The causal prior step by step: what was fed stays in memory, so that a token costs one token.
 
-A step of one token reads all weights once and does little else, so its time is that of fetching them; beside eight
-rows' keys and values. Hence weights in 16 or 8 bits, keys and values in 16 then, queries, keys and values from one
-matrix, memory for the longest sequence from the start, and as few calls as possible.
+A step of one token reads all weights once and does little else, so its time is that of fetching
+them; beside eight rows' keys and values. Hence weights in 16 or 8 bits, keys and values in 16 then,
+queries, keys and values from one matrix, memory for the longest sequence from the start, and as few
+calls as possible.
 """
 
 from collections.abc import Callable
@@ -22,9 +23,11 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def frozen_linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> Linear:
-    """A linear map of float32 (b, n, inputs) to float32 with weights (outputs, inputs) kept in a precision.
+    """A linear map of float32 (b, n, inputs) to float32 with weights (outputs, inputs) kept in a
+    precision.
 
-    int8 keeps one scale per output; in both small precisions inputs are rounded to bfloat16 and sums taken in float32.
+    int8 keeps one scale per output; in both small precisions inputs are rounded to bfloat16 and
+    sums taken in float32.
     """
     if precision == "float32":
         return lambda x: F.linear(x, weight, bias)
@@ -72,7 +75,9 @@ class Stepper:
         length = len(self._places)
         prepared = _prepared(prior, precision)
         # Input i of those fed sees all up to itself.
-        self._hidden = self._places.new_full((length, length), -torch.inf, dtype=_memory(precision)).triu(1)
+        self._hidden = self._places.new_full(
+            (length, length), -torch.inf, dtype=_memory(precision)
+        ).triu(1)
         self._layers = [_Layer(weights, rows, length, self._places) for weights in prepared.blocks]
         self._head = prepared.head
         self.fed = 0
@@ -83,7 +88,9 @@ class Stepper:
 
     @torch.no_grad()
     def feed(self, inputs: Tensor) -> Tensor:
-        """Logits (b, codebook_size) of what follows the last of inputs (b, n), which follow those fed before."""
+        """Logits (b, codebook_size) of what follows the last of inputs (b, n), which follow those
+        fed before.
+        """
         may_stop()
         start, stop = self.fed, self.fed + inputs.shape[1]
         x = self.prior.embedding(inputs) + self._places[start:stop]
@@ -105,10 +112,14 @@ class _Weights:
         self.memory = _memory(precision)
         three = (block.query, block.key, block.value)
         self.query_key_value = frozen_linear(
-            torch.cat([part.weight for part in three]), torch.cat([part.bias for part in three]), precision
+            torch.cat([part.weight for part in three]),
+            torch.cat([part.bias for part in three]),
+            precision,
         )
         linear = (part for part in (block.out, *block.mlp) if isinstance(part, nn.Linear))
-        self.out, self.widen, self.narrow = (frozen_linear(part.weight, part.bias, precision) for part in linear)
+        self.out, self.widen, self.narrow = (
+            frozen_linear(part.weight, part.bias, precision) for part in linear
+        )
 
 
 class _Prepared(NamedTuple):
@@ -124,12 +135,16 @@ _PREPARED: WeakKeyDictionary[CausalPrior, dict[Precision, _Prepared]] = WeakKeyD
 
 @torch.no_grad()
 def _prepared(prior: CausalPrior, precision: Precision) -> _Prepared:
-    """The weights of a prior, which are converted once and again only after they have changed or moved."""
+    """The weights of a prior, which are converted once and again only after they have changed or
+    moved.
+    """
     held = _PREPARED.setdefault(prior, {})
     state = tuple((value.data_ptr(), value._version) for value in prior.parameters())
     if precision not in held or held[precision].state != state:
         blocks = [_Weights(block, precision) for block in prior.blocks if isinstance(block, Block)]
-        held[precision] = _Prepared(state, blocks, frozen_linear(prior.head.weight, None, precision))
+        held[precision] = _Prepared(
+            state, blocks, frozen_linear(prior.head.weight, None, precision)
+        )
     return held[precision]
 
 
@@ -144,7 +159,9 @@ class _Layer:
         width = weights.heads * weights.channels if weights.local is not None else 0
         self.around = like.new_zeros(rows, self.reach + length, width)
 
-    def __call__(self, x: Tensor, start: int, turns: tuple[Rotation, Rotation] | None, hidden: Tensor | None) -> Tensor:
+    def __call__(
+        self, x: Tensor, start: int, turns: tuple[Rotation, Rotation] | None, hidden: Tensor | None
+    ) -> Tensor:
         b, n, width = x.shape
         weights = self.weights
         stop = start + n
@@ -163,6 +180,8 @@ class _Layer:
             query = rotate(query, turns[0])
             seen[0, ..., start:, :] = rotate(parts[1], turns[1])
             seen[1, ..., start:, :] = parts[2]
-        mixed = F.scaled_dot_product_attention(query.to(weights.memory), seen[0], seen[1], attn_mask=hidden)
+        mixed = F.scaled_dot_product_attention(
+            query.to(weights.memory), seen[0], seen[1], attn_mask=hidden
+        )
         x = x + weights.out(mixed.transpose(1, 2).reshape(b, n, width))
         return x + weights.narrow(F.gelu(weights.widen(weights.norm2(x))))

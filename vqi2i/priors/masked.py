@@ -1,4 +1,6 @@
-"""The masked prior: a bidirectional transformer that predicts any tokens of a window from any others."""
+"""The masked prior: a bidirectional transformer that predicts any tokens of a window from any
+others.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,8 @@ class GridNeighbours(nn.Module):
 
 
 class MaskedPrior(nn.Module):
-    """p(hidden tokens | visible tokens, domain) over a window of the token grid, each hidden token on its own.
+    """p(hidden tokens | visible tokens, domain) over a window of the token grid, each hidden token
+    on its own.
 
     MaskGIT (Chang et al., 2022) with rotary positions along both axes.
 
@@ -43,7 +46,9 @@ class MaskedPrior(nn.Module):
         self.codebook_size = codebook_size
         self.no_domain = num_domains  # stands for a domain that is not told
         rows, columns = config.window
-        self.embedding = nn.Embedding(codebook_size + 1, config.width)  # the last row is that of hidden tokens
+        self.embedding = nn.Embedding(
+            codebook_size + 1, config.width
+        )  # the last row is that of hidden tokens
         self.domains = nn.Embedding(num_domains + 1, config.width)
         self.rows = nn.Parameter(torch.zeros(rows, config.width))
         self.columns = nn.Parameter(torch.zeros(columns, config.width))
@@ -53,9 +58,11 @@ class MaskedPrior(nn.Module):
         self.register_buffer("turns", torch.stack(turns), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            [Block(config, GridNeighbours(config.width, config.window) if config.local else None)
-             for _ in range(config.num_layers)]
-        )  # fmt: skip
+            [
+                Block(config, GridNeighbours(config.width, config.window) if config.local else None)
+                for _ in range(config.num_layers)
+            ]
+        )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, codebook_size, bias=False)
         initialise(self)
@@ -80,5 +87,7 @@ class MaskedPrior(nn.Module):
     def nll(self, tokens: Tensor, hidden: Tensor, domains: Tensor) -> Tensor:
         """Mean negative log-likelihood (b,) in nats of the hidden tokens of each grid (b, h, w)."""
         logits = self(tokens, hidden, domains).float()
-        each = F.cross_entropy(logits.flatten(0, 2), tokens.flatten(), reduction="none").view_as(tokens)
+        each = F.cross_entropy(logits.flatten(0, 2), tokens.flatten(), reduction="none").view_as(
+            tokens
+        )
         return (each * hidden).sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))

@@ -1,4 +1,6 @@
-"""The masked prior on canvases: many tokens at a time, in a few steps per window, with context on all sides."""
+"""The masked prior on canvases: many tokens at a time, in a few steps per window, with context on
+all sides.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,31 +19,46 @@ _FEWEST = 2  # steps, however little is to be imagined
 
 
 def fill(
-    prior: MaskedPrior, tokens: Tensor, known: Tensor, domains: Tensor, sampling: Sampling,
+    prior: MaskedPrior,
+    tokens: Tensor,
+    known: Tensor,
+    domains: Tensor,
+    sampling: Sampling,
     generators: Sequence[torch.Generator],
-) -> Iterator[Piece]:  # fmt: skip
-    """Sample the unknown cells of canvases (b, h, w); the canvas after every step. See `imagination.imagine`."""
+) -> Iterator[Piece]:
+    """Sample the unknown cells of canvases (b, h, w); the canvas after every step. See
+    `imagination.imagine`.
+    """
     _check(sampling)
     canvas, filled = grown(tokens, known, prior.config.window)
     wanted = torch.zeros_like(filled)
     wanted[: known.shape[0], : known.shape[1]] = ~known  # the rest of a small canvas stays hidden
-    while (window := best_window(filled, wanted, prior.config.window, sampling.context)) is not None:
+    while (
+        window := best_window(filled, wanted, prior.config.window, sampling.context)
+    ) is not None:
         part = (slice(None), *window)
-        for state in _fill_window(prior, canvas[part], filled[window], wanted[window], domains, sampling, generators):
+        for state in _fill_window(
+            prior, canvas[part], filled[window], wanted[window], domains, sampling, generators
+        ):
             canvas[part], filled[window] = state
             wanted &= ~filled
             yield canvas, filled
 
 
-def best_window(known: Tensor, wanted: Tensor, window: Sequence[int], context: float) -> Window | None:
-    """Of the windows in which something is wanted, the one that shows most of what is known; None if there is none."""
+def best_window(
+    known: Tensor, wanted: Tensor, window: Sequence[int], context: float
+) -> Window | None:
+    """Of the windows in which something is wanted, the one that shows most of what is known; None
+    if there is none.
+    """
     candidates = [place for place in lattice(known.shape, window, context) if wanted[place].any()]
     return max(candidates, key=lambda place: int(known[place].sum()), default=None)
 
 
 @cache
 def halton(window: tuple[int, int]) -> Tensor:
-    """Rank (h, w) of every cell in an order that spreads evenly at any time (Halton sequence of bases 2 and 3).
+    """Rank (h, w) of every cell in an order that spreads evenly at any time (Halton sequence of
+    bases 2 and 3).
 
     Besnier et al., Halton Scheduler For Masked Generative Image Transformer, 2025.
     """
@@ -57,18 +74,29 @@ def halton(window: tuple[int, int]) -> Tensor:
 
 
 def shares(steps: int) -> list[float]:
-    """Share of the wanted cells that is known after every step: few at first, when least is known (MaskGIT)."""
+    """Share of the wanted cells that is known after every step: few at first, when least is known
+    (MaskGIT).
+    """
     return [1 - math.cos(math.pi / 2 * (step + 1) / steps) for step in range(steps - 1)] + [1.0]
 
 
 def _fill_window(
-    prior: MaskedPrior, tokens: Tensor, known: Tensor, wanted: Tensor, domains: Tensor, sampling: Sampling,
+    prior: MaskedPrior,
+    tokens: Tensor,
+    known: Tensor,
+    wanted: Tensor,
+    domains: Tensor,
+    sampling: Sampling,
     generators: Sequence[torch.Generator],
-) -> Iterator[Piece]:  # fmt: skip
-    """Sample the wanted cells of windows (b, h, w) step by step; tokens and what all rows know by then."""
+) -> Iterator[Piece]:
+    """Sample the wanted cells of windows (b, h, w) step by step; tokens and what all rows know by
+    then.
+    """
     count = int(wanted.sum())
     steps = min(count, max(_FEWEST, math.ceil(sampling.steps * count / wanted.numel())))
-    rows = 1 if tokens.device.type == "cpu" else 4  # the same shape whatever the company: see `vqi2i.networks.batching`
+    rows = (
+        1 if tokens.device.type == "cpu" else 4
+    )  # the same shape whatever the company: see `vqi2i.networks.batching`
     tokens, hidden = tokens.clone(), (~known).expand_as(tokens).clone()
     open_ = wanted.expand_as(tokens).clone()
     ranks = halton(prior.config.window).to(tokens.device)
@@ -81,7 +109,8 @@ def _fill_window(
         if sampling.order == "halton":
             merit = -ranks.expand_as(tokens).float()
         else:
-            # Gumbel noise that fades: at first nearly any cell may come, at last the surest (MaskGIT).
+            # Gumbel noise that fades: at first nearly any cell may come, at last the surest
+            # (MaskGIT).
             noise = -(-chance[:, 1].clamp(1e-9, 1 - 1e-7).log()).log().view_as(drawn)
             sure = probs.gather(1, drawn.flatten()[:, None]).log().view_as(noise)
             merit = sure + sampling.temperature * (1 - share) * noise
@@ -91,8 +120,12 @@ def _fill_window(
         yield tokens, ~hidden.any(dim=0)
 
 
-def _logits(prior: MaskedPrior, sampling: Sampling, tokens: Tensor, hidden: Tensor, domains: Tensor) -> Tensor:
-    """Logits (b, h, w, k), with guidance if asked for: away from what the prior expects of any domain."""
+def _logits(
+    prior: MaskedPrior, sampling: Sampling, tokens: Tensor, hidden: Tensor, domains: Tensor
+) -> Tensor:
+    """Logits (b, h, w, k), with guidance if asked for: away from what the prior expects of any
+    domain.
+    """
     with torch.autocast(tokens.device.type, torch.bfloat16, enabled=sampling.precision == "bf16"):
         told = prior(tokens, hidden, domains).float()
         if not sampling.guidance:
@@ -104,7 +137,9 @@ def _logits(prior: MaskedPrior, sampling: Sampling, tokens: Tensor, hidden: Tens
 def _best(merit: Tensor, count: int) -> Tensor:
     """The `count` cells of highest merit in each of (b, h, w)."""
     flat = merit.flatten(1)
-    chosen = torch.zeros_like(flat, dtype=torch.bool).scatter(1, flat.topk(count, dim=1).indices, True)
+    chosen = torch.zeros_like(flat, dtype=torch.bool).scatter(
+        1, flat.topk(count, dim=1).indices, True
+    )
     return chosen.view_as(merit)
 
 
@@ -120,6 +155,10 @@ def _radical_inverse(number: int, base: int) -> float:
 
 def _check(sampling: Sampling) -> None:
     if sampling.windows == "per_token":
-        raise UserError("windows=per_token is for causal priors: a masked prior sees both sides of a window")
+        raise UserError(
+            "windows=per_token is for causal priors: a masked prior sees both sides of a window"
+        )
     if sampling.precision == "int8":
-        raise UserError("precision=int8 is for causal priors, which fetch all weights for every token: use bf16")
+        raise UserError(
+            "precision=int8 is for causal priors, which fetch all weights for every token: use bf16"
+        )

@@ -9,7 +9,8 @@ _SCATTERED = 0.6  # share of training masks whose cells lie anywhere
 
 
 def training_mask(window: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Hidden cells (h, w), at least one: scattered ones, or a region as extension and completion leave.
+    """Hidden cells (h, w), at least one: scattered ones, or a region as extension and completion
+    leave.
 
     The share of scattered cells follows a cosine (MaskGIT): most masks hide most of the grid.
     """
@@ -22,7 +23,8 @@ def training_mask(window: tuple[int, int], generator: torch.Generator) -> Tensor
     top, height = _stretch(window[0], generator)
     left, width = _stretch(window[1], generator)
     hidden[top : top + height, left : left + width] = True
-    # A rectangle is missing, or all but a rectangle; some of what is missing has been imagined already.
+    # A rectangle is missing, or all but a rectangle; some of what is missing has been imagined
+    # already.
     hidden = hidden if _uniform(generator) < 0.5 and not hidden.all() else ~hidden
     return _partly(hidden, generator)
 
@@ -38,7 +40,9 @@ def _side(hidden: Tensor, generator: torch.Generator) -> Tensor:
     """A part along one of the four sides."""
     axis = _integer(2, generator)
     depth = 1 + _integer(hidden.shape[axis], generator)
-    where = slice(0, depth) if _uniform(generator) < 0.5 else slice(hidden.shape[axis] - depth, None)
+    where = (
+        slice(0, depth) if _uniform(generator) < 0.5 else slice(hidden.shape[axis] - depth, None)
+    )
     hidden[(where, slice(None)) if axis == 0 else (slice(None), where)] = True
     return _partly(hidden, generator)
 
@@ -51,7 +55,9 @@ def _partly(hidden: Tensor, generator: torch.Generator) -> Tensor:
         return hidden
     share = math.cos(math.pi / 2 * _uniform(generator))
     places = hidden.flatten().nonzero().flatten()
-    kept = places[torch.randperm(len(places), generator=generator)[: max(1, round(share * len(places)))]]
+    kept = places[
+        torch.randperm(len(places), generator=generator)[: max(1, round(share * len(places)))]
+    ]
     part = torch.zeros_like(hidden)
     part.view(-1)[kept] = True
     return part

@@ -20,13 +20,16 @@ def build_prior(config: PriorConfig, network: NetworkConfig) -> Prior:
 
 @torch.no_grad()
 def embed_codes(prior: Prior, codes: Tensor, *, std: float = 0.04) -> None:
-    """Let tokens begin as what they stand for: those of similar codes have similar embeddings and logits.
+    """Let tokens begin as what they stand for: those of similar codes have similar embeddings and
+    logits.
 
-    What training would have to find out about every token by itself, from few images, is there from the start.
+    What training would have to find out about every token by itself, from few images, is there from
+    the start.
 
     Args:
         prior: untrained.
-        codes: the codebook's vectors (codebook_size, d); projected at random onto the prior's width.
+        codes: the codebook's vectors (codebook_size, d); projected at random onto the prior's
+            width.
         std: of the embeddings.
     """
     spread = codes - codes.mean(dim=0)

@@ -10,7 +10,11 @@ from torch import Tensor
 from vqi2i.errors import UserError
 
 Precision = Literal["float32", "bf16", "int8"]
-_COLDEST, _MOST, _MOST_TOKENS = 1e-4, 10_000, 10**6  # far beyond what anybody means, and safe to compute with
+_COLDEST, _MOST, _MOST_TOKENS = (
+    1e-4,
+    10_000,
+    10**6,
+)  # far beyond what anybody means, and safe to compute with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,20 +24,29 @@ class Sampling:
     temperature: float = 1.0
     top_k: int | None = None  # only the k most likely tokens
     top_p: float = 0.95  # only the most likely tokens that together have this probability
-    context: float = 0.5  # share of a window's side that overlaps with the window before, on canvases larger than it
-    windows: Literal["block", "per_token"] = "block"  # causal: per_token moves the window as the release does
-    steps: int = 8  # masked: passes over a window of which nothing is known; fewer where less is to be imagined
-    order: Literal["halton", "confidence"] = "halton"  # masked: evenly spread cells first, or those it is sure of
+    # share of a window's side that overlaps with the window before, on canvases larger than it
+    context: float = 0.5
+    windows: Literal["block", "per_token"] = (
+        "block"  # causal: per_token moves the window as the release does
+    )
+    # masked: passes over a window of which nothing is known; fewer where less is to be imagined
+    steps: int = 8
+    order: Literal["halton", "confidence"] = (
+        "halton"  # masked: evenly spread cells first, or those it is sure of
+    )
     guidance: float = 0.0  # masked: how much more than usual the domain counts
     precision: Precision = "float32"  # of the prior's weights; int8 for the causal prior only
 
     def __post_init__(self) -> None:
         if not _COLDEST <= self.temperature <= _MOST:  # also where it is nan
             raise UserError(
-                f"temperature must be above 0 (at least {_COLDEST:g}) and at most {_MOST:,}, got {self.temperature}"
+                f"temperature must be above 0 (at least {_COLDEST:g}) and at most {_MOST:,}, got "
+                f"{self.temperature}"
             )
         if self.top_k is not None and not 1 <= self.top_k <= _MOST_TOKENS:
-            raise UserError(f"top_k must be at least 1 and at most {_MOST_TOKENS:,}, got {self.top_k}")
+            raise UserError(
+                f"top_k must be at least 1 and at most {_MOST_TOKENS:,}, got {self.top_k}"
+            )
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must lie in (0, 1], got {self.top_p}")
         if not 0 <= self.context < 1:
@@ -41,9 +54,13 @@ class Sampling:
         if not 1 <= self.steps <= _MOST:
             raise UserError(f"steps must be at least 1 and at most {_MOST:,}, got {self.steps}")
         if not 0 <= self.guidance <= _MOST:
-            raise UserError(f"guidance must not be below 0, and at most {_MOST:,}, got {self.guidance}")
+            raise UserError(
+                f"guidance must not be below 0, and at most {_MOST:,}, got {self.guidance}"
+            )
         if self.windows == "per_token" and self.precision != "float32":
-            raise UserError("windows=per_token shows what the release does, in precision=float32 only")
+            raise UserError(
+                "windows=per_token shows what the release does, in precision=float32 only"
+            )
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -62,7 +79,9 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
 
 
 def uniforms(generators: Sequence[torch.Generator], count: int) -> Tensor:
-    """Uniform numbers (b, count), each row from its own generator: rows do not disturb each other."""
+    """Uniform numbers (b, count), each row from its own generator: rows do not disturb each
+    other.
+    """
     return torch.stack([torch.rand(count, generator=generator) for generator in generators])
 
 

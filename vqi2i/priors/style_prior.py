@@ -1,4 +1,6 @@
-"""What styles a domain has: training styles and a kernel around each, so that sampling one needs no image."""
+"""What styles a domain has: training styles and a kernel around each, so that sampling one needs no
+image.
+"""
 
 from collections.abc import Mapping
 
@@ -13,14 +15,18 @@ _BUFFER = "styles_"
 class StylePrior(nn.Module):
     """Kernel density over the styles of training images, one per domain.
 
-    A Gaussian would put most of its mass between the modes (a dusk that is half a noon); kernels keep the modes.
+    A Gaussian would put most of its mass between the modes (a dusk that is half a noon); kernels
+    keep the modes.
     """
 
     def __init__(self, styles: Mapping[str, Tensor]):
         super().__init__()
         for domain, rows in styles.items():
             if rows.ndim != 2 or not len(rows):
-                raise UserError(f"the style prior of {domain} needs styles (n, style_dim), got {tuple(rows.shape)}")
+                raise UserError(
+                    f"the style prior of {domain} needs styles (n, style_dim), got "
+                    f"{tuple(rows.shape)}"
+                )
             self.register_buffer(f"{_BUFFER}{domain}", rows.detach().float().cpu())
 
     @classmethod
@@ -40,7 +46,10 @@ class StylePrior(nn.Module):
             UserError: no styles of the domain were fitted.
         """
         if domain not in self.domains:
-            raise UserError(f"this model has no style prior for {domain}: give an example of the style, or fit one")
+            raise UserError(
+                f"this model has no style prior for {domain}: give an example of the style, or "
+                "fit one"
+            )
         return self.get_buffer(f"{_BUFFER}{domain}")
 
     def sample(self, domain: str, generators: list[torch.Generator]) -> Tensor:
@@ -49,7 +58,8 @@ class StylePrior(nn.Module):
         count, dim = rows.shape
         if dim == 0:  # uni-VQ-I2I: one look per domain
             return rows.new_zeros(len(generators), 0)
-        # Half of Scott's rule: the rule assumes one Gaussian and would smear several modes into one.
+        # Half of Scott's rule: the rule assumes one Gaussian and would smear several modes into
+        # one.
         bandwidth = 0.5 * count ** (-1 / (dim + 4)) * rows.std(0, correction=0)
         drawn = []
         for generator in generators:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vqi2i.config import PriorConfig
 
-_BASE = 100.0  # the slowest angle turns by about a hundredth per cell: grids are some tens of cells wide
+# the slowest angle turns by about a hundredth per cell: grids are some tens of cells wide
+_BASE = 100.0
 
 
 class Rotation(NamedTuple):
@@ -20,7 +21,8 @@ class Rotation(NamedTuple):
 
 
 def rotation(rows: Tensor, columns: Tensor, channels: int) -> Rotation:
-    """Angles of grid places (n,) and (n,): half of a head's channels turn with the row, half with the column.
+    """Angles of grid places (n,) and (n,): half of a head's channels turn with the row, half with
+    the column.
 
     Rotary positions (Su et al., RoFormer, 2021), axis by axis: attention sees distances alone.
     """
@@ -46,17 +48,23 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(config.dropout)
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+            nn.Dropout(config.dropout),
         )
         self.residual_dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, turns: tuple[Rotation, Rotation] | None, *, causal: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, turns: tuple[Rotation, Rotation] | None, *, causal: bool
+    ) -> Tensor:
         """Map (b, n, width) to the same shape; `turns` are those of queries and of keys."""
         if self.local is not None:
             x = x + self.local(x)
         y = self.norm1(x)
         q, k, v = (
-            rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads) for f in (self.query, self.key, self.value)
+            rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads)
+            for f in (self.query, self.key, self.value)
         )
         if turns is not None:
             q, k = rotate(q, turns[0]).to(v), rotate(k, turns[1]).to(v)
@@ -67,7 +75,9 @@ class Block(nn.Module):
 
 
 def initialise(prior: nn.Module) -> None:
-    """Small weights for linear layers, embeddings and places; what mixes neighbours starts with doing nothing."""
+    """Small weights for linear layers, embeddings and places; what mixes neighbours starts with
+    doing nothing.
+    """
     for module in prior.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)

@@ -16,7 +16,8 @@ def lattice(canvas: Sequence[int], window: Sequence[int], context: float) -> Ite
     Args:
         canvas: not smaller than a window.
         window: rows and columns.
-        context: share of a window's sides that overlaps with the window before; the last ones overlap more.
+        context: share of a window's sides that overlaps with the window before; the last ones
+            overlap more.
     """
     for top in _origins(canvas[0], window[0], context):
         for left in _origins(canvas[1], window[1], context):
@@ -24,7 +25,9 @@ def lattice(canvas: Sequence[int], window: Sequence[int], context: float) -> Ite
 
 
 def grown(tokens: Tensor, known: Tensor, window: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Copies of a canvas (b, h, w) and of what is known of it (h, w), no smaller than a window; more is unknown."""
+    """Copies of a canvas (b, h, w) and of what is known of it (h, w), no smaller than a window;
+    more is unknown.
+    """
     height, width = (max(pair) for pair in zip(known.shape, window, strict=True))
     canvas, filled = tokens.new_zeros(len(tokens), height, width), known.new_zeros(height, width)
     canvas[:, : known.shape[0], : known.shape[1]] = tokens
@@ -33,11 +36,13 @@ def grown(tokens: Tensor, known: Tensor, window: Sequence[int]) -> tuple[Tensor,
 
 
 def around(cell: tuple[int, int], canvas: Sequence[int], window: Sequence[int]) -> Window:
-    """The window with a cell in its middle, or as near to it as the canvas allows: how the release moves."""
+    """The window with a cell in its middle, or as near to it as the canvas allows: how the release
+    moves.
+    """
     top, left = (
         min(max(place - side // 2, 0), length - side)
         for place, length, side in zip(cell, canvas, window, strict=True)
-    )  # fmt: skip
+    )
     return slice(top, top + window[0]), slice(left, left + window[1])
 
 

@@ -27,23 +27,39 @@ def facades(tmp_path: Path) -> Path:
 
 def build(folder: Path, out: Path) -> ShardReader:
     build_shards(
-        {"photo": folder, "label": folder}, out=out, size=32, test_fraction=0.2, split_halves=True, labels=["label"],
+        {"photo": folder, "label": folder},
+        out=out,
+        size=32,
+        test_fraction=0.2,
+        split_halves=True,
+        labels=["label"],
         max_reject_fraction=0.2,
-    )  # fmt: skip
+    )
     return ShardReader(out)
 
 
-def test_halves_share_key_split_and_crop_and_labels_keep_their_colours(facades: Path, tmp_path: Path) -> None:
+def test_halves_share_key_split_and_crop_and_labels_keep_their_colours(
+    facades: Path, tmp_path: Path
+) -> None:
     reader = build(facades, tmp_path / "out")
     assert reader.manifest.domains == ("photo", "label")
     assert sum(reader.count(split, "photo") for split in ("train", "test")) == 16
-    assert all(reader.count(split, "photo") == reader.count(split, "label") > 0 for split in ("train", "test"))
+    assert all(
+        reader.count(split, "photo") == reader.count(split, "label") > 0
+        for split in ("train", "test")
+    )
     for index in range(reader.count("train", "label")):
         label, photo = reader.read("train", "label", index), reader.read("train", "photo", index)
         assert label.shape == photo.shape == (32, 32, 3)
-        assert {tuple(colour) for colour in label.reshape(-1, 3)} <= {tuple(colour) for colour in PALETTE}
+        assert {tuple(colour) for colour in label.reshape(-1, 3)} <= {
+            tuple(colour) for colour in PALETTE
+        }
         assert np.abs(label // 2 - photo.astype(float)).mean() < 20
-    images = Batches(reader, domains=("photo", "label"), crop=24, global_batch=4, seed=1, paired=True).at(0).images
+    images = (
+        Batches(reader, domains=("photo", "label"), crop=24, global_batch=4, seed=1, paired=True)
+        .at(0)
+        .images
+    )
     assert np.abs(images["label"] // 2 - images["photo"].astype(float)).mean() < 20
     index = pq.read_table(tmp_path / "out/train/label/000000.parquet").to_pylist()
     assert {row["changes"] for row in index} == {"half shrunk"}
@@ -67,7 +83,9 @@ def test_halves_are_two_domains_of_one_folder(facades: Path, tmp_path: Path) -> 
             build_shards(folders, out=tmp_path / "out", size=32, split_halves=True)
 
 
-def test_a_label_map_of_sixteen_bits_is_refused_rather_than_scaled(facades: Path, tmp_path: Path) -> None:
+def test_a_label_map_of_sixteen_bits_is_refused_rather_than_scaled(
+    facades: Path, tmp_path: Path
+) -> None:
     deep = cv2.imencode(".png", np.arange(3600, dtype=np.uint16).reshape(60, 60))[1].tobytes()
     (facades / "deep.png").write_bytes(deep)
     build_shards({"m": facades}, out=tmp_path / "out", size=32, labels=["m"])

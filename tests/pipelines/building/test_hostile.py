@@ -1,4 +1,6 @@
-"""Whatever lies in a folder ends in a shard, shown right, or in the report, for the right reason."""
+"""Whatever lies in a folder ends in a shard, shown right, or in the report, for the right
+reason.
+"""
 
 import os
 import subprocess
@@ -20,9 +22,10 @@ BUILD = """
 import re, sys
 from pathlib import Path
 from pipelines.images_to_shards import build_shards
-build_shards({"d": Path(sys.argv[1])}, out=Path(sys.argv[2]), size=int(sys.argv[3]), test_fraction=0,
-             max_reject_fraction=1)
-print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])  # ru_maxrss counts the parent's too
+build_shards({"d": Path(sys.argv[1])}, out=Path(sys.argv[2]), size=int(sys.argv[3]),
+             test_fraction=0, max_reject_fraction=1)
+# ru_maxrss would count the parent's as well
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
@@ -37,8 +40,13 @@ def peak(corpus: Corpus) -> int:
     out = corpus.folder.with_name("out")
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(corpus.folder), str(out), str(hostile.HEIGHT)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Corrupt JPEG" not in done.stderr
     return int(done.stdout.split()[-1]) * 1024

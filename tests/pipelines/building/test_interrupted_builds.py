@@ -1,4 +1,6 @@
-"""A build that is killed at any moment goes on to the same bytes, and what was finished is left alone."""
+"""A build that is killed at any moment goes on to the same bytes, and what was finished is left
+alone.
+"""
 
 import hashlib
 import os
@@ -27,13 +29,19 @@ SETTINGS = {"size": 40, "test_fraction": 0.2, "shard_samples": 12}
 def write(folder: Path, numbers: range, side: int = 48) -> Path:
     for number in numbers:
         coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        imaging.write(folder / f"{number:04d}.png", cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC))
+        imaging.write(
+            folder / f"{number:04d}.png",
+            cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC),
+        )
     return folder
 
 
 def files(root: Path) -> dict[str, str]:
     found = [path for path in root.rglob("*") if path.is_file()]
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in found
+    }
 
 
 def identities(paths: list[Path]) -> list[tuple[int, int]]:
@@ -47,7 +55,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root / "a", range(150), side=160)
     write(root / "b", range(1000, 1100), side=160)
     for number in range(12):
-        (root / "b" / f"cut{number}.png").write_bytes((root / "b" / f"{1000 + number}.png").read_bytes()[:-9])
+        (root / "b" / f"cut{number}.png").write_bytes(
+            (root / "b" / f"{1000 + number}.png").read_bytes()[:-9]
+        )
     return root
 
 
@@ -83,12 +93,20 @@ def test_killed_at_ten_moments_it_ends_with_the_same_bytes_and_keeps_what_was_do
         time.sleep((attempt + random_moments.random()) / 10 * duration)
         process.kill()
         process.join()
-        marks = [path for path in sorted(out.rglob("[0-9]*.parquet")) if path.parent.name != "hashes.partial"]
+        marks = [
+            path
+            for path in sorted(out.rglob("[0-9]*.parquet"))
+            if path.parent.name != "hashes.partial"
+        ]
         finished = [*marks, *(tar for mark in marks if (tar := mark.with_suffix(".tar")).exists())]
         before = identities(finished)
         report = build_shards({d: folders / d for d in ("a", "b")}, out=out, **SETTINGS)
-        kept = [path for path in finished if path.exists()]  # an index without images goes when all is done
-        assert identities(kept) == [who for path, who in zip(finished, before, strict=True) if path in kept]
+        kept = [
+            path for path in finished if path.exists()
+        ]  # an index without images goes when all is done
+        assert identities(kept) == [
+            who for path, who in zip(finished, before, strict=True) if path in kept
+        ]
         assert report.built <= len(list(report.manifest.shards())) + 1 - len(marks)
         assert files(out) == expected
         done_when_killed.append(len(marks))
@@ -115,13 +133,17 @@ def test_finished_shards_are_taken_over_unread(tmp_path: Path) -> None:
     for tar in tars:
         os.utime(tar, ns=(1, 1))
     told: list[int] = []
-    report = build_shards({"a": folder}, out=out, progress=lambda done, total: told.append(done), **SETTINGS)
+    report = build_shards(
+        {"a": folder}, out=out, progress=lambda done, total: told.append(done), **SETTINGS
+    )
     assert report.built == len(list(report.manifest.shards())) - len(marks)
     assert told[0] == 12  # a whole shard at once
     assert all(tar.stat().st_atime_ns == tar.stat().st_mtime_ns == 1 for tar in tars)
 
 
-def test_shards_of_other_versions_are_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_of_other_versions_are_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, out = write(tmp_path / "in", range(20)), tmp_path / "out"
     made = build_shards({"a": folder}, out=out, **SETTINGS)
     (out / "train/a/000000.tar").unlink()
@@ -144,11 +166,18 @@ def test_hashes_survive_an_interruption_and_a_changed_file_is_named(
     data = bytearray(changed.read_bytes())
     data[-20] ^= 1
     changed.write_bytes(data)
-    os.utime(changed, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # looks as it was, and its hash is known
+    os.utime(
+        changed, ns=(facts.st_atime_ns, facts.st_mtime_ns)
+    )  # looks as it was, and its hash is known
     build_shards({"a": folder}, out=out, **SETTINGS)
     rows = pq.read_table(out / "rejects.parquet").to_pylist()
     assert [(row["source"], row["reason"]) for row in rows] == [("0003.png", "changed")]
-    assert {path.name for path in out.iterdir()} == {"manifest.json", "rejects.parquet", "train", "test"}
+    assert {path.name for path in out.iterdir()} == {
+        "manifest.json",
+        "rejects.parquet",
+        "train",
+        "test",
+    }
 
 
 def test_a_shard_without_a_usable_image_is_remembered_until_the_end(tmp_path: Path) -> None:

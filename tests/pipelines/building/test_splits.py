@@ -1,4 +1,6 @@
-"""Which images are learned from, chosen by and reported on: by their content alone, whatever else is split off."""
+"""Which images are learned from, chosen by and reported on: by their content alone, whatever else
+is split off.
+"""
 
 import json
 import shutil
@@ -26,7 +28,10 @@ def parts(root: Path) -> dict[str, set[bytes]]:
     """The images of every split."""
     reader = ShardReader(root)
     splits = reader.manifest.options.splits
-    return {split: {reader.read(split, "d", i).tobytes() for i in range(reader.count(split, "d"))} for split in splits}
+    return {
+        split: {reader.read(split, "d", i).tobytes() for i in range(reader.count(split, "d"))}
+        for split in splits
+    }
 
 
 def build(photos: Path, out: Path, **fractions: float) -> Manifest:
@@ -45,14 +50,18 @@ def test_validation_images_come_from_the_training_images(photos: Path, tmp_path:
     assert after["train"].isdisjoint(after["validation"])
     assert after["validation"] < more["validation"]
     assert 9 <= len(after["validation"]) <= 27  # of 60
-    assert [(row.split, row.images) for row in describe(manifest)] == [(s, len(images)) for s, images in after.items()]
+    assert [(row.split, row.images) for row in describe(manifest)] == [
+        (s, len(images)) for s, images in after.items()
+    ]
     assert verify(tmp_path / "out") == []
     copy_data(tmp_path / "out", tmp_path / "copy")
     assert parts(tmp_path / "copy") == after
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(2, (1, 0, 1)), (3, (1, 1, 1)), (16, (14, 1, 1))])
-def test_few_images_are_shared_out_too(count: int, wanted: tuple[int, int, int], photos: Path, tmp_path: Path) -> None:
+def test_few_images_are_shared_out_too(
+    count: int, wanted: tuple[int, int, int], photos: Path, tmp_path: Path
+) -> None:
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(photos.iterdir())[:count]:
@@ -65,7 +74,10 @@ def test_one_image_is_too_few(photos: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(next(photos.iterdir()), few)
-    with pytest.raises(UserError, match="domain d has 1 image that can be used and needs one to train on and another"):
+    with pytest.raises(
+        UserError,
+        match="domain d has 1 image that can be used and needs one to train on and another",
+    ):
         build(few, tmp_path / "out", test_fraction=0.1, validation_fraction=0.1)
 
 
@@ -78,7 +90,9 @@ def test_validation_leaves_an_image_to_learn_from(photos: Path, tmp_path: Path) 
         build(photos, tmp_path / "nothing", validation_fraction=-0.1)
 
 
-def test_a_data_set_without_validation_is_what_it_was_before_there_was_any(photos: Path, tmp_path: Path) -> None:
+def test_a_data_set_without_validation_is_what_it_was_before_there_was_any(
+    photos: Path, tmp_path: Path
+) -> None:
     assert held_options(tmp_path / "out") is None
     manifest = build(photos, tmp_path / "out", validation_fraction=0)
     assert held_options(tmp_path / "out") == manifest.options
@@ -97,13 +111,23 @@ def test_names_of_data_sets_are_those_of_earlier_versions() -> None:
     statistics = {"mean": [0, 0, 0], "std": [0, 0, 0], "short_sides": {}, "changes": {}}
     manifest = Manifest.model_validate(
         {
-            "domains": ["d"], "options": {"size": 32}, "plan": 64 * "c", "rejects": {}, "rejects_sha256": 64 * "d",
-            "splits": {"train": {"d": [shard]}, "test": {"d": []}}, "statistics": {"d": statistics}, "versions": {},
+            "domains": ["d"],
+            "options": {"size": 32},
+            "plan": 64 * "c",
+            "rejects": {},
+            "rejects_sha256": 64 * "d",
+            "splits": {"train": {"d": [shard]}, "test": {"d": []}},
+            "statistics": {"d": statistics},
+            "versions": {},
         }
-    )  # fmt: skip
-    assert manifest.fingerprint == "6144820536b43bddbad2ea082cb98fe20fdf7abd5db257a41624e475141b1b95"
+    )
+    assert (
+        manifest.fingerprint == "6144820536b43bddbad2ea082cb98fe20fdf7abd5db257a41624e475141b1b95"
+    )
     with pytest.raises(ValueError, match="the splits must be train, validation, test"):
-        Manifest.model_validate(manifest.model_dump() | {"options": {"size": 32, "validation_fraction": 0.1}})
+        Manifest.model_validate(
+            manifest.model_dump() | {"options": {"size": 32, "validation_fraction": 0.1}}
+        )
     assert BuildOptions(size=32).splits == ("train", "test")
 
 

@@ -7,7 +7,9 @@ PALETTE = np.random.default_rng(0).integers(40, 216, (6, 3), dtype=np.uint8)
 MAP = PALETTE[np.random.default_rng(1).integers(0, 6, (40, 36))]
 
 
-def _augmented(pixels: np.ndarray, key: int, color_key: int | None = None, *, jitter: float = 0.0) -> np.ndarray:
+def _augmented(
+    pixels: np.ndarray, key: int, color_key: int | None = None, *, jitter: float = 0.0
+) -> np.ndarray:
     out = np.empty((24, 24, 3), np.uint8)
     Augmentation(24, jitter=jitter)(pixels, out, key, color_key)
     return out
@@ -38,7 +40,9 @@ def test_the_same_key_cuts_and_mirrors_alike_whatever_was_done_before() -> None:
     straight = {window.tobytes() for window in windows}
     mirrored = {window[:, ::-1].tobytes() for window in windows}
     kinds = [out.tobytes() in straight for out in outs]
-    assert all(straight or out.tobytes() in mirrored for straight, out in zip(kinds, outs, strict=True))
+    assert all(
+        straight or out.tobytes() in mirrored for straight, out in zip(kinds, outs, strict=True)
+    )
     assert 10 < sum(kinds) < 30
     assert len({out.tobytes() for out in outs}) > 30
 

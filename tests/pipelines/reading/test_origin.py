@@ -21,17 +21,24 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def provenance(folders: dict[str, Path], out: Path, **settings: object) -> dict[str, object]:
     manifest = build_shards(folders, out=out, **({"size": 32} | settings)).manifest  # type: ignore[typeddict-item]
-    return json.loads(json.dumps({"recipe": "tiny", **origin(manifest)}))  # as a bundle's file keeps it
+    return json.loads(
+        json.dumps({"recipe": "tiny", **origin(manifest)})
+    )  # as a bundle's file keeps it
 
 
-@pytest.mark.parametrize("settings", [{}, {"size": 24, "test_fraction": 0.5}, {"background": "#000000"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"size": 24, "test_fraction": 0.5}, {"background": "#000000"}]
+)
 def test_the_images_of_a_training_are_recognised_however_they_were_built(
     folders: dict[str, Path], tmp_path: Path, settings: dict[str, object]
 ) -> None:
     known = provenance(folders, tmp_path / "out", **settings)
     assert known["data"] == Manifest.load(tmp_path / "out").fingerprint[:12]
     assert comes_from(known, folders) is True
-    moved = {domain: Path(shutil.copytree(folder, tmp_path / "moved" / domain)) for domain, folder in folders.items()}
+    moved = {
+        domain: Path(shutil.copytree(folder, tmp_path / "moved" / domain))
+        for domain, folder in folders.items()
+    }
     assert comes_from(known, moved) is True
 
 
@@ -46,5 +53,7 @@ def test_other_images_are_not(folders: dict[str, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "known", [{}, {"recipe": "the authors' release"}, {"options": {"size": "large"}}, {"data": "1"}]
 )
-def test_a_bundle_that_does_not_say_is_told_apart(known: dict[str, object], folders: dict[str, Path]) -> None:
+def test_a_bundle_that_does_not_say_is_told_apart(
+    known: dict[str, object], folders: dict[str, Path]
+) -> None:
     assert comes_from(known, folders) is None

@@ -46,7 +46,8 @@ def test_those_who_want_a_file_at_the_same_time_fetch_it_once(tmp_path: Path) ->
     origin = Origin(seconds=0.2)
     answers: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(origin.read(_cache(tmp_path), "shard"))) for _ in range(4)
+        threading.Thread(target=lambda: answers.append(origin.read(_cache(tmp_path), "shard")))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -75,7 +76,9 @@ def test_what_was_opened_longest_ago_makes_room(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file()) <= 3 * SIZE
     for name in ("d", "e", "f"):
         origin.read(cache, name)
-    assert origin.read(cache, "a") == os.pread(held, SIZE, 0)  # gone meanwhile, but not for who had it open
+    assert origin.read(cache, "a") == os.pread(
+        held, SIZE, 0
+    )  # gone meanwhile, but not for who had it open
     assert origin.fetched[-1] == "a"
     os.close(held)
 
@@ -87,7 +90,9 @@ def test_a_file_that_is_larger_than_the_cache_is_refused(tmp_path: Path) -> None
 
 def test_other_bytes_than_the_manifest_names_are_not_kept(tmp_path: Path) -> None:
     cache = _cache(tmp_path)
-    with pytest.raises(ValueError, match=r"far/000000\.tar is not the file that the manifest names"):
+    with pytest.raises(
+        ValueError, match=r"far/000000\.tar is not the file that the manifest names"
+    ):
         cache.open("far/000000.tar", "0" * 64, SIZE, lambda target: target.write(bytes(SIZE)))  # type: ignore[arg-type]
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
@@ -108,4 +113,6 @@ def test_many_files_that_arrive_at_once_do_not_disturb_the_count(tmp_path: Path)
     origin, cache = Origin(), _cache(tmp_path, files=200)
     names = [f"shard {number}" for number in range(160)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda name: origin.read(cache, name), names)) == list(map(origin.content, names))
+        assert list(pool.map(lambda name: origin.read(cache, name), names)) == list(
+            map(origin.content, names)
+        )

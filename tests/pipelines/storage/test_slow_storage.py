@@ -28,14 +28,18 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(3500):
             pixels = draws.integers(0, 256, (96, 96, 3), dtype=np.uint8)
             (base / domain / f"{number}.jpg").write_bytes(imaging.encode(pixels, "jpeg"))
-    build_shards({d: base / d for d in ("summer", "winter")}, out=base / "out", size=96, test_fraction=0)
+    build_shards(
+        {d: base / d for d in ("summer", "winter")}, out=base / "out", size=96, test_fraction=0
+    )
     return base / "out"
 
 
 def _rate(root: str, start: int) -> float:
     """Images per second of a consumer that wants WANTED, first request included."""
     reader = ShardReader(root, CacheSettings(gigabytes=0))
-    batches = Batches(reader, domains=("summer", "winter"), crop=64, global_batch=20, seed=0, order="blocks")
+    batches = Batches(
+        reader, domains=("summer", "winter"), crop=64, global_batch=20, seed=0, order="blocks"
+    )
     begin = time.monotonic()
     stream = batches.iterate(start)
     for step, _ in enumerate(islice(stream, IMAGES // 40), start=1):

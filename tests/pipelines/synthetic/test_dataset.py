@@ -1,4 +1,6 @@
-"""The synthetic data set: reproducible, paired where it says so, and hard enough to be worth translating."""
+"""The synthetic data set: reproducible, paired where it says so, and hard enough to be worth
+translating.
+"""
 
 import json
 from collections.abc import Callable
@@ -33,7 +35,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 def truth_of(root: Path, path: str) -> tuple[Content, Style]:
@@ -70,10 +76,18 @@ def test_another_count_leaves_the_images_as_they_are(tmp_path: Path) -> None:
 def test_every_image_is_written_with_its_truth_and_counted(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     summary = synthesize(
-        tmp_path, pairs=3, tests=2, wide=1, size=32, progress=lambda done, total: calls.append((done, total))
+        tmp_path,
+        pairs=3,
+        tests=2,
+        wide=1,
+        size=32,
+        progress=lambda done, total: calls.append((done, total)),
     )
     images = {str(path.relative_to(tmp_path).with_suffix("")) for path in tmp_path.rglob("*.png")}
-    truths = {str(path.relative_to(tmp_path / "truth").with_suffix("")) for path in tmp_path.rglob("truth/**/*.json")}
+    truths = {
+        str(path.relative_to(tmp_path / "truth").with_suffix(""))
+        for path in tmp_path.rglob("truth/**/*.json")
+    }
     assert images == truths
     assert summary.images == len(images) == 2 * (3 + 3 * 2 + 1)
     assert calls == [(done, summary.images) for done in range(1, summary.images + 1)]
@@ -95,7 +109,11 @@ def test_truth_is_the_content_of_the_source_in_the_style_of_the_exemplar(
 
 
 def test_training_images_are_unpaired(dataset: Path) -> None:
-    contents = [truth_of(dataset, f"train/{domain}/{index:05d}")[0] for domain in DOMAINS for index in range(3)]
+    contents = [
+        truth_of(dataset, f"train/{domain}/{index:05d}")[0]
+        for domain in DOMAINS
+        for index in range(3)
+    ]
     assert all(one != other for place, one in enumerate(contents) for other in contents[:place])
 
 
@@ -103,11 +121,18 @@ def test_every_palette_and_light_gives_its_own_picture() -> None:
     content = draw_content(np.random.default_rng(1))
     modes = [(domain, *mode) for domain in DOMAINS for mode in product(PALETTES[domain], LIGHTS)]
     pictures = [
-        render(content, style_of(domain, palette=palette, light=light, haze=0.2, snowfall=0), height=32, width=32)
+        render(
+            content,
+            style_of(domain, palette=palette, light=light, haze=0.2, snowfall=0),
+            height=32,
+            width=32,
+        )
         for domain, palette, light in modes
     ]
     distances = [
-        np.abs(one.astype(float) - other).mean() for place, one in enumerate(pictures) for other in pictures[:place]
+        np.abs(one.astype(float) - other).mean()
+        for place, one in enumerate(pictures)
+        for other in pictures[:place]
     ]
     assert min(distances) > 5
 
@@ -115,7 +140,9 @@ def test_every_palette_and_light_gives_its_own_picture() -> None:
 def test_weather_changes_the_picture_and_snow_falls_in_winter_only() -> None:
     content = draw_content(np.random.default_rng(1))
     clear, hazy, snowy = (
-        render(content, style_of("winter", haze=haze, snowfall=snowfall), height=32, width=32).astype(float)
+        render(
+            content, style_of("winter", haze=haze, snowfall=snowfall), height=32, width=32
+        ).astype(float)
         for haze, snowfall in ((0, 0), (1, 0), (0, 1))
     )
     assert np.abs(hazy - clear).mean() > 3
@@ -163,7 +190,9 @@ def test_interrupted_run_is_redone_by_the_same_call_only(tmp_path: Path) -> None
         if done == 4:
             raise KeyboardInterrupt
 
-    def build(name: str, pairs: int = 3, progress: Callable[[int, int], None] | None = None) -> None:
+    def build(
+        name: str, pairs: int = 3, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         synthesize(tmp_path / name, pairs=pairs, tests=1, wide=1, size=32, progress=progress)
 
     with pytest.raises(KeyboardInterrupt):
@@ -199,7 +228,9 @@ def test_wrong_arguments_are_named(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), DIRECTIONS)
-def test_returning_the_source_or_the_exemplar_is_a_poor_translation(dataset: Path, source: str, target: str) -> None:
+def test_returning_the_source_or_the_exemplar_is_a_poor_translation(
+    dataset: Path, source: str, target: str
+) -> None:
     triples = read_triples(dataset, source, target)
     assert triples.truth.shape == (32, 64, 64, 3)
     assert 9 < mean_psnr(triples.source, triples.truth) < 13.5

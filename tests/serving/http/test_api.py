@@ -1,4 +1,6 @@
-"""The routes over a backend in the same process: what clients send, what they get, what they are told."""
+"""The routes over a backend in the same process: what clients send, what they get, what they are
+told.
+"""
 
 import base64
 import io
@@ -53,7 +55,9 @@ def test_a_seed_that_was_drawn_is_returned_and_repeats_the_picture(backend):
 
 def test_a_style_image_decides_the_style(backend):
     style = imaging.encode(np.full((20, 20, 3), 200, np.uint8))
-    first, second = (post(backend, "translate", to="winter", style=style, seed=seed) for seed in (1, 2))
+    first, second = (
+        post(backend, "translate", to="winter", style=style, seed=seed) for seed in (1, 2)
+    )
     assert first.status_code == 200
     assert first.content == second.content
     assert first.content != post(backend, "translate", to="winter", seed=1).content
@@ -86,7 +90,10 @@ def test_the_accept_header_chooses_the_form(backend, accept, media_type):
 
 
 def test_the_format_field_overrides_the_accept_header(backend):
-    assert post(backend, "translate", to="winter", format="webp").headers["content-type"] == "image/webp"
+    assert (
+        post(backend, "translate", to="winter", format="webp").headers["content-type"]
+        == "image/webp"
+    )
 
 
 def test_several_samples_come_as_json(backend):
@@ -101,23 +108,39 @@ def test_several_samples_come_as_json(backend):
 
 
 def composed(
-    tiny_bundle: Path, *steps: object, image: np.ndarray | None = PICTURE, seed: int = 1, **pictures: np.ndarray
+    tiny_bundle: Path,
+    *steps: object,
+    image: np.ndarray | None = PICTURE,
+    seed: int = 1,
+    **pictures: np.ndarray,
 ):
     """What the model in this process makes of a chain, as pixels."""
     chain = read_chain({"from": None if image is None else "summer", "steps": list(steps)})
     named = {name.replace("_", " "): imaging.to_tensor([made]) for name, made in pictures.items()}
     images = imaging.to_tensor([image]) if image is not None else None
-    return imaging.to_pixels(Translator.load(tiny_bundle).compose(images, chain, pictures=named, seed=seed))[0]
+    return imaging.to_pixels(
+        Translator.load(tiny_bundle).compose(images, chain, pictures=named, seed=seed)
+    )[0]
 
 
 def test_extend_adds_pixels_on_all_sides_and_puts_the_image_back(backend, tiny_bundle):
     sides = {"left": 8, "right": 4, "top": 3, "bottom": 5}
-    response = post(backend, "extend", domain="summer", **sides, seed=1, paste=0, draw="temperature=0.7, top_k=4")
+    response = post(
+        backend,
+        "extend",
+        domain="summer",
+        **sides,
+        seed=1,
+        paste=0,
+        draw="temperature=0.7, top_k=4",
+    )
     assert response.status_code == 200, response.text
     made = imaging.decode(response.content)
     assert np.array_equal(made[3:27, 8:40], PICTURE)
     draw = {"temperature": 0.7, "top_k": 4}
-    assert np.array_equal(made, composed(tiny_bundle, {"extend": {**sides, "draw": draw}}, {"paste": {"feather": 0}}))
+    assert np.array_equal(
+        made, composed(tiny_bundle, {"extend": {**sides, "draw": draw}}, {"paste": {"feather": 0}})
+    )
     shown = post(backend, "extend", to="winter", left=8, right=4, seed=1)
     assert shown.status_code == 200
     assert imaging.decode(shown.content).shape == (24, 44, 3)
@@ -128,12 +151,17 @@ def test_complete_takes_a_named_part_or_a_mask(backend, tiny_bundle):
     mask[:, :16] = 255
     named = post(backend, "complete", domain="summer", keep="left", seed=1)
     sent = send(
-        backend, "POST", "/v1/complete", files={"image": PNG, "mask": imaging.encode(mask)},
+        backend,
+        "POST",
+        "/v1/complete",
+        files={"image": PNG, "mask": imaging.encode(mask)},
         data={"domain": "summer", "seed": 1},
-    )  # fmt: skip
+    )
     assert sent.status_code == 200, sent.text
     assert sent.content == named.content
-    assert np.array_equal(imaging.decode(named.content), composed(tiny_bundle, {"complete": {"keep": "left"}}))
+    assert np.array_equal(
+        imaging.decode(named.content), composed(tiny_bundle, {"complete": {"keep": "left"}})
+    )
 
 
 def test_generate_makes_pictures_of_consecutive_seeds(backend, tiny_bundle):
@@ -141,12 +169,16 @@ def test_generate_makes_pictures_of_consecutive_seeds(backend, tiny_bundle):
     body = send(backend, "POST", "/v1/generate", data=data).json()
     pictures = [imaging.decode(base64.b64decode(image["data"])) for image in body["images"]]
     for seed, made in zip((4, 5), pictures, strict=True):
-        one = composed(tiny_bundle, {"generate": {"domain": "winter", "width": 40}}, image=None, seed=seed)
+        one = composed(
+            tiny_bundle, {"generate": {"domain": "winter", "width": 40}}, image=None, seed=seed
+        )
         assert np.array_equal(made, one)
 
 
 def test_transition_meets_the_styles_sent(backend, tiny_bundle):
-    styles = [np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8) for seed in (1, 2)]
+    styles = [
+        np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8) for seed in (1, 2)
+    ]
     files = [("image", PNG), *(("style", imaging.encode(style)) for style in styles)]
     data = {"domain": "summer", "to": "winter", "direction": "radial"}
     response = send(backend, "POST", "/v1/transition", files=files, data=data)
@@ -165,15 +197,26 @@ def test_compose_follows_a_chain_with_the_pictures_it_names(backend, tiny_bundle
     data = {"domain": "summer", "seed": 1, "steps": json.dumps(steps)}
     response = send(backend, "POST", "/v1/compose", files=files, data=data)
     assert response.status_code == 200, response.text
-    assert np.array_equal(imaging.decode(response.content), composed(tiny_bundle, *steps, snow=snow))
-    assert "not sent: snow" in detail(post(backend, "compose", domain="summer", steps=json.dumps(steps)), 422)
+    assert np.array_equal(
+        imaging.decode(response.content), composed(tiny_bundle, *steps, snow=snow)
+    )
+    assert "not sent: snow" in detail(
+        post(backend, "compose", domain="summer", steps=json.dumps(steps)), 422
+    )
 
 
 def test_models_are_listed_with_what_they_can(tiny_bundle, tiny_bundle_without_prior):
     backend = LocalBackend(seasons=tiny_bundle, plain=tiny_bundle_without_prior)
     seasons, plain = send(backend, "GET", "/v1/models").json()["models"]
     assert seasons["domains"] == ["summer", "winter"]
-    assert seasons["can"] == ["translate", "transition", "compose", "extend", "complete", "generate"]
+    assert seasons["can"] == [
+        "translate",
+        "transition",
+        "compose",
+        "extend",
+        "complete",
+        "generate",
+    ]
     assert (seasons["resolution"], seasons["stride"]) == (32, 4)
     assert seasons["provenance"] == {"recipe": "untrained"}
     assert plain["can"] == ["translate", "transition", "compose"]
@@ -183,33 +226,87 @@ def test_models_are_listed_with_what_they_can(tiny_bundle, tiny_bundle_without_p
 def test_one_of_several_models_must_be_named(tiny_bundle, tiny_bundle_without_prior):
     backend = LocalBackend(seasons=tiny_bundle, plain=tiny_bundle_without_prior)
     assert post(backend, "translate", to="winter", model="plain").headers["x-model"] == "plain"
-    assert detail(post(backend, "translate", to="winter"), 422).endswith("choose one of seasons, plain")
-    assert "unknown model 'other'" in detail(post(backend, "translate", to="winter", model="other"), 404)
-    assert "no prior" in detail(post(backend, "extend", domain="summer", right=8, model="plain"), 409)
+    assert detail(post(backend, "translate", to="winter"), 422).endswith(
+        "choose one of seasons, plain"
+    )
+    assert "unknown model 'other'" in detail(
+        post(backend, "translate", to="winter", model="other"), 404
+    )
+    assert "no prior" in detail(
+        post(backend, "extend", domain="summer", right=8, model="plain"), 409
+    )
 
 
 @pytest.mark.parametrize(
     ("route", "fields", "sentence"),
     [
         ("translate", {}, "the field 'to' is missing: add it to the form"),
-        ("translate", {"to": "autumn"}, "model 'seasons' has no domain 'autumn'; choose one of summer, winter"),
-        ("translate", {"to": "winter", "source": "autumn"}, "field 'source': model 'seasons' has no domain 'autumn'"),
+        (
+            "translate",
+            {"to": "autumn"},
+            "model 'seasons' has no domain 'autumn'; choose one of summer, winter",
+        ),
+        (
+            "translate",
+            {"to": "winter", "source": "autumn"},
+            "field 'source': model 'seasons' has no domain 'autumn'",
+        ),
         ("translate", {"to": "winter", "smaples": 2}, "unknown field 'smaples': remove it"),
-        ("translate", {"to": "winter", "samples": 17}, "field 'samples': input should be less than or equal to 16"),
-        ("translate", {"to": "winter", "seed": -1}, "field 'seed': input should be greater than or equal to 0"),
-        ("translate", {"to": "winter", "samples": 2, "style": PNG}, "leave out either 'style' or 'samples'"),
-        ("extend", {"domain": "summer"}, "say how many pixels to add: left, right, top or bottom must be above 0"),
+        (
+            "translate",
+            {"to": "winter", "samples": 17},
+            "field 'samples': input should be less than or equal to 16",
+        ),
+        (
+            "translate",
+            {"to": "winter", "seed": -1},
+            "field 'seed': input should be greater than or equal to 0",
+        ),
+        (
+            "translate",
+            {"to": "winter", "samples": 2, "style": PNG},
+            "leave out either 'style' or 'samples'",
+        ),
+        (
+            "extend",
+            {"domain": "summer"},
+            "say how many pixels to add: left, right, top or bottom must be above 0",
+        ),
         ("extend", {"domain": "summer", "right": 8, "draw": "heat=1"}, "step 1 (extend): draw: "),
-        ("extend", {"domain": "summer", "right": 8, "draw": "hot"}, "'hot' is not of the form name=value"),
-        ("extend", {"domain": "summer", "to": "winter", "right": 8, "paste": 2}, "leave out either 'to' or 'paste'"),
-        ("extend", {"domain": "summer", "bottom": 2030}, "the canvas would become 32x2054: at most 2048"),
+        (
+            "extend",
+            {"domain": "summer", "right": 8, "draw": "hot"},
+            "'hot' is not of the form name=value",
+        ),
+        (
+            "extend",
+            {"domain": "summer", "to": "winter", "right": 8, "paste": 2},
+            "leave out either 'to' or 'paste'",
+        ),
+        (
+            "extend",
+            {"domain": "summer", "bottom": 2030},
+            "the canvas would become 32x2054: at most 2048",
+        ),
         ("complete", {"domain": "summer"}, "say what stays: either 'keep' or 'mask'"),
-        ("complete", {"domain": "summer", "keep": "middle"}, "field 'keep': input should be 'left', 'right'"),
+        (
+            "complete",
+            {"domain": "summer", "keep": "middle"},
+            "field 'keep': input should be 'left', 'right'",
+        ),
         ("transition", {"domain": "summer", "style": PNG}, "at least 2 items"),
         ("compose", {"domain": "summer", "steps": "extend"}, "field 'steps' is not JSON"),
-        ("compose", {"domain": "summer", "steps": '[{"extend": {"rigth": 8}}]'}, "step 1 (extend): rigth"),
+        (
+            "compose",
+            {"domain": "summer", "steps": '[{"extend": {"rigth": 8}}]'},
+            "step 1 (extend): rigth",
+        ),
         ("compose", {"steps": '[{"extend": {"right": 8}}]'}, "a chain begins"),
-        ("extend", {"right": 8}, "the field 'domain' is missing: say which of summer, winter the image shows"),
+        (
+            "extend",
+            {"right": 8},
+            "the field 'domain' is missing: say which of summer, winter the image shows",
+        ),
         (
             "extend",
             {"domain": "summer", "right": 2000},
@@ -227,7 +324,9 @@ def test_an_answer_that_cannot_be_made_is_refused(backend):
 
 
 def test_a_busy_model_says_when_to_try_again(backend):
-    backend.trouble = Problem(503, "too many requests are waiting: try again in 2 s", {"Retry-After": "2"})
+    backend.trouble = Problem(
+        503, "too many requests are waiting: try again in 2 s", {"Retry-After": "2"}
+    )
     response = post(backend, "translate", to="winter")
     assert "try again" in detail(response, 503)
     assert response.headers["retry-after"] == "2"
@@ -239,9 +338,15 @@ def test_a_failure_of_the_server_is_a_problem_without_its_innards(backend, caplo
     assert "secret path" in caplog.text
 
 
-@pytest.mark.parametrize("raised", [
-    lambda: int("no number"), lambda: Limits.model_validate({"max_side": 0}), lambda: {}["no key"], lambda: [][1],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raised",
+    [
+        lambda: int("no number"),
+        lambda: Limits.model_validate({"max_side": 0}),
+        lambda: {}["no key"],
+        lambda: [][1],
+    ],
+)
 def test_errors_of_libraries_are_not_told_as_mistakes_of_the_client(backend, raised):
     with pytest.raises((ValueError, LookupError)) as error:
         raised()

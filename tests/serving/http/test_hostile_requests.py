@@ -1,4 +1,6 @@
-"""Hostile requests of all kinds get an answer that says what is wrong, and nobody else notices them."""
+"""Hostile requests of all kinds get an answer that says what is wrong, and nobody else notices
+them.
+"""
 
 import asyncio
 import re
@@ -28,19 +30,27 @@ def memory() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(  # Starlette leaves the file of a part that has no end to the garbage collector
-    "ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning"
-)
-def test_hostile_requests_are_told_what_is_wrong_and_plain_ones_are_answered_meanwhile(attacker, tiny_bundle):
+# Starlette leaves the file of a part that has no end to the garbage collector
+@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
+def test_hostile_requests_are_told_what_is_wrong_and_plain_ones_are_answered_meanwhile(
+    attacker, tiny_bundle
+):
     async def scene() -> tuple[Counter[int], list[bytes], list[int]]:
-        transport = httpx.ASGITransport(make_api(LocalBackend(m=tiny_bundle)), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(
+            make_api(LocalBackend(m=tiny_bundle)), raise_app_exceptions=False
+        )
         plain = {"files": {"image": attacker.photograph}, "data": {"to": "winter", "seed": "1"}}
         statuses: Counter[int] = Counter()
         pictures, sizes = [], []
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             for number, sent in enumerate(attacker.requests(COUNT, panoramas=False)):
                 answer = await client.request(sent.method, sent.path, **sent.options)
-                assert answer.status_code < 500, (sent.method, sent.path, str(sent.options)[:500], answer.text)
+                assert answer.status_code < 500, (
+                    sent.method,
+                    sent.path,
+                    str(sent.options)[:500],
+                    answer.text,
+                )
                 if answer.status_code >= 400 and sent.method != "HEAD":
                     assert answer.headers["content-type"] == "application/problem+json"
                     assert 10 < len(answer.json()["detail"]) < 1100
@@ -59,6 +69,9 @@ def test_hostile_requests_are_told_what_is_wrong_and_plain_ones_are_answered_mea
 
 
 def test_the_same_seed_draws_the_same_requests():
-    first, second = ([str(sent) for sent in Attacker({"a": b"x"}, 5).requests(60, panoramas=True)] for _ in range(2))
+    first, second = (
+        [str(sent) for sent in Attacker({"a": b"x"}, 5).requests(60, panoramas=True)]
+        for _ in range(2)
+    )
     assert first == second
     assert len(set(first)) > 40

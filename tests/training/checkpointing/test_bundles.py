@@ -40,7 +40,9 @@ def test_the_best_weights_lie_beside_the_last_and_are_those_that_are_registered(
     registered = Path(download_artifacts(version.source, tracking_uri=mlflow_store))
     for kept in (run_dir / "best").iterdir():
         assert (registered / kept.name).read_bytes() == kept.read_bytes()
-    assert (registered / "prior.safetensors").read_bytes() != (last.bundle / "prior.safetensors").read_bytes()
+    assert (registered / "prior.safetensors").read_bytes() != (
+        last.bundle / "prior.safetensors"
+    ).read_bytes()
 
 
 @pytest.mark.usefixtures("mlflow_store")

@@ -1,4 +1,6 @@
-"""Which checkpoints stay, which is read, and what happens when one is damaged or cannot be written."""
+"""Which checkpoints stay, which is read, and what happens when one is damaged or cannot be
+written.
+"""
 
 import json
 import threading
@@ -11,7 +13,13 @@ import torch
 from pipelines.storage.remote import StorageError
 from tests.servers import upload
 from training.checkpointing.async_writer import Saver
-from training.checkpointing.checkpoints import Checkpoints, Damaged, OtherVersion, Snapshot, snapshot_of
+from training.checkpointing.checkpoints import (
+    Checkpoints,
+    Damaged,
+    OtherVersion,
+    Snapshot,
+    snapshot_of,
+)
 from training.checkpointing.data_state import DataState
 
 
@@ -30,7 +38,9 @@ class Weights:
         self.tensor.copy_(state["tensor"])
 
     def data_state(self) -> DataState:
-        return DataState(position=self.position, seed=0, manifest="none", global_batch=1, order="samples")
+        return DataState(
+            position=self.position, seed=0, manifest="none", global_batch=1, order="samples"
+        )
 
 
 def snapshot(position: int, **figures: float) -> Snapshot:
@@ -52,7 +62,9 @@ def test_the_newest_and_the_best_stay(root: Path | str) -> None:
     checkpoints = Checkpoints(root, keep=2, best="held_out_psnr")
     assert checkpoints.newest() is None
     for position, value in enumerate([20.0, 23.0, 21.0, None, 22.0]):
-        checkpoints.write(snapshot(position, **({"held_out_psnr": value} if value is not None else {})))
+        checkpoints.write(
+            snapshot(position, **({"held_out_psnr": value} if value is not None else {}))
+        )
     again = Checkpoints(root, keep=2, best="held_out_psnr")  # as another process finds them
     for each in (checkpoints, again):
         assert each.positions() == [1, 3, 4]
@@ -108,7 +120,8 @@ def test_a_checkpoint_of_another_version_is_kept_and_told(version: int, root: Pa
     data = snapshot(2).pack().replace(b"vqi2i checkpoint 1 ", b"vqi2i checkpoint %d " % version, 1)
     checkpoints.store.write(data, "0000000002.ckpt")
     with pytest.raises(
-        OtherVersion, match=rf"0000000002\.ckpt cannot be used, but is kept: it has format {version} of"
+        OtherVersion,
+        match=rf"0000000002\.ckpt cannot be used, but is kept: it has format {version} of",
     ):
         checkpoints.newest()
     assert checkpoints.store.read("0000000002.ckpt") == data
@@ -145,7 +158,9 @@ def test_training_does_not_wait_for_the_disk_and_the_copy_does_not_change(
     assert torch.equal(checkpoints.read(1).state["stage"]["tensor"], torch.ones(1000))
 
 
-def test_saving_by_the_clock_takes_no_more_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_by_the_clock_takes_no_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [100.0]
     monkeypatch.setattr("training.checkpointing.async_writer.time.monotonic", lambda: now[0])
     monkeypatch.setattr("training.checkpointing.async_writer.time.thread_time", lambda: now[0])
@@ -174,16 +189,24 @@ def test_a_failed_write_is_told_by_the_next_save_and_older_ones_stay(tmp_path: P
     saver = Saver(checkpoints)
     (tmp_path / "run/0000000002.ckpt.tmp").mkdir()  # nothing can be written under this name
     saver.save(Weights(2), 0.0, {})
-    with pytest.raises(StorageError, match=r"0000000002\.ckpt cannot be written \(Is a directory\): check space"):
+    with pytest.raises(
+        StorageError, match=r"0000000002\.ckpt cannot be written \(Is a directory\): check space"
+    ):
         saver.save(Weights(3), 0.0, {})
     assert checkpoints.positions() == [1]
 
 
-def test_an_address_that_cannot_be_written_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_cannot_be_written_is_refused(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipelines.storage.remote._PAUSES", (0.1,))
-    with pytest.raises(StorageError, match=r"https://example\.org cannot be written to: give a folder"):
+    with pytest.raises(
+        StorageError, match=r"https://example\.org cannot be written to: give a folder"
+    ):
         Checkpoints("https://example.org", keep=1)
-    with pytest.raises(StorageError, match=r"s3://no-such-bucket-here/.* cannot be written .*: check address"):
+    with pytest.raises(
+        StorageError, match=r"s3://no-such-bucket-here/.* cannot be written .*: check address"
+    ):
         Checkpoints(f"s3://no-such-bucket-here/run?{s3}", keep=1).write(snapshot(1))
 
 

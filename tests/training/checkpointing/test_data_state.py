@@ -1,4 +1,6 @@
-"""What a run does about its data: where it lies, when it is damaged, and when it is no longer the same."""
+"""What a run does about its data: where it lies, when it is damaged, and when it is no longer the
+same.
+"""
 
 import json
 import shutil
@@ -40,7 +42,9 @@ def bucket(shards: Path, s3: str) -> str:
     return upload(shards, f"s3://training/shards?{s3}")
 
 
-def test_a_run_on_s3_ends_with_the_weights_of_a_run_on_the_folder(stage1_job: Job, bucket: str, tmp_path: Path) -> None:
+def test_a_run_on_s3_ends_with_the_weights_of_a_run_on_the_folder(
+    stage1_job: Job, bucket: str, tmp_path: Path
+) -> None:
     short = _with(stage1_job, "schedule.images=16")
     here = train(short, tmp_path / "here", console=QUIET)
     cache = CacheSettings(folder=str(tmp_path / "cache"), gigabytes=1)
@@ -56,15 +60,30 @@ def test_the_command_trains_on_s3_without_a_cache(
     here = train(_with(stage1_job, *settings), tmp_path / "here", console=QUIET)
     monkeypatch.setenv("VQI2I_SHARD_CACHE_GB", "0")
     monkeypatch.setenv("VQI2I_SHARD_CACHE", str(tmp_path / "cache"))
-    arguments = ["train", "stage1", "--data", bucket, "--local", "--json", "--runs", str(tmp_path), "--run", "there"]
-    result = CliRunner().invoke(app, [*arguments, *(part for s in settings for part in ("--set", s))])
+    arguments = [
+        "train",
+        "stage1",
+        "--data",
+        bucket,
+        "--local",
+        "--json",
+        "--runs",
+        str(tmp_path),
+        "--run",
+        "there",
+    ]
+    result = CliRunner().invoke(
+        app, [*arguments, *(part for s in settings for part in ("--set", s))]
+    )
     assert result.exit_code == 0, result.output
     there = json.loads(result.stdout.splitlines()[-1])
     assert fingerprint(Path(there["bundle"])) == fingerprint(here.bundle)
     assert not (tmp_path / "cache").exists()
 
 
-def test_token_shards_of_remote_data_need_a_folder(stage2_job: Job, bucket: str, shards: Path, tmp_path: Path) -> None:
+def test_token_shards_of_remote_data_need_a_folder(
+    stage2_job: Job, bucket: str, shards: Path, tmp_path: Path
+) -> None:
     cache = CacheSettings(folder=str(tmp_path / "cache"), gigabytes=1)
     job = stage2_job.model_copy(update={"data": bucket, "cache": cache})
     with pytest.raises(ValueError, match="name a folder for its token shards with --tokens"):
@@ -73,7 +92,10 @@ def test_token_shards_of_remote_data_need_a_folder(stage2_job: Job, bucket: str,
     prepare(stage2_job)
     (made,) = (tmp_path / "tokens").iterdir()
     for path in sorted(made.rglob("*.tar")):
-        assert path.read_bytes() == (shards / "tokens" / made.name / path.relative_to(made)).read_bytes()
+        assert (
+            path.read_bytes()
+            == (shards / "tokens" / made.name / path.relative_to(made)).read_bytes()
+        )
 
 
 def test_damaged_images_are_replaced_and_counted_up_to_a_limit(
@@ -89,7 +111,9 @@ def test_damaged_images_are_replaced_and_counted_up_to_a_limit(
     order = Order(seed=0, stream="summer", count=ShardReader(folder).count("train", "summer"))
     assert counted[-1] == [order.at(position) for position in range(48)].count(2) > 1
     assert any(key in record.message for record in caplog.records)
-    with pytest.raises(CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"):
+    with pytest.raises(
+        CorruptSample, match=rf"1 samples are damaged, more than max_corrupt=0: .*{key}"
+    ):
         train(_with(job, "max_corrupt=0"), tmp_path / "strict", console=QUIET)
 
 
@@ -103,7 +127,8 @@ def _interrupted(job: Job, run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "named"), [("seed=1", r"config\.seed"), ("batch_size=8", r"config\.batch_size"), (None, "data")]
+    ("setting", "named"),
+    [("seed=1", r"config\.seed"), ("batch_size=8", r"config\.batch_size"), (None, "data")],
 )
 def test_a_run_goes_on_with_other_data_only_when_told(
     stage1_job: Job, tmp_path: Path, setting: str | None, named: str
@@ -117,7 +142,9 @@ def test_a_run_goes_on_with_other_data_only_when_told(
         other = _with(job, data=str(tmp_path / "shards"))
     else:
         other = _with(job, setting)
-    with pytest.raises(ValueError, match=rf"other settings \({named}\): .* or say --accept-other-data"):
+    with pytest.raises(
+        ValueError, match=rf"other settings \({named}\): .* or say --accept-other-data"
+    ):
         train(other, tmp_path / "run", console=QUIET)
     told = other.model_copy(update={"accept_other_data": True})
     assert train(told, tmp_path / "run", console=QUIET).position == 32
@@ -131,7 +158,9 @@ def test_what_is_no_data_may_not_change_at_all(stage1_job: Job, tmp_path: Path) 
     job = _with(stage1_job, "schedule.images=32")
     _interrupted(job, tmp_path / "run")
     other = _with(job, "weights.style=3", accept_other_data=True)
-    with pytest.raises(ValueError, match=r"\(config\.weights\.style\): choose another --run, or delete it"):
+    with pytest.raises(
+        ValueError, match=r"\(config\.weights\.style\): choose another --run, or delete it"
+    ):
         train(other, tmp_path / "run", console=QUIET)
 
 
@@ -142,9 +171,13 @@ def test_a_checkpoint_of_another_order_is_refused(
     _interrupted(job, tmp_path / "run")
     checkpoints = checkpoints_of(job, tmp_path / "run")
     snapshot = checkpoints.read(16)
-    snapshot.state["data"]["order_version"] = 0  # as if an earlier version had dealt the samples differently
+    snapshot.state["data"]["order_version"] = (
+        0  # as if an earlier version had dealt the samples differently
+    )
     checkpoints.write(snapshot)
-    with pytest.raises(ValueError, match=r"made on other data \(order_version 0 -> 1\): .* say --accept-other-data"):
+    with pytest.raises(
+        ValueError, match=r"made on other data \(order_version 0 -> 1\): .* say --accept-other-data"
+    ):
         train(job, tmp_path / "run", console=QUIET)
 
 
@@ -162,10 +195,18 @@ def test_settings_of_the_cache_come_from_options_or_the_environment(
     monkeypatch.setattr("training.job.make_job", stop)
     CliRunner().invoke(app, ["train", "stage1", "--data", str(shards)])
     CliRunner().invoke(app, ["train", "stage1", "--data", str(shards), "--cache-gb", "0"])
-    assert [(cache.folder, cache.gigabytes) for cache in seen] == [(str(tmp_path), 3), (str(tmp_path), 0)]
+    assert [(cache.folder, cache.gigabytes) for cache in seen] == [
+        (str(tmp_path), 3),
+        (str(tmp_path), 0),
+    ]
 
 
-def test_a_folder_given_as_a_path_or_as_text_is_the_same_job(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_given_as_a_path_or_as_text_is_the_same_job(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(shards.parent)
-    given = [make_job("stage1", data=d, model=None, recipe="laptop64").data for d in (shards, "shards", Path("shards"))]
+    given = [
+        make_job("stage1", data=d, model=None, recipe="laptop64").data
+        for d in (shards, "shards", Path("shards"))
+    ]
     assert given == [str(shards)] * 3

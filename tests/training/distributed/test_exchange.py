@@ -22,8 +22,15 @@ WORKERS = 3
 def laid_out(rank: int, length: int = 7) -> list[Tensor]:
     """What one worker brings: of different shapes and layouts, and one of them empty."""
     generator = torch.Generator().manual_seed(rank)
-    weights = torch.randn(4, 3, 2, length, generator=generator).contiguous(memory_format=torch.channels_last)
-    return [torch.randn(length, 5, generator=generator), torch.zeros(0), weights, torch.full((), float(rank))]
+    weights = torch.randn(4, 3, 2, length, generator=generator).contiguous(
+        memory_format=torch.channels_last
+    )
+    return [
+        torch.randn(length, 5, generator=generator),
+        torch.zeros(0),
+        weights,
+        torch.full((), float(rank)),
+    ]
 
 
 def reduced(exchange: Exchange, tensors: list[Tensor]) -> list[Tensor]:
@@ -39,7 +46,9 @@ def refuse(*_: int) -> None:
 def run_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     meet = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", meet, rank=rank, world_size=WORKERS, timeout=timedelta(seconds=60))
+    dist.init_process_group(
+        "gloo", meet, rank=rank, world_size=WORKERS, timeout=timedelta(seconds=60)
+    )
     shared = training.distributed.exchange.SHARED
     for name, where in {"memory": shared, "nowhere": folder / "nowhere", "no room": shared}.items():
         training.distributed.exchange.SHARED = where
@@ -71,7 +80,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", ["memory", "nowhere", "no room"])
-def test_every_worker_has_the_means_and_sums_of_all_whatever_their_size(found: Path, way: str) -> None:
+def test_every_worker_has_the_means_and_sums_of_all_whatever_their_size(
+    found: Path, way: str
+) -> None:
     for rank in range(WORKERS):
         answers, is_shared = torch.load(found / f"{way}-{rank}.pt")
         assert is_shared == (way == "memory" and training.distributed.exchange.SHARED.is_dir())
@@ -86,7 +97,11 @@ def test_all_workers_have_the_same_bits(found: Path) -> None:
         first, _ = torch.load(found / f"{way}-0.pt")
         for rank in range(1, WORKERS):
             others, _ = torch.load(found / f"{way}-{rank}.pt")
-            assert all(torch.equal(a, b) for x, y in zip(first, others, strict=True) for a, b in zip(x, y, strict=True))
+            assert all(
+                torch.equal(a, b)
+                for x, y in zip(first, others, strict=True)
+                for a, b in zip(x, y, strict=True)
+            )
 
 
 @pytest.fixture(params=[2, 3])
@@ -108,21 +123,36 @@ def check(answers: list[list[Tensor]], length: int = 7) -> None:
 def test_threads_have_the_means_and_sums_of_all(
     threads: Company, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.distributed.exchange, "SHARED", tmp_path / ("" if way == "memory" else "nowhere"))
-    exchanges = [Exchange(rank, threads.workers, torch.device("cpu")) for rank in range(threads.workers)]
+    monkeypatch.setattr(
+        training.distributed.exchange, "SHARED", tmp_path / ("" if way == "memory" else "nowhere")
+    )
+    exchanges = [
+        Exchange(rank, threads.workers, torch.device("cpu")) for rank in range(threads.workers)
+    ]
     for length in (7, 2, 400, 7):
-        check(threads.ask(lambda rank, length=length: reduced(exchanges[rank], laid_out(rank, length))), length)
+        check(
+            threads.ask(
+                lambda rank, length=length: reduced(exchanges[rank], laid_out(rank, length))
+            ),
+            length,
+        )
         assert list(tmp_path.iterdir()) == []  # the memory has no name, and nothing stays
     assert {exchange._memory is not None for exchange in exchanges} == {way == "memory"}
 
 
-def test_memory_is_taken_anew_only_for_more(threads: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_taken_anew_only_for_more(
+    threads: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training.distributed.exchange, "SHARED", tmp_path)
-    exchanges = [Exchange(rank, threads.workers, torch.device("cpu")) for rank in range(threads.workers)]
+    exchanges = [
+        Exchange(rank, threads.workers, torch.device("cpu")) for rank in range(threads.workers)
+    ]
     sizes = []
     for count in (50, 50, 20, 51):
         threads.ask(lambda rank, count=count: exchanges[rank].reduce([torch.ones(count)], []))
-        sizes.append([exchange._memory.size for exchange in exchanges if exchange._memory is not None])
+        sizes.append(
+            [exchange._memory.size for exchange in exchanges if exchange._memory is not None]
+        )
     assert sizes == [[50] * threads.workers] * 3 + [[51] * threads.workers]
 
 
@@ -143,14 +173,20 @@ class Elsewhere(SharedMemory):
         super().__init__(file, rank, world_size, group)
 
 
-def test_memory_is_shared_by_all_or_by_none(threads: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_shared_by_all_or_by_none(
+    threads: Company, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training.distributed.exchange, "SHARED", tmp_path)
     assert all(threads.ask(lambda rank: SharedMemory.of(rank, threads.workers, 9) is not None))
-    assert threads.ask(lambda rank: Elsewhere.of(rank, threads.workers, 9)) == [None] * threads.workers
+    assert (
+        threads.ask(lambda rank: Elsewhere.of(rank, threads.workers, 9)) == [None] * threads.workers
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_made_for_every_worker_and_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_made_for_every_worker_and_the_totals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training.distributed.exchange, "SHARED", tmp_path)
     file = Path(training.distributed.exchange._made(4 * 3 * 10))
     assert file.parent == tmp_path
@@ -169,7 +205,9 @@ def test_workers_add_up_about_as_much_as_each_other() -> None:
     shares = [
         sum(
             size
-            for size, adder in zip(sizes, training.distributed.exchange._adders(sizes, 4), strict=True)
+            for size, adder in zip(
+                sizes, training.distributed.exchange._adders(sizes, 4), strict=True
+            )
             if adder == worker
         )
         for worker in range(4)

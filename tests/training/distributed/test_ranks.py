@@ -26,7 +26,12 @@ QUANTIZERS = {
     "vq": LEARNED,
     "l2": LEARNED,
     "simvq": LEARNED,
-    "fsq": ("weights.commitment=0", "network.fsq_levels=[4,4]", "network.embed_dim=2", "network.codebook_size=16"),
+    "fsq": (
+        "weights.commitment=0",
+        "network.fsq_levels=[4,4]",
+        "network.embed_dim=2",
+        "network.codebook_size=16",
+    ),
 }
 PRIORS = {
     "causal": (),
@@ -39,10 +44,16 @@ PRIORS = {
     ),
 }
 GAME = (
-    'game.augment=["color","translation","cutout"]', "game.r1=1", "game.r1_every=1", "recolor=1",
-    # In flat areas the sign of a difference between neighbours, and so these terms' gradient, is rounding noise.
-    "weights.total_variation=0", "perceptual.kind=none", "weights.perceptual=0",
-)  # fmt: skip
+    'game.augment=["color","translation","cutout"]',
+    "game.r1=1",
+    "game.r1_every=1",
+    "recolor=1",
+    # In flat areas the sign of a difference between neighbours, and so these terms' gradient, is
+    # rounding noise.
+    "weights.total_variation=0",
+    "perceptual.kind=none",
+    "weights.perceptual=0",
+)
 
 
 class Rank(LocalWorker):
@@ -59,18 +70,32 @@ def state_after_one_step(job: Job, worker: LocalWorker) -> dict[str, Tensor]:
     batches = stage.batches(0)
     stage.train_step(next(batches))  # type: ignore[arg-type]
     batches.close()
-    networks = (stage.generators.network, stage.discriminator) if isinstance(stage, Stage1) else (stage.prior,)
+    networks = (
+        (stage.generators.network, stage.discriminator)
+        if isinstance(stage, Stage1)
+        else (stage.prior,)
+    )
     state = {}
     for number, network in enumerate(networks):
-        state |= {f"{number}.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
-        state |= {f"{number}.{name}": buffer for name, buffer in network.named_buffers() if "codebook" in name}
+        state |= {
+            f"{number}.{name}": p.grad
+            for name, p in network.named_parameters()
+            if p.grad is not None
+        }
+        state |= {
+            f"{number}.{name}": buffer
+            for name, buffer in network.named_buffers()
+            if "codebook" in name
+        }
     return state
 
 
 def run_rank(rank: int, world_size: int, jobs: dict[str, str], folder: Path) -> None:
     torch.set_num_threads(1)
     meet = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", meet, rank=rank, world_size=world_size, timeout=timedelta(seconds=60))
+    dist.init_process_group(
+        "gloo", meet, rank=rank, world_size=world_size, timeout=timedelta(seconds=60)
+    )
     worker = Rank(rank, world_size, folder)
     for name, job in jobs.items():
         state = state_after_one_step(Job.model_validate_json(job), worker)
@@ -81,7 +106,9 @@ def run_rank(rank: int, world_size: int, jobs: dict[str, str], folder: Path) -> 
 
 def leave_out_together(job: Job, worker: LocalWorker) -> None:
     """What is not finite for the last worker alone is left out by all, and ends the run of all."""
-    stage = make_stage(job.model_copy(update={"config": override(job.config, ["max_nonfinite=1"])}), worker)
+    stage = make_stage(
+        job.model_copy(update={"config": override(job.config, ["max_nonfinite=1"])}), worker
+    )
     assert isinstance(stage, Stage1)
     batches = stage.batches(0)
     spoil = torch.nan if worker.rank == 1 else 1.0
@@ -94,14 +121,24 @@ def leave_out_together(job: Job, worker: LocalWorker) -> None:
 @pytest.fixture(scope="module")
 def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
     made = {
-        name: make_job("stage1", data=shards, model=None, recipe="laptop64",
-                       settings=[*STAGE1, *GAME, f"network.quantizer={name}", *settings])
+        name: make_job(
+            "stage1",
+            data=shards,
+            model=None,
+            recipe="laptop64",
+            settings=[*STAGE1, *GAME, f"network.quantizer={name}", *settings],
+        )
         for name, settings in QUANTIZERS.items()
-    }  # fmt: skip
+    }
     prior = [*STAGE2, "prior.dropout=0"]  # each worker drops units of its own
     for name, settings in PRIORS.items():
-        made[name] = make_job("stage2", data=shards, model=tiny_bundle_without_prior, recipe="laptop64",
-                              settings=[*prior, *settings])  # fmt: skip
+        made[name] = make_job(
+            "stage2",
+            data=shards,
+            model=tiny_bundle_without_prior,
+            recipe="laptop64",
+            settings=[*prior, *settings],
+        )
     return made
 
 
@@ -116,7 +153,9 @@ def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.parametrize("name", [*QUANTIZERS, *PRIORS])
-def test_two_workers_take_the_step_of_one(name: str, jobs: dict[str, Job], folder: Path, worker: LocalWorker) -> None:
+def test_two_workers_take_the_step_of_one(
+    name: str, jobs: dict[str, Job], folder: Path, worker: LocalWorker
+) -> None:
     alone = state_after_one_step(jobs[name], worker)
     ranks = [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)]
     assert alone.keys() == ranks[0].keys() == ranks[1].keys()

@@ -17,7 +17,9 @@ from training.tracking.journal import read_metrics
 
 
 class Counting:
-    """A stage that learns nothing but the sum of the batches it has seen; a batch is its own position."""
+    """A stage that learns nothing but the sum of the batches it has seen; a batch is its own
+    position.
+    """
 
     def __init__(self) -> None:
         self.position = 0
@@ -48,7 +50,9 @@ class Counting:
         return {"position": self.position, "total": self.total}
 
     def data_state(self) -> DataState:
-        return DataState(position=self.position, seed=0, manifest="none", global_batch=4, order="samples")
+        return DataState(
+            position=self.position, seed=0, manifest="none", global_batch=4, order="samples"
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.position, self.total = state["position"], state["total"]
@@ -62,7 +66,9 @@ def _saved(worker: LocalWorker) -> list[int]:
     return worker.checkpoints.positions()
 
 
-def test_reports_pictures_and_checkpoints_come_when_the_schedule_says(worker: LocalWorker, tmp_path: Path) -> None:
+def test_reports_pictures_and_checkpoints_come_when_the_schedule_says(
+    worker: LocalWorker, tmp_path: Path
+) -> None:
     schedule = ScheduleConfig(images=40, log_every=8, sample_every=20, save_every=16)
     stage = Counting()
     outcome = fit(stage, worker, schedule, images_per_position=2)
@@ -81,7 +87,9 @@ def test_a_report_is_the_mean_since_the_last_one(worker: LocalWorker, tmp_path: 
     assert second["images_per_second"] > 0
 
 
-def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tmp_path: Path) -> None:
+def test_steps_that_taught_nothing_stay_out_of_the_means(
+    worker: LocalWorker, tmp_path: Path
+) -> None:
     class LeavingOut(Counting):
         def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             learned = super().train_step(batch)
@@ -92,10 +100,14 @@ def test_steps_that_taught_nothing_stay_out_of_the_means(worker: LocalWorker, tm
     assert (first["seen"], "seen" in second, third["seen"]) == (0, False, 18)
 
 
-def test_what_is_computed_now_and_then_is_the_mean_over_those_steps(worker: LocalWorker, tmp_path: Path) -> None:
+def test_what_is_computed_now_and_then_is_the_mean_over_those_steps(
+    worker: LocalWorker, tmp_path: Path
+) -> None:
     class Occasional(Counting):
         def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
-            penalty = {"penalty": torch.tensor(float(batch))} if batch % 12 == 0 and batch < 24 else {}
+            penalty = (
+                {"penalty": torch.tensor(float(batch))} if batch % 12 == 0 and batch < 24 else {}
+            )
             return super().train_step(batch) | penalty
 
     fit(Occasional(), worker, ScheduleConfig(images=48, log_every=16), images_per_position=1)
@@ -106,7 +118,9 @@ def test_what_is_computed_now_and_then_is_the_mean_over_those_steps(worker: Loca
     assert "penalty" not in third
 
 
-def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_from_its_last_checkpoint(
+    worker: LocalWorker, tmp_path: Path
+) -> None:
     schedule = ScheduleConfig(images=40, log_every=8, save_every=16)
     interrupted = Counting()
 
@@ -127,7 +141,9 @@ def test_an_interrupted_run_goes_on_from_its_last_checkpoint(worker: LocalWorker
 
 
 def test_the_wall_clock_ends_a_run_with_a_checkpoint(worker: LocalWorker) -> None:
-    outcome = fit(Counting(), worker, ScheduleConfig(images=10**9, minutes=0.05 / 60), images_per_position=1)
+    outcome = fit(
+        Counting(), worker, ScheduleConfig(images=10**9, minutes=0.05 / 60), images_per_position=1
+    )
     assert not outcome.complete
     assert 0 < outcome.position < 10**9
     assert _saved(worker)[-1] == outcome.position
@@ -145,7 +161,12 @@ def test_reports_come_by_the_clock_as_well(worker: LocalWorker, tmp_path: Path) 
             time.sleep(0.02)
             return super().train_step(batch)
 
-    fit(Slow(), worker, ScheduleConfig(images=200, log_every=100, log_seconds=0.2), images_per_position=1)
+    fit(
+        Slow(),
+        worker,
+        ScheduleConfig(images=200, log_every=100, log_seconds=0.2),
+        images_per_position=1,
+    )
     reported = _reported(tmp_path)
     assert {100, 200} < set(reported)
     assert 3 <= len(reported) < 20  # not at every step
@@ -169,21 +190,34 @@ def test_between_reports_a_run_tells_how_fast_it_is(
             return super().train_step(batch)
 
     told: list[tuple[int, float]] = []
-    monkeypatch.setattr(worker.journal, "pace", lambda position, rate, seconds: told.append((position, rate)))
+    monkeypatch.setattr(
+        worker.journal, "pace", lambda position, rate, seconds: told.append((position, rate))
+    )
     monkeypatch.setattr("pipelines.progress.Pulse.FIRST", 0.1)
-    fit(Slow(), worker, ScheduleConfig(images=80, log_every=80, log_seconds=None), images_per_position=2)
+    fit(
+        Slow(),
+        worker,
+        ScheduleConfig(images=80, log_every=80, log_seconds=None),
+        images_per_position=2,
+    )
     assert [position for position, _ in told] == sorted({position for position, _ in told})
     assert 1 <= len(told) <= 3  # at .1, .2 and .4 s at most
     assert 0 < told[0][1] < 2 * 4 / 0.02
     assert _reported(tmp_path) == [80]
 
 
-@pytest.mark.parametrize(("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)])
-def test_a_step_that_jumps_over_a_multiple_has_crossed_it(before: int, after: int, expected: bool) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [(0, 4, False), (4, 8, True), (8, 12, False), (4, 24, True)]
+)
+def test_a_step_that_jumps_over_a_multiple_has_crossed_it(
+    before: int, after: int, expected: bool
+) -> None:
     assert crossed(before, after, 8) is expected
 
 
-def test_a_report_says_where_the_time_and_the_memory_went(worker: LocalWorker, tmp_path: Path) -> None:
+def test_a_report_says_where_the_time_and_the_memory_went(
+    worker: LocalWorker, tmp_path: Path
+) -> None:
     class Slow(Counting):
         def train_step(self, batch: Any, time_gone: float = 0.0) -> dict[str, Tensor]:
             with worker.stopwatch.phase("backward"):

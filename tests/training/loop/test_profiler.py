@@ -22,16 +22,22 @@ def _fit(job: Job, worker: LocalWorker, images: int, profile: int) -> None:
     fit(stage, worker, config.schedule, stage.images_per_position, profile=profile)
 
 
-def test_a_trace_of_so_many_steps_lies_in_the_runs_folder(stage1_job: Job, worker: LocalWorker, tmp_path: Path) -> None:
+def test_a_trace_of_so_many_steps_lies_in_the_runs_folder(
+    stage1_job: Job, worker: LocalWorker, tmp_path: Path
+) -> None:
     _fit(stage1_job, worker, images=32, profile=2)
     assert _steps_seen(tmp_path) == ["ProfilerStep#3", "ProfilerStep#4"]  # three warm up
 
 
-def test_a_run_that_ends_earlier_leaves_a_shorter_trace(stage1_job: Job, worker: LocalWorker, tmp_path: Path) -> None:
+def test_a_run_that_ends_earlier_leaves_a_shorter_trace(
+    stage1_job: Job, worker: LocalWorker, tmp_path: Path
+) -> None:
     _fit(stage1_job, worker, images=16, profile=9)
     assert _steps_seen(tmp_path)[0] == "ProfilerStep#3"
 
 
-def test_nothing_is_profiled_unless_asked(stage1_job: Job, worker: LocalWorker, tmp_path: Path) -> None:
+def test_nothing_is_profiled_unless_asked(
+    stage1_job: Job, worker: LocalWorker, tmp_path: Path
+) -> None:
     _fit(stage1_job, worker, images=8, profile=0)
     assert not (tmp_path / "profile").exists()

@@ -12,9 +12,10 @@ from training.loop.provenance import code_version, environment
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "code.py").write_text("one")
     for arguments in (
-        ["init", "-q"], ["add", "code.py"],
+        ["init", "-q"],
+        ["add", "code.py"],
         ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "first"],
-    ):  # fmt: skip
+    ):
         subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
     return tmp_path
 

@@ -11,9 +11,15 @@ from training.run.attempt import attempt, checkpoints_of
 from training.stages.nan_guard import DivergenceError
 
 
-@pytest.mark.parametrize(("saved", "words"), [((), "nothing is saved yet"), ((4, 8), "0000000008.ckpt is from before")])
+@pytest.mark.parametrize(
+    ("saved", "words"), [((), "nothing is saved yet"), ((4, 8), "0000000008.ckpt is from before")]
+)
 def test_a_run_that_diverges_tells_what_it_can_be_taken_up_from(
-    saved: tuple[int, ...], words: str, stage1_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: tuple[int, ...],
+    words: str,
+    stage1_job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def diverge(*_: Any, **__: Any) -> None:
         raise DivergenceError("pixel not finite: lower the rate")

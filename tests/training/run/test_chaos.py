@@ -1,4 +1,6 @@
-"""Trainings on Ray whose workers, driver or machine are killed: they end with the weights of the undisturbed ones."""
+"""Trainings on Ray whose workers, driver or machine are killed: they end with the weights of the
+undisturbed ones.
+"""
 
 import json
 import os
@@ -41,16 +43,19 @@ from rich.console import Console
 from training.job import Job
 from training.launch import train
 from training.run.ray_trainer import RayPlan
-ray.init(address="local", num_cpus=2, object_store_memory=100_000_000, log_to_driver=False, include_dashboard=False)
-train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]), RayPlan(workers=2, cpus_per_worker=1),
-      console=Console(quiet=True))
+ray.init(address="local", num_cpus=2, object_store_memory=100_000_000, log_to_driver=False,
+         include_dashboard=False)
+train(Job.model_validate_json(sys.argv[1]), Path(sys.argv[2]),
+      RayPlan(workers=2, cpus_per_worker=1), console=Console(quiet=True))
 """
 
 
 def long(job: Job) -> Job:
     """Eighty-eight steps, saved every four."""
     settings = ("images=352", "log_every=32", "sample_every=352", "save_every=16")
-    return job.model_copy(update={"config": override(job.config, [f"schedule.{setting}" for setting in settings])})
+    return job.model_copy(
+        update={"config": override(job.config, [f"schedule.{setting}" for setting in settings])}
+    )
 
 
 @contextmanager
@@ -58,9 +63,10 @@ def driver(job: Job, run_dir: Path) -> Iterator[tuple[subprocess.Popen[bytes], s
     """A driver with a Ray of its own, and the mark that its processes carry."""
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, job.model_dump_json(), str(run_dir)], cwd=ROOT,
+        [sys.executable, "-c", DRIVER, job.model_dump_json(), str(run_dir)],
+        cwd=ROOT,
         env=os.environ | {MARK: mark, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     try:
         yield process, mark
     finally:
@@ -75,7 +81,10 @@ def workers_of(mark: str) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
-            if b"RayTrainWorker" in title and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+            if (
+                b"RayTrainWorker" in title
+                and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes()
+            ):
                 found.append(int(folder.name))
         except OSError:  # it has ended meanwhile
             continue
@@ -113,7 +122,10 @@ def test_ten_kills_leave_the_weights_of_the_undisturbed_run(
             while victim is not None:
                 wait_for(run_dir, next(moments), process, mark)
                 time.sleep(rng.uniform(0, 0.1))  # within a step, a report, or a checkpoint
-                os.kill(process.pid if victim == "driver" else rng.choice(workers_of(mark)), signal.SIGKILL)
+                os.kill(
+                    process.pid if victim == "driver" else rng.choice(workers_of(mark)),
+                    signal.SIGKILL,
+                )
                 driver_is_dead = victim == "driver"
                 victim = next(kills, None)
                 if driver_is_dead:
@@ -139,11 +151,13 @@ from training.launch import train
 from training.run.ray_trainer import RayPlan
 
 run_dir, store = Path(sys.argv[2]), {"object_store_memory": 100_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
+head = {"num_cpus": 1, "include_dashboard": False, **store}
+cluster = Cluster(initialize_head=True, head_node_args=head)
 doomed = cluster.add_node(num_cpus=1, **store)
 plan = RayPlan(workers=1, most_workers=2, cpus_per_worker=1, address=cluster.address)
 console = Console(file=open(sys.argv[3], "w"))
-training = threading.Thread(target=lambda: train(Job.model_validate_json(sys.argv[1]), run_dir, plan, console=console))
+job = Job.model_validate_json(sys.argv[1])
+training = threading.Thread(target=lambda: train(job, run_dir, plan, console=console))
 training.start()
 while newest(run_dir) < 96:
     time.sleep(0.05)
@@ -165,12 +179,29 @@ def test_a_run_whose_node_dies_ends_on_what_is_left(
     job = job.model_copy(update={"config": override(job.config, ["schedule.keep_checkpoints=100"])})
     run_dir, lines = tmp_path / "run", tmp_path / "lines"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", NODES, job.model_dump_json(), str(run_dir), str(lines)], cwd=ROOT,
-        stdout=subprocess.PIPE, text=True, timeout=300, check=True, env=os.environ | {
-            **RAY_SETTINGS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            NODES,
+            job.model_dump_json(),
+            str(run_dir),
+            str(lines),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=True,
+        env=os.environ
+        | {
+            **RAY_SETTINGS,
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "OMP_NUM_THREADS": "1",
         },
-    )  # fmt: skip
+    )
     recovery = json.loads(done.stdout.splitlines()[-1])["seconds"]
     with capsys.disabled():
         print(f" [a node's death cost {recovery:.0f} s]", end="")

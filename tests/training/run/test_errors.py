@@ -1,4 +1,6 @@
-"""Disks, buckets, shards and memory that fail in mid-run: one sentence, and the last good checkpoint stays."""
+"""Disks, buckets, shards and memory that fail in mid-run: one sentence, and the last good
+checkpoint stays.
+"""
 
 import errno
 import os
@@ -71,7 +73,9 @@ def during(run: Callable[[], Result], there: Callable[[], bool], do: Callable[[]
 
 def checkpoint_bytes(job: Job, tmp_path: Path) -> int:
     """Size of one checkpoint of a job."""
-    short = job.model_copy(update={"config": override(job.config, ["schedule.images=4", "schedule.log_every=4"])})
+    short = job.model_copy(
+        update={"config": override(job.config, ["schedule.images=4", "schedule.log_every=4"])}
+    )
     train(short, tmp_path / "sizing", console=QUIET)
     return (tmp_path / "sizing/checkpoints/0000000004.ckpt").stat().st_size
 
@@ -85,16 +89,18 @@ def test_a_disk_that_fills_up_with_checkpoints_is_named_and_the_last_one_stays(
         with pytest.raises(TrainingError) as trouble:
             train(job, tmp_path / "run", storage=str(disk), console=QUIET)
         assert str(trouble.value) == (
-            f"{disk}/run/checkpoints/0000000048.ckpt cannot be written (No space left on device): check space and "
+            f"{disk}/run/checkpoints/0000000048.ckpt cannot be written (No space left on device): "
+            "check space and "
             f"rights; the same command goes on from {disk}/run/checkpoints/0000000032.ckpt"
         )
         assert [path.name for path in sorted((disk / "run/checkpoints").iterdir())] == [
-            "0000000016.ckpt", "0000000032.ckpt",
-        ]  # fmt: skip
+            "0000000016.ckpt",
+            "0000000032.ckpt",
+        ]
         subprocess.run(["mount", "-o", f"remount,size={10 * size}", str(disk)], check=True)
-        assert fingerprint(train(job, tmp_path / "run", storage=str(disk), console=QUIET).bundle) == fingerprint(
-            undisturbed.bundle
-        )
+        assert fingerprint(
+            train(job, tmp_path / "run", storage=str(disk), console=QUIET).bundle
+        ) == fingerprint(undisturbed.bundle)
 
 
 def test_a_disk_too_full_for_reports_is_named(job: Job, tmp_path: Path, mlflow_store: str) -> None:
@@ -109,11 +115,14 @@ def test_a_disk_too_full_for_reports_is_named(job: Job, tmp_path: Path, mlflow_s
 
         every = override(job.config, ["schedule.log_every=4"])
         often = job.model_copy(update={"config": every})
-        with pytest.raises(TrainingError, match=r"no space left for .*: make room there; the same command"):
+        with pytest.raises(
+            TrainingError, match=r"no space left for .*: make room there; the same command"
+        ):
             during(
                 lambda: train(often, run, storage=places, console=QUIET),
-                lambda: any((tmp_path / "places/run/checkpoints").glob("*.ckpt")), fill,
-            )  # fmt: skip
+                lambda: any((tmp_path / "places/run/checkpoints").glob("*.ckpt")),
+                fill,
+            )
         ballast.unlink()
         assert train(often, run, storage=places, console=QUIET).complete
 
@@ -128,16 +137,23 @@ def bucket(tmp_path: Path) -> Iterator[tuple[str, ExitStack]]:
 
 
 def test_a_bucket_that_is_lost_is_named(
-    job: Job, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch, bucket: tuple[str, ExitStack]
+    job: Job,
+    tmp_path: Path,
+    mlflow_store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    bucket: tuple[str, ExitStack],
 ) -> None:
     monkeypatch.setattr("pipelines.storage.remote._PAUSES", (0.1,))
     storage, server = bucket
     checkpoints = checkpoints_of(job, join(storage, "run"))
-    with pytest.raises(TrainingError, match=r"s3://runs/seasons/run/checkpoints/.* cannot be .*: check address"):
+    with pytest.raises(
+        TrainingError, match=r"s3://runs/seasons/run/checkpoints/.* cannot be .*: check address"
+    ):
         during(
             lambda: train(job, tmp_path / "run", storage=storage, console=QUIET),
-            lambda: len(checkpoints.positions()) > 0, server.close,
-        )  # fmt: skip
+            lambda: len(checkpoints.positions()) > 0,
+            server.close,
+        )
 
 
 def test_another_machine_goes_on_from_a_bucket_in_the_same_mlflow_run(
@@ -149,9 +165,12 @@ def test_another_machine_goes_on_from_a_bucket_in_the_same_mlflow_run(
     with pytest.raises(Interrupted):
         during(
             lambda: train(job, here, storage=bucket[0], console=QUIET),
-            lambda: len(checkpoints.positions()) > 0, lambda: os.kill(os.getpid(), signal.SIGTERM),
-        )  # fmt: skip
-    assert fingerprint(train(job, there, storage=bucket[0], console=QUIET).bundle) == fingerprint(undisturbed.bundle)
+            lambda: len(checkpoints.positions()) > 0,
+            lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
+    assert fingerprint(train(job, there, storage=bucket[0], console=QUIET).bundle) == fingerprint(
+        undisturbed.bundle
+    )
     assert tracked_run(here) == tracked_run(there) is not None
 
 
@@ -167,16 +186,21 @@ def test_a_shard_that_is_deleted_is_named_and_the_run_goes_on_when_it_is_back(
     job = job.model_copy(update={"data": str(tmp_path / "shards")})
     undisturbed = train(job, tmp_path / "undisturbed", console=QUIET)
     shard, run = tmp_path / "shards/train/summer/000001.tar", tmp_path / "run"
-    with pytest.raises(ValueError, match=r"summer/000001\.tar cannot be opened \(No such file or directory\): run"):
+    with pytest.raises(
+        ValueError, match=r"summer/000001\.tar cannot be opened \(No such file or directory\): run"
+    ):
         during(
-            lambda: train(job, run, console=QUIET), lambda: any(run.glob("checkpoints/*.ckpt")),
+            lambda: train(job, run, console=QUIET),
+            lambda: any(run.glob("checkpoints/*.ckpt")),
             lambda: shard.rename(tmp_path / "away.tar"),
-        )  # fmt: skip
+        )
     (tmp_path / "away.tar").rename(shard)
     assert fingerprint(train(job, run, console=QUIET).bundle) == fingerprint(undisturbed.bundle)
 
 
-def test_two_processes_do_not_train_the_same_run(job: Job, tmp_path: Path, mlflow_store: str) -> None:
+def test_two_processes_do_not_train_the_same_run(
+    job: Job, tmp_path: Path, mlflow_store: str
+) -> None:
     refused: list[str] = []
 
     def again() -> None:
@@ -184,7 +208,11 @@ def test_two_processes_do_not_train_the_same_run(job: Job, tmp_path: Path, mlflo
             train(job, tmp_path / "run", console=QUIET)
         refused.append(str(error.value))
 
-    during(lambda: train(job, tmp_path / "run", console=QUIET), lambda: any(tmp_path.glob("run/checkpoints/*")), again)
+    during(
+        lambda: train(job, tmp_path / "run", console=QUIET),
+        lambda: any(tmp_path.glob("run/checkpoints/*")),
+        again,
+    )
     assert refused
 
 
@@ -197,8 +225,10 @@ def test_memory_that_is_not_enough_is_said_as_such(tmp_path: Path) -> None:
     assert (explained(MemoryError(), checkpoints) or "").startswith(sentence)
     on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
     assert explained(on_gpu, checkpoints) == (
-        "the GPU's memory is not enough (CUDA out of memory. Tried to allocate 2 GiB.): raise accumulate, lower "
-        "batch_size in another --run, or take a larger machine; nothing was saved yet, the same command begins anew"
+        "the GPU's memory is not enough (CUDA out of memory. Tried to allocate 2 GiB.): raise "
+        "accumulate, lower "
+        "batch_size in another --run, or take a larger machine; nothing was saved yet, the same "
+        "command begins anew"
     )
 
 
@@ -211,8 +241,13 @@ def test_a_sentence_of_ours_is_passed_on_as_it_is(tmp_path: Path) -> None:
 def test_what_may_go_better_the_next_time_is_not_explained(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     with pytest.raises(ValueError, match="process group") as error:
-        torch.distributed.all_reduce(torch.zeros(1))  # as what is left of a run finds it when a worker has died
+        torch.distributed.all_reduce(
+            torch.zeros(1)
+        )  # as what is left of a run finds it when a worker has died
     assert explained(error.value, checkpoints) is None
     assert explained(RuntimeError("Connection closed by peer"), checkpoints) is None
     assert explained(OSError(errno.EIO, "Input/output error"), checkpoints) is None
-    assert explained(OSError(errno.EROFS, "Read-only file system", "/data/run"), checkpoints) is not None
+    assert (
+        explained(OSError(errno.EROFS, "Read-only file system", "/data/run"), checkpoints)
+        is not None
+    )

@@ -56,9 +56,22 @@ def test_a_killed_run_given_again_ends_as_if_nothing_had_happened(
     assert client.get_run(mlflow_run).info.status == "FINISHED"
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(shards: Path, tmp_path: Path, mlflow_store: str) -> None:
-    command = [sys.executable, "run.py", "train", "stage1", "--data", str(shards), "--local", "--runs", str(tmp_path),
-               "--run", "run"]  # fmt: skip
+def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(
+    shards: Path, tmp_path: Path, mlflow_store: str
+) -> None:
+    command = [
+        sys.executable,
+        "run.py",
+        "train",
+        "stage1",
+        "--data",
+        str(shards),
+        "--local",
+        "--runs",
+        str(tmp_path),
+        "--run",
+        "run",
+    ]
     for setting in (*STAGE1, "schedule.images=4000"):
         command += ["--set", setting]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -69,4 +82,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(shards: Path, tmp_path
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     saved = max(int(path.stem) for path in tmp_path.glob("run/checkpoints/*.ckpt"))
-    assert f"run: stopped and saved after {saved} images of each domain; the same command goes on" in said
+    assert (
+        f"run: stopped and saved after {saved} images of each domain; the same command goes on"
+        in said
+    )

@@ -13,12 +13,24 @@ from vqi2i import Translator
 
 ROOT = Path(__file__).parents[3]
 MODULES = ("run.py", "errors.py")
-PACKAGES = ("commands", "evaluation", "imaging", "pipelines", "platforms", "serving", "training", "tuning", "vqi2i")
+PACKAGES = (
+    "commands",
+    "evaluation",
+    "imaging",
+    "pipelines",
+    "platforms",
+    "serving",
+    "training",
+    "tuning",
+    "vqi2i",
+)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_submitted_job_trains_with_the_code_it_brings(shards: Path, tmp_path: Path, ray_session: None) -> None:
+def test_a_submitted_job_trains_with_the_code_it_brings(
+    shards: Path, tmp_path: Path, ray_session: None
+) -> None:
     from ray._private.worker import get_dashboard_url
     from ray.job_submission import JobSubmissionClient
 
@@ -28,14 +40,19 @@ def test_a_submitted_job_trains_with_the_code_it_brings(shards: Path, tmp_path: 
         copy = shutil.copy if name.endswith(".py") else shutil.copytree
         copy(ROOT / name, code / name)
     (code / "training/loop/provenance.py").write_text(
-        (code / "training/loop/provenance.py").read_text().replace('"workers":', '"brought": "yes", "workers":')
+        (code / "training/loop/provenance.py")
+        .read_text()
+        .replace('"workers":', '"brought": "yes", "workers":')
     )
     store = f"sqlite:///{tmp_path}/mlflow.db"
     settings = " ".join(f"--set '{setting}'" for setting in STAGE1)
     client = JobSubmissionClient(f"http://{get_dashboard_url()}")
     job = client.submit_job(
-        entrypoint=f"{sys.executable} run.py train stage1 --data {shards} --runs {tmp_path}/runs --run sent"
-        f" --storage {tmp_path}/storage --cpus-per-worker 1 {settings}",
+        entrypoint=(
+            f"{sys.executable} run.py train stage1 --data {shards} --runs {tmp_path}/runs --run "
+            "sent"
+            f" --storage {tmp_path}/storage --cpus-per-worker 1 {settings}"
+        ),
         runtime_env={
             "working_dir": str(code),
             "env_vars": {"MLFLOW_TRACKING_URI": store},
@@ -48,5 +65,10 @@ def test_a_submitted_job_trains_with_the_code_it_brings(shards: Path, tmp_path: 
     assert client.get_job_status(job) == "SUCCEEDED", logs
     assert Translator.load(tmp_path / "runs/sent/bundle").domains == ("summer", "winter")
     (run,) = MlflowClient(store).search_runs(["1"], filter_string="attributes.run_name = 'sent'")
-    assert run.data.tags["environment.brought"] == "yes"  # workers ran what was sent, not what is installed
-    assert sorted(path.name for path in (tmp_path / "storage/sent").iterdir()) == ["checkpoints", "run.json"]
+    assert (
+        run.data.tags["environment.brought"] == "yes"
+    )  # workers ran what was sent, not what is installed
+    assert sorted(path.name for path in (tmp_path / "storage/sent").iterdir()) == [
+        "checkpoints",
+        "run.json",
+    ]

@@ -17,25 +17,38 @@ from training.stages.stage2 import Stage2
 from vqi2i import Translator
 
 
-def test_a_model_of_stage_1_says_from_what_it_was_made(stage1_job: Job, worker: LocalWorker) -> None:
+def test_a_model_of_stage_1_says_from_what_it_was_made(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
     provenance = make_stage(stage1_job, worker).provenance
     manifest = ShardReader(stage1_job.data).manifest
     assert provenance == {
-        "recipe": "laptop64", "seed": 0, "data": manifest.fingerprint[:12], "perceptual": "multiscale",
-        "plan": manifest.plan, "options": {"size": 32},
-    }  # fmt: skip
+        "recipe": "laptop64",
+        "seed": 0,
+        "data": manifest.fingerprint[:12],
+        "perceptual": "multiscale",
+        "plan": manifest.plan,
+        "options": {"size": 32},
+    }
 
 
 def test_a_perceptual_distance_of_files_is_told_by_their_content(
     stage1_job: Job, worker: LocalWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.stages.stage1._perceptual", lambda config, device: None)  # these are no weights
+    monkeypatch.setattr(
+        "training.stages.stage1._perceptual", lambda config, device: None
+    )  # these are no weights
     for name in ("vgg", "heads"):
         (tmp_path / name).write_text(name)
-    settings = ["perceptual.kind=lpips", *(f"perceptual.{name}.source={tmp_path / name}" for name in ("vgg", "heads"))]
+    settings = [
+        "perceptual.kind=lpips",
+        *(f"perceptual.{name}.source={tmp_path / name}" for name in ("vgg", "heads")),
+    ]
     job = stage1_job.model_copy(update={"config": override(stage1_job.config, settings)})
     told = make_stage(job, worker).provenance["perceptual"]
-    assert told == {f"lpips_{name}": hashlib.sha256(name.encode()).hexdigest() for name in ("vgg", "heads")}
+    assert told == {
+        f"lpips_{name}": hashlib.sha256(name.encode()).hexdigest() for name in ("vgg", "heads")
+    }
 
 
 def test_stage_1_needs_no_preparation(stage1_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +76,13 @@ def test_stage_2_reads_the_tokens_of_its_model_which_are_made_once(
 
 @pytest.mark.parametrize(("built", "times"), [("shards", 1), ("validated", 0)])
 def test_choosing_by_test_images_is_said_once_with_the_remedy(
-    built: str, times: int, stage1_job: Job, shards: Path, validated: Path, tmp_path: Path, mlflow_store: str
+    built: str,
+    times: int,
+    stage1_job: Job,
+    shards: Path,
+    validated: Path,
+    tmp_path: Path,
+    mlflow_store: str,
 ) -> None:
     data = {"shards": shards, "validated": validated}[built]
     job = stage1_job.model_copy(

@@ -12,7 +12,9 @@ from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from vqi2i.networks.quantizers import EmaCodebook
 
 DOMAINS = 2
-CONTENT = torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10  # two images of each domain, domain by domain
+CONTENT = (
+    torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10
+)  # two images of each domain, domain by domain
 
 
 def shared(codebook: EmaCodebook, rank: int = 0, world_size: int = 1) -> SharedCodebook:
@@ -42,12 +44,16 @@ def test_two_workers_follow_as_one_does() -> None:
     torch.testing.assert_close(said.counts, torch.bincount(tokens.flatten(), minlength=5).float())
     assert said.candidates.shape == (1, 16, 3)
     ranks = [
-        shared(parted, rank, 2).assigned(of_rank(CONTENT, rank), of_rank(tokens, rank)) for rank in range(2)
-    ]  # fmt: skip
+        shared(parted, rank, 2).assigned(of_rank(CONTENT, rank), of_rank(tokens, rank))
+        for rank in range(2)
+    ]
     together = Assigned(*(sum(parts) for parts in zip(*ranks, strict=True)))
     torch.testing.assert_close(together.counts, said.counts)
     torch.testing.assert_close(together.sums, said.sums)
-    restarted = shared(alone).follow(said, 0, generator()), shared(parted, 1, 2).follow(together, 0, generator())
+    restarted = (
+        shared(alone).follow(said, 0, generator()),
+        shared(parted, 1, 2).follow(together, 0, generator()),
+    )
     assert restarted[0] == restarted[1] > 0
     torch.testing.assert_close(parted.vectors, alone.vectors)
 

@@ -37,7 +37,9 @@ def _identity(number: int) -> int:
 
 def test_batches_come_in_order_from_one_thread() -> None:
     source = Source(end=500)
-    assert list(prefetched(source.numbers(), lambda number: number + 0.5)) == [n + 0.5 for n in range(500)]
+    assert list(prefetched(source.numbers(), lambda number: number + 0.5)) == [
+        n + 0.5 for n in range(500)
+    ]
     assert source.threads == {"prefetch"}
     assert source.closed
 

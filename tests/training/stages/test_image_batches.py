@@ -25,7 +25,9 @@ def _all(feed: ImageFeed, split: str, domain: str) -> torch.Tensor:
     return imaging.to_tensor([imaging.center_crop(image, 16, 16) for image in pixels])
 
 
-def test_styles_are_fitted_on_training_images_and_figures_are_measured_on_test_images(feed: ImageFeed) -> None:
+def test_styles_are_fitted_on_training_images_and_figures_are_measured_on_test_images(
+    feed: ImageFeed,
+) -> None:
     held_out = feed.held_out()
     assert list(held_out) == list(feed.domains)
     for domain in feed.domains:
@@ -33,7 +35,9 @@ def test_styles_are_fitted_on_training_images_and_figures_are_measured_on_test_i
         assert torch.equal(held_out[domain], _all(feed, "test", domain))
 
 
-def test_styles_of_a_large_domain_are_spread_over_it(feed: ImageFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_styles_of_a_large_domain_are_spread_over_it(
+    feed: ImageFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("training.stages.image_batches.STYLED", 3)
     train = _all(feed, "train", "winter")
     last = len(train) - 1
@@ -52,7 +56,9 @@ def test_an_epoch_is_that_of_the_largest_domain(feed: ImageFeed) -> None:
     assert feed.epoch == max(feed.reader.count("train", domain) for domain in feed.domains)
 
 
-def test_a_domain_that_was_not_built_is_named(stage1_job: Job, shards: Path, worker: LocalWorker) -> None:
+def test_a_domain_that_was_not_built_is_named(
+    stage1_job: Job, shards: Path, worker: LocalWorker
+) -> None:
     config = override(stage1_job.config, ['network.domains=["autumn","summer"]'])
     with pytest.raises(ValueError, match="has no domain autumn: it was built with others"):
         ImageFeed(ShardReader(shards), config, worker)  # type: ignore[arg-type]

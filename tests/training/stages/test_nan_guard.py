@@ -16,7 +16,9 @@ def guard(folder: Path, rank: int = 0, *, limit: int = 1, images: int = 1) -> Gu
     """One of three workers'; their images are named by position and rank."""
     worker = LocalWorker(Checkpoints(folder, keep=1), None)  # type: ignore[arg-type]
     worker.rank, worker.world_size = rank, 3
-    return Guard(worker, limit, lambda position, rank: [f"{position}:{rank}:{n}" for n in range(images)])
+    return Guard(
+        worker, limit, lambda position, rank: [f"{position}:{rank}:{n}" for n in range(images)]
+    )
 
 
 def losses(pixel: float = 1.0, style: float = 2.0) -> dict[str, torch.Tensor]:
@@ -29,7 +31,9 @@ NORMS = {"gradients": torch.tensor(3.0)}
 def said(folder: Path, *bad: tuple[float, float], **options: Any) -> tuple[Guard, torch.Tensor]:
     """The first worker's guard, and the sum of what all three found."""
     guards = [guard(folder, rank, **options) for rank in range(3)]
-    return guards[0], torch.stack([g.verdict(losses(*b)) for g, b in zip(guards, bad, strict=True)]).sum(0)
+    return guards[0], torch.stack(
+        [g.verdict(losses(*b)) for g, b in zip(guards, bad, strict=True)]
+    ).sum(0)
 
 
 GOOD = (1.0, 2.0)
@@ -57,11 +61,14 @@ def test_the_message_names_the_terms_and_the_guilty_workers_images(
     ]
 
 
-def test_gradients_are_nobodys_and_many_images_are_cut_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_gradients_are_nobodys_and_many_images_are_cut_short(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first, verdict = said(tmp_path, GOOD, GOOD, GOOD, images=3)
     assert not first.passes(verdict, losses(), {"gradients": torch.tensor(torch.nan)}, 8)
     assert [record.getMessage() for record in caplog.records] == [
-        "gradients not finite after 8 images, on 8:0:0, 8:0:1, 8:0:2, 8:1:0, 8:1:1, 8:1:2 and 3 more: "
+        "gradients not finite after 8 images, on 8:0:0, 8:0:1, 8:0:2, 8:1:0, 8:1:1, 8:1:2 and 3 "
+        "more: "
         "this step is left out"
     ]
 
@@ -80,7 +87,9 @@ def test_steps_in_a_row_end_the_run_and_others_do_not(tmp_path: Path) -> None:
     for verdict in (bad, bad, good, bad, bad):
         assert first.passes(verdict, losses(), NORMS, 4) == (verdict is good)
     assert first.left_out == 4
-    sentence = "pixel not finite after 4 images, on 4:0:0, and no step in 3 was: lower .* these images$"
+    sentence = (
+        "pixel not finite after 4 images, on 4:0:0, and no step in 3 was: lower .* these images$"
+    )
     with pytest.raises(DivergenceError, match=sentence):
         first.passes(bad, losses(), NORMS, 4)
 

@@ -9,7 +9,9 @@ def test_the_picture_shows_how_many_codes_are_used_and_when() -> None:
     nothing, everything, late = torch.zeros(4, 16), torch.ones(4, 16), torch.zeros(4, 16)
     late[3] = 4
     pictures = [usage_picture(history) for history in (nothing, everything, late)]
-    assert {(picture.shape, picture.dtype) for picture in pictures} == {((360, 640, 3), np.dtype(np.uint8))}
+    assert {(picture.shape, picture.dtype) for picture in pictures} == {
+        ((360, 640, 3), np.dtype(np.uint8))
+    }
     assert len({picture.tobytes() for picture in pictures}) == 3
 
 

@@ -21,8 +21,14 @@ def test_workers_share_the_rows_of_one() -> None:
 def test_every_worker_draws_the_same_stream_and_every_purpose_another() -> None:
     first, second = (draws(rank, 2).generator("patches") for rank in range(2))
     assert torch.equal(torch.rand(4, generator=first), torch.rand(4, generator=second))
-    assert draws(0, 1).generator("patches").initial_seed() != draws(0, 1).generator("codebook").initial_seed()
-    assert draws(0, 1).generator("patches").initial_seed() != draws(0, 1, 12).generator("patches").initial_seed()
+    assert (
+        draws(0, 1).generator("patches").initial_seed()
+        != draws(0, 1).generator("codebook").initial_seed()
+    )
+    assert (
+        draws(0, 1).generator("patches").initial_seed()
+        != draws(0, 1, 12).generator("patches").initial_seed()
+    )
     assert {draws(0, 1, position).integer("shift", 1, 3) for position in range(40)} == {1, 2}
 
 

@@ -53,7 +53,11 @@ def _same(module: nn.Module, before: dict[str, Tensor]) -> bool:
 
 def test_reconstructions_come_closer_to_the_images(stage1_job: Job, worker: LocalWorker) -> None:
     stage = _stage(
-        stage1_job, worker, "game.discriminator_from=1000", "game.generator_from=1000", "schedule.images=1000"
+        stage1_job,
+        worker,
+        "game.discriminator_from=1000",
+        "game.generator_from=1000",
+        "schedule.images=1000",
     )
     pixel = [float(stage.train_step(batch)["pixel"]) for batch in _batches(stage, 40)]
     assert sum(pixel[-5:]) < 0.8 * sum(pixel[:5])
@@ -64,15 +68,29 @@ def test_each_term_of_the_objective_is_reported_under_the_name_of_its_weight(sta
     metrics = stage.train_step(batch)
     # Nothing learns codes by gradients, there is no truth, and nobody judges reconstructions.
     not_computed = {"codebook", "cross_pixel", "adversarial_reconstruction"}
-    assert metrics.keys() == {*LossWeights.model_fields, "discriminator", "restarted_codes"} - not_computed
+    assert (
+        metrics.keys()
+        == {*LossWeights.model_fields, "discriminator", "restarted_codes"} - not_computed
+    )
     assert float(metrics["adversarial"]) != 0
 
 
-def test_what_a_step_does_not_compute_it_does_not_report(stage1_job: Job, worker: LocalWorker) -> None:
+def test_what_a_step_does_not_compute_it_does_not_report(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
     stage = _stage(
-        stage1_job, worker, "codebook.start_at=4", "game.discriminator_from=8", "game.generator_from=12", "game.r1=1",
-        "game.r1_every=2", "weights.patch_nce=0", "weights.style=0", "perceptual.kind=none", "weights.perceptual=0",
-    )  # fmt: skip
+        stage1_job,
+        worker,
+        "codebook.start_at=4",
+        "game.discriminator_from=8",
+        "game.generator_from=12",
+        "game.r1=1",
+        "game.r1_every=2",
+        "weights.patch_nce=0",
+        "weights.style=0",
+        "perceptual.kind=none",
+        "weights.perceptual=0",
+    )
     steps = [set(stage.train_step(batch)) for batch in _batches(stage, 4)]
     always = {"pixel", "content", "total_variation"}
     codes = {"commitment", "restarted_codes"}
@@ -88,11 +106,15 @@ def test_every_parameter_learns(stage: Stage1) -> None:
     stage.train_step(batch)
     for module in (stage.autoencoder, stage.discriminator):
         gradients = _gradients(module)
-        assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
+        assert [
+            name for name, gradient in gradients.items() if gradient is None or not gradient.any()
+        ] == []
     assert not _same(stage.averaged.module, before)
 
 
-def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generators_step_leaves_the_discriminators_alone(
+    stage: Stage1, monkeypatch: pytest.MonkeyPatch
+) -> None:
     idle = Loss(torch.zeros((), requires_grad=True), {})
     monkeypatch.setattr(stage.adversaries, "discriminators", lambda shown, penalised: idle)
     before = _copy(stage.discriminator)
@@ -104,7 +126,9 @@ def test_the_generators_step_leaves_the_discriminators_alone(stage: Stage1, monk
 
 
 @pytest.mark.parametrize("settings", [(), FSQ], ids=["vectors", "levels"])
-def test_a_step_that_is_not_finite_is_left_out(settings: tuple[str, ...], stage1_job: Job, worker: LocalWorker) -> None:
+def test_a_step_that_is_not_finite_is_left_out(
+    settings: tuple[str, ...], stage1_job: Job, worker: LocalWorker
+) -> None:
     stage = _stage(stage1_job, worker)
     first, second, third = _batches(stage, 3)
     stage.train_step(first)
@@ -114,12 +138,22 @@ def test_a_step_that_is_not_finite_is_left_out(settings: tuple[str, ...], stage1
     assert stage.measure()["left_out_steps"] == 1
     after = stage.state_dict()
     for name in ("generators", "averaged", "discriminator"):
-        assert all(torch.equal(value, after[name][key]) for key, value in before[name].items()), name
+        assert all(torch.equal(value, after[name][key]) for key, value in before[name].items()), (
+            name
+        )
     assert "pixel" in stage.train_step(third)
 
 
-def test_too_many_steps_that_are_not_finite_end_the_run(stage1_job: Job, worker: LocalWorker) -> None:
-    stage = _stage(stage1_job, worker, "max_nonfinite=1", "game.discriminator_from=1000", "game.generator_from=1000")
+def test_too_many_steps_that_are_not_finite_end_the_run(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
+    stage = _stage(
+        stage1_job,
+        worker,
+        "max_nonfinite=1",
+        "game.discriminator_from=1000",
+        "game.generator_from=1000",
+    )
     worker.save(stage, 0, {})
     worker.close()
     first, second = _batches(stage, 2)
@@ -138,13 +172,17 @@ def test_averaged_weights_keep_most_of_what_they_were(stage1_job: Job, worker: L
     stage.train_step(first)
     before = _copy(stage.averaged.module)
     stage.train_step(second)
-    learned, averaged = (dict(network.named_parameters()) for network in (stage.autoencoder, stage.averaged.module))
+    learned, averaged = (
+        dict(network.named_parameters()) for network in (stage.autoencoder, stage.averaged.module)
+    )
     for name, weight in averaged.items():
         torch.testing.assert_close(weight, 0.9 * before[name] + 0.1 * learned[name])
     assert not _same(stage.autoencoder, before)
 
 
-def test_steps_of_both_sides_are_as_long_as_the_schedule_says(stage1_job: Job, worker: LocalWorker) -> None:
+def test_steps_of_both_sides_are_as_long_as_the_schedule_says(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
     moves = []
     for time_gone in (0.0, 0.9):
         stage = _stage(stage1_job, worker, "schedule.constant_until=0.6")
@@ -153,9 +191,12 @@ def test_steps_of_both_sides_are_as_long_as_the_schedule_says(stage1_job: Job, w
         (batch,) = _batches(stage, 1)
         stage.train_step(batch, time_gone)  # a quarter of the falling part is left
         moves.append(
-            [(p - old[name]).detach() for old, net in zip(before, networks, strict=True)
-             for name, p in net.named_parameters()]
-        )  # fmt: skip
+            [
+                (p - old[name]).detach()
+                for old, net in zip(before, networks, strict=True)
+                for name, p in net.named_parameters()
+            ]
+        )
     for full, quarter in zip(*moves, strict=True):
         torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
 
@@ -167,20 +208,28 @@ def test_the_codebook_follows_all_parts_of_a_batch(stage1_job: Job, worker: Loca
         stage.train_step(batch)
     tokens = (whole.config.crop // whole.config.network.stride) ** 2
     for name, kept in whole.autoencoder.codebook.named_buffers():
-        torch.testing.assert_close(parted.autoencoder.codebook.get_buffer(name), kept, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            parted.autoencoder.codebook.get_buffer(name), kept, atol=1e-4, rtol=1e-4
+        )
     assert whole.usage.history().sum() == parted.usage.history().sum() == tokens * len(batch)
 
 
 R1 = ("game.r1=1", "discriminator_optim.clip_norm=1e9")
 
 
-def test_a_penalty_weighs_as_many_steps_as_it_stands_for(stage1_job: Job, worker: LocalWorker) -> None:
+def test_a_penalty_weighs_as_many_steps_as_it_stands_for(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
     gradients = []
     for settings in ((), (*R1, "game.r1_every=1"), (*R1, "game.r1_every=4")):
         stage = _stage(stage1_job, worker, "discriminator_optim.clip_norm=1e9", *settings)
         (batch,) = _batches(stage, 1)
         stage.train_step(batch)
-        gradients.append(torch.cat([p.grad.flatten() for p in stage.discriminator.parameters() if p.grad is not None]))
+        gradients.append(
+            torch.cat(
+                [p.grad.flatten() for p in stage.discriminator.parameters() if p.grad is not None]
+            )
+        )
     without, every, fourth = gradients
     assert (every - without).norm() > 0.01 * without.norm()
     torch.testing.assert_close(fourth - without, 4 * (every - without), atol=1e-5, rtol=1e-2)
@@ -189,7 +238,11 @@ def test_a_penalty_weighs_as_many_steps_as_it_stands_for(stage1_job: Job, worker
 def test_penalties_come_at_their_interval(stage1_job: Job, worker: LocalWorker) -> None:
     stage = _stage(stage1_job, worker, *R1, "game.r1_every=2")
     penalties = [stage.train_step(batch).get("gradient_penalty") for batch in _batches(stage, 3)]
-    assert [penalty is not None and float(penalty) > 0 for penalty in penalties] == [True, False, True]
+    assert [penalty is not None and float(penalty) > 0 for penalty in penalties] == [
+        True,
+        False,
+        True,
+    ]
     assert penalties[1] is None  # and none is reported
 
 
@@ -200,7 +253,9 @@ def test_the_bundles_styles_are_those_of_training_images(stage: Stage1) -> None:
         images = reader.read_some("train", domain, range(reader.count("train", domain)))
         side = stage.config.crop
         seen = imaging.to_tensor([imaging.center_crop(image, side, side) for image in images])
-        torch.testing.assert_close(styles.styles(domain), stage.model.encode_style(seen, domain), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            styles.styles(domain), stage.model.encode_style(seen, domain), atol=1e-4, rtol=1e-4
+        )
 
 
 def test_held_out_figures_are_those_of_the_averaged_weights(stage: Stage1) -> None:
@@ -225,7 +280,9 @@ def test_weights_are_chosen_by_validation_images(
     for domain, images in chosen.feed.held_out().items():
         wanted = reader.read_some("validation", domain, range(reader.count("validation", domain)))
         side = chosen.config.crop
-        assert torch.equal(images, imaging.to_tensor([imaging.center_crop(image, side, side) for image in wanted]))
+        assert torch.equal(
+            images, imaging.to_tensor([imaging.center_crop(image, side, side) for image in wanted])
+        )
     chosen.measure()
     chosen.samples()
     assert set(read) == {"train", "validation"}  # train: to fit the style prior on
@@ -246,7 +303,10 @@ def test_data_to_measure_nothing_on_is_refused_before_the_first_step(
 ) -> None:
     folders = {domain: shards.parent / "images/train" / domain for domain in DOMAINS}
     build_shards(folders, out=tmp_path / "shards", size=32, test_fraction=0)
-    with pytest.raises(ValueError, match="neither validation nor test images of summer, winter to measure models on"):
+    with pytest.raises(
+        ValueError,
+        match="neither validation nor test images of summer, winter to measure models on",
+    ):
         _stage(stage1_job.model_copy(update={"data": str(tmp_path / "shards")}), worker)
 
 

@@ -27,7 +27,10 @@ def _stage(job: Job, worker: LocalWorker, *settings: str) -> Stage2:
 
 
 def _step(stage: Stage2, count: int) -> list[float]:
-    return [float(stage.train_step(batch)["nll"]) for batch in islice(stage.batches(stage.position), count)]
+    return [
+        float(stage.train_step(batch)["nll"])
+        for batch in islice(stage.batches(stage.position), count)
+    ]
 
 
 MASKED = ("prior.kind=masked", "prior.positions=rotary", "prior.local=true")
@@ -36,17 +39,23 @@ kinds = pytest.mark.parametrize("settings", [(), LOCAL, MASKED], ids=["causal", 
 
 
 @kinds
-def test_held_out_tokens_become_likelier(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+def test_held_out_tokens_become_likelier(
+    stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
+) -> None:
     stage = _stage(stage2_job, worker, "schedule.images=1000", *settings)
     before = stage.measure()
     _step(stage, 40)
     after = stage.measure()
     assert after["held_out_nll"] < before["held_out_nll"] - 0.3
     assert abs(after["gap_bits"]) < 0.5
-    assert after["held_out_bits_per_token"] == pytest.approx(after["held_out_nll"] / 0.693147, rel=1e-4)
+    assert after["held_out_bits_per_token"] == pytest.approx(
+        after["held_out_nll"] / 0.693147, rel=1e-4
+    )
 
 
-def test_a_prior_that_goes_upwards_learns_pictures_upside_down_too(stage2_job: Job, worker: LocalWorker) -> None:
+def test_a_prior_that_goes_upwards_learns_pictures_upside_down_too(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
     stage = _stage(stage2_job, worker, "schedule.images=1000", "prior.upwards=true")
     before = stage.measure()
     (batch,) = islice(stage.batches(0), 1)
@@ -59,7 +68,9 @@ def test_a_prior_that_goes_upwards_learns_pictures_upside_down_too(stage2_job: J
 
 
 @pytest.mark.parametrize("other", ["prior.condition=coordinates", MASKED])
-def test_upwards_is_refused_where_it_would_do_nothing(stage2_job: Job, worker: LocalWorker, other: Any) -> None:
+def test_upwards_is_refused_where_it_would_do_nothing(
+    stage2_job: Job, worker: LocalWorker, other: Any
+) -> None:
     settings = [other] if isinstance(other, str) else other
     with pytest.raises(UserError, match=r"prior\.upwards is for prior\.kind=causal"):
         _stage(stage2_job, worker, "prior.upwards=true", *settings)
@@ -67,12 +78,16 @@ def test_upwards_is_refused_where_it_would_do_nothing(stage2_job: Job, worker: L
 
 def test_a_run_from_before_upwards_could_be_set_is_the_same_run(stage2_job: Job) -> None:
     assert "upwards" not in stage2_job.identity()["config"]["prior"]
-    told = stage2_job.model_copy(update={"config": override(stage2_job.config, ["prior.upwards=true"])})
+    told = stage2_job.model_copy(
+        update={"config": override(stage2_job.config, ["prior.upwards=true"])}
+    )
     assert told.identity()["config"]["prior"]["upwards"] is True
 
 
 @kinds
-def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+def test_a_resumed_stage_takes_the_same_steps(
+    stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
+) -> None:
     stage, resumed = _stage(stage2_job, worker, *settings), _stage(stage2_job, worker, *settings)
     _step(stage, 3)
     state = copy.deepcopy(stage.state_dict())
@@ -86,7 +101,9 @@ def test_a_resumed_stage_takes_the_same_steps(stage2_job: Job, worker: LocalWork
         assert all(torch.equal(value, kept[name]) for name, value in before.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_teaches_nothing_and_names_the_images(stage2_job: Job, worker: LocalWorker) -> None:
+def test_a_loss_that_is_not_finite_teaches_nothing_and_names_the_images(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
     stage = _stage(stage2_job, worker, "max_nonfinite=1")
     (batch,) = islice(stage.batches(0), 1)
     good = copy.deepcopy(stage.prior.state_dict())
@@ -95,10 +112,14 @@ def test_a_loss_that_is_not_finite_teaches_nothing_and_names_the_images(stage2_j
     assert stage.train_step(batch) == {}
     image = stage.tokens.names(4, global_batch=4, seed=0, rank=0, world_size=1)[0]
     assert image.startswith("train/summer/000000.tar:")
-    with pytest.raises(DivergenceError, match=rf"nll, gradients of the prior not finite after 4 images, on {image}"):
+    with pytest.raises(
+        DivergenceError, match=rf"nll, gradients of the prior not finite after 4 images, on {image}"
+    ):
         stage.train_step(batch)
     kept = stage.prior.state_dict()
-    assert all(torch.equal(value, kept[name]) for name, value in good.items() if name != "head.weight")
+    assert all(
+        torch.equal(value, kept[name]) for name, value in good.items() if name != "head.weight"
+    )
 
 
 @kinds
@@ -127,7 +148,9 @@ def test_averaged_weights_keep_most_of_what_they_were(stage2_job: Job, worker: L
     _step(stage, 1)
     before = copy.deepcopy(stage.averaged.module)
     _step(stage, 1)
-    weights = zip(*(n.parameters() for n in (before, stage.prior, stage.averaged.module)), strict=True)
+    weights = zip(
+        *(n.parameters() for n in (before, stage.prior, stage.averaged.module)), strict=True
+    )
     for old, learned, averaged in weights:
         torch.testing.assert_close(averaged, 0.9 * old + 0.1 * learned)
 
@@ -139,13 +162,20 @@ def test_a_step_is_as_long_as_the_schedule_says(stage2_job: Job, worker: LocalWo
         before = copy.deepcopy(stage.prior)
         (batch,) = islice(stage.batches(0), 1)
         stage.train_step(batch, time_gone)  # a quarter of the falling part is left
-        moves.append([p.detach() - old for p, old in zip(stage.prior.parameters(), before.parameters(), strict=True)])
+        moves.append(
+            [
+                p.detach() - old
+                for p, old in zip(stage.prior.parameters(), before.parameters(), strict=True)
+            ]
+        )
     for full, quarter in zip(*moves, strict=True):
         torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
 
 
 @kinds
-def test_nothing_is_dropped_while_measuring(stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]) -> None:
+def test_nothing_is_dropped_while_measuring(
+    stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
+) -> None:
     stage = _stage(stage2_job, worker, "prior.dropout=0.5", *settings)
     _step(stage, 1)
     assert stage.measure() == stage.measure()
@@ -156,21 +186,26 @@ def test_nothing_is_dropped_while_measuring(stage2_job: Job, worker: LocalWorker
     assert undropped.measure() == with_dropout
 
 
-def test_training_goes_on_with_dropout_after_measuring(stage2_job: Job, worker: LocalWorker) -> None:
+def test_training_goes_on_with_dropout_after_measuring(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
     stage, undropped = (_stage(stage2_job, worker, f"prior.dropout={share}") for share in (0.5, 0))
     for each in (stage, undropped):
         each.measure()
     assert _step(stage, 1) != _step(undropped, 1)
 
 
-def test_a_smaller_window_sees_different_parts_of_a_grid(stage2_job: Job, worker: LocalWorker) -> None:
+def test_a_smaller_window_sees_different_parts_of_a_grid(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
     stage = _stage(stage2_job, worker, "prior.window=[8,4]")
     assert stage.tokens.identity.grid == (8, 8)
     _step(stage, 2)
     grid = torch.arange(64).view(1, 8, 8)
     lefts = {
-        int(draw_windows(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0]) for place in range(60)
-    }  # fmt: skip
+        int(draw_windows(grid, (8, 4), [(0, place)], seed=0, domain_dropout=0).tokens[0, 0, 0])
+        for place in range(60)
+    }
     assert lefts == {0, 1, 2, 3, 4}
 
 
@@ -180,7 +215,12 @@ def test_measured_windows_see_all_of_the_grids(grid: tuple[int, int], most: int)
     windows = measured_windows(grids, (8, 8), most)
     assert set(windows.flatten().tolist()) == set(range(grids.size))
     assert len(windows) == len({tuple(window.flatten().tolist()) for window in windows}) <= most
-    assert {int(window[0, 0]) // (grid[0] * grid[1]) for window in windows[:4]} == {0, 1, 2, 3}  # one of each, at first
+    assert {int(window[0, 0]) // (grid[0] * grid[1]) for window in windows[:4]} == {
+        0,
+        1,
+        2,
+        3,
+    }  # one of each, at first
     if grid == (8, 8):
         assert np.array_equal(windows.numpy(), grids)
 
@@ -217,7 +257,9 @@ def test_priors_are_chosen_by_validation_images(
     stage = _stage(stage2_job.model_copy(update={"data": str(validated)}), worker)
     seen: list[str] = []
     tokens = stage.tokens.tokens
-    monkeypatch.setattr(stage.tokens, "tokens", lambda split, domain: seen.append(split) or tokens(split, domain))
+    monkeypatch.setattr(
+        stage.tokens, "tokens", lambda split, domain: seen.append(split) or tokens(split, domain)
+    )
     stage.measure()
     assert set(seen) == {"train", "validation"}
     assert stage.translator().provenance["prior_measured_on"] == "validation"
@@ -236,8 +278,12 @@ def test_what_is_hidden_depends_on_the_place_in_the_data_alone() -> None:
 
 
 @pytest.mark.parametrize("crop", [16, 34])
-def test_a_crop_that_holds_no_window_is_refused(stage2_job: Job, worker: LocalWorker, crop: int) -> None:
-    with pytest.raises(ValueError, match=f"crop {crop} must be a multiple of the model's 4 px per token"):
+def test_a_crop_that_holds_no_window_is_refused(
+    stage2_job: Job, worker: LocalWorker, crop: int
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"crop {crop} must be a multiple of the model's 4 px per token"
+    ):
         _stage(stage2_job, worker, f"crop={crop}")
 
 

@@ -1,4 +1,6 @@
-"""What a GPU would refuse, without one (see `tests.pretend_gpu`): trainings go there as they go here."""
+"""What a GPU would refuse, without one (see `tests.pretend_gpu`): trainings go there as they go
+here.
+"""
 
 from pathlib import Path
 
@@ -22,24 +24,46 @@ QUIET = Console(quiet=True)
 VARIANTS = {
     "recipe": (),
     "all terms": (
-        "precision=bf16", 'game.augment=["color","translation","cutout"]', "game.r1=1", "game.r1_every=1", "recolor=1",
-        "accumulate=2", "recompute=true", "weights.total_variation=0.1", "codebook.restart_below=0.9",
+        "precision=bf16",
+        'game.augment=["color","translation","cutout"]',
+        "game.r1=1",
+        "game.r1_every=1",
+        "recolor=1",
+        "accumulate=2",
+        "recompute=true",
+        "weights.total_variation=0.1",
+        "codebook.restart_below=0.9",
     ),
     "simvq": ("network.quantizer=simvq", "weights.codebook=1", "codebook.start_at=8"),
     "fsq": FSQ,
     "uni, per domain": (
-        "network.style_dim=0", "weights.style=0", "network.decoder=per_domain", "discriminator.trunk=per_domain",
+        "network.style_dim=0",
+        "weights.style=0",
+        "network.decoder=per_domain",
+        "discriminator.trunk=per_domain",
     ),
-}  # fmt: skip
+}
 PRIORS = {
     "causal": (),
     "masked": (
-        "precision=bf16", "prior.kind=masked", "prior.positions=rotary", "prior.local=true", "embeddings=codebook",
+        "precision=bf16",
+        "prior.kind=masked",
+        "prior.positions=rotary",
+        "prior.local=true",
+        "embeddings=codebook",
     ),
     "averaged": ("prior.positions=rotary", "prior.local=true", "ema_decay=0.9"),
-}  # fmt: skip
-LARGER = ("crop=32", "network.resolution=32")  # in small pictures rounding moves the figures by more
-SHORT = ("schedule.constant_until=1", "schedule.log_every=8", "schedule.save_every=8", "schedule.sample_every=16")
+}
+LARGER = (
+    "crop=32",
+    "network.resolution=32",
+)  # in small pictures rounding moves the figures by more
+SHORT = (
+    "schedule.constant_until=1",
+    "schedule.log_every=8",
+    "schedule.save_every=8",
+    "schedule.sample_every=16",
+)
 
 
 def _trained(job: Job, run_dir: Path, images: int) -> dict[str, float]:
@@ -54,7 +78,9 @@ def _trained(job: Job, run_dir: Path, images: int) -> dict[str, float]:
 
 
 def _goes_as_here(job: Job, folder: Path, gpu: PretendGPU, *settings: str) -> None:
-    """Train here in one go and there with a resume in between; in bfloat16 only where this processor has it."""
+    """Train here in one go and there with a resume in between; in bfloat16 only where this
+    processor has it.
+    """
     if not has_bfloat16(torch.device("cpu")):
         settings = (*settings, "precision=float32")
     job = job.model_copy(update={"config": override(job.config, settings)})
@@ -64,9 +90,18 @@ def _goes_as_here(job: Job, folder: Path, gpu: PretendGPU, *settings: str) -> No
         there = _trained(job, folder / "there", 16)
         assert Translator.load(folder / "there/bundle", "cuda").device == GPU
     assert there.keys() - here.keys() == {"memory/gpu", "memory/gpu_reserved"}
-    # Other threads or another order of sums move a loss in bfloat16 by 1.5 to 3 %, in float32 by .4 % (docs/LOG.md).
+    # Other threads or another order of sums move a loss in bfloat16 by 1.5 to 3 %, in float32 by .4
+    # % (docs/LOG.md).
     near = 0.02 if job.config.precision == "float32" else 0.1
-    for name in ("pixel", "style", "discriminator", "gradient_penalty", "held_out_psnr", "nll", "held_out_nll"):
+    for name in (
+        "pixel",
+        "style",
+        "discriminator",
+        "gradient_penalty",
+        "held_out_psnr",
+        "nll",
+        "held_out_nll",
+    ):
         if name in here:
             assert there[name] == pytest.approx(here[name], rel=near), name
 

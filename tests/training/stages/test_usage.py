@@ -1,4 +1,6 @@
-"""Usage over the last epoch: what is longer ago is forgotten, how often somebody looks does not matter."""
+"""Usage over the last epoch: what is longer ago is forgotten, how often somebody looks does not
+matter.
+"""
 
 import torch
 

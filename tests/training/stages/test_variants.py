@@ -1,4 +1,6 @@
-"""Every variant of the method is an option that trains: the same step, a falling loss, a gradient for every weight."""
+"""Every variant of the method is an option that trains: the same step, a falling loss, a gradient
+for every weight.
+"""
 
 import re
 from functools import partial
@@ -25,24 +27,49 @@ from vqi2i import Translator
 
 STEPS = {"paper256": 200, "reference256": 150, "vq": 150}  # others learn in 100
 TINY = (
-    "crop=16", "precision=float32", "batch_size=2", "accumulate=1", "network.resolution=16", "network.patch=2",
-    "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_res_blocks=1", "network.z_channels=8",
-    "network.embed_dim=8", "network.codebook_size=16", "network.style_channels=4", "network.num_style_blocks=1",
-    "network.attention_resolutions=[]", "discriminator.base_channels=4", "discriminator.num_layers=2",
-    "optim.learning_rate=2e-3", "discriminator_optim.learning_rate=2e-3", "game.discriminator_from=0",
-    "game.generator_from=0", "codebook.start_at=0", "schedule.images=100000", "schedule.warmup_images=0",
-)  # fmt: skip
+    "crop=16",
+    "precision=float32",
+    "batch_size=2",
+    "accumulate=1",
+    "network.resolution=16",
+    "network.patch=2",
+    "network.base_channels=8",
+    "network.channel_multipliers=[1,2]",
+    "network.num_res_blocks=1",
+    "network.z_channels=8",
+    "network.embed_dim=8",
+    "network.codebook_size=16",
+    "network.style_channels=4",
+    "network.num_style_blocks=1",
+    "network.attention_resolutions=[]",
+    "discriminator.base_channels=4",
+    "discriminator.num_layers=2",
+    "optim.learning_rate=2e-3",
+    "discriminator_optim.learning_rate=2e-3",
+    "game.discriminator_from=0",
+    "game.generator_from=0",
+    "codebook.start_at=0",
+    "schedule.images=100000",
+    "schedule.warmup_images=0",
+)
 LARGER = ("crop=32", "network.resolution=32")
-# In flat areas the sign of a difference between neighbours, and so these terms' gradient, is rounding noise.
+# In flat areas the sign of a difference between neighbours, and so these terms' gradient, is
+# rounding noise.
 SMOOTH = ("weights.total_variation=0", "perceptual.kind=none", "weights.perceptual=0")
 LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "laptop64": ("laptop64", ()),
-    "paper256": ("paper256", (*LARGER, "optim.learning_rate=5e-4", "discriminator_optim.learning_rate=5e-4")),
+    "paper256": (
+        "paper256",
+        (*LARGER, "optim.learning_rate=5e-4", "discriminator_optim.learning_rate=5e-4"),
+    ),
     "reference256": ("reference256", ()),
     "plus256": ("plus256", ()),
     "uni": ("laptop64", ("network.style_dim=0", "weights.style=0")),
-    "patch_nce": ("laptop64", ("weights.patch_nce=0.5", "weights.style=0.1", "weights.content=0.5")),
+    "patch_nce": (
+        "laptop64",
+        ("weights.patch_nce=0.5", "weights.style=0.1", "weights.content=0.5"),
+    ),
     "non_saturating_r1": ("laptop64", ("game.loss=non_saturating", "game.r1=1", "game.r1_every=4")),
     "augmented": ("laptop64", ('game.augment=["color","translation","cutout"]',)),
     "per_domain": ("laptop64", ("network.decoder=per_domain", "discriminator.trunk=per_domain")),
@@ -63,29 +90,41 @@ def stage_of(job: Job, worker: LocalWorker) -> Stage1:
 
 
 def objective(stage: Stage1, metrics: dict[str, float]) -> float:
-    """The weighted terms that nothing works against: neither adversaries nor codes that chase their content."""
+    """The weighted terms that nothing works against: neither adversaries nor codes that chase their
+    content.
+    """
     weights = stage.config.weights.model_dump(
         exclude={"adversarial", "adversarial_reconstruction", "codebook", "commitment"}
     )
-    return sum(weight * metrics[name] for name, weight in weights.items() if weight)  # others are not computed
+    return sum(
+        weight * metrics[name] for name, weight in weights.items() if weight
+    )  # others are not computed
 
 
 def learn(stage: Stage1, steps: int = 100) -> list[float]:
     batches = islice(stage.batches(0), steps)
-    return [objective(stage, {k: float(v) for k, v in stage.train_step(batch).items()}) for batch in batches]
+    return [
+        objective(stage, {k: float(v) for k, v in stage.train_step(batch).items()})
+        for batch in batches
+    ]
 
 
 def idle(stage: Stage1, steps: int = 10) -> set[str]:
-    """Weights without a gradient in all of some further steps: at the end of a game one step may have none.
+    """Weights without a gradient in all of some further steps: at the end of a game one step may
+    have none.
 
-    Biases of hinge heads are left out: while nothing is beyond its margin, both sides pull at them equally hard.
+    Biases of hinge heads are left out: while nothing is beyond its margin, both sides pull at them
+    equally hard.
     """
     networks = (stage.generators.network, stage.discriminator)
     silent = {name for network in networks for name, _ in network.named_parameters()}
     for batch in islice(stage.batches(stage.position), steps):
         stage.train_step(batch)
         silent -= {
-            n for network in networks for n, p in network.named_parameters() if p.grad is not None and p.grad.any()
+            n
+            for network in networks
+            for n, p in network.named_parameters()
+            if p.grad is not None and p.grad.any()
         }
     return {name for name in silent if not re.fullmatch(r"heads\.\w+\.bias", name)}
 
@@ -94,7 +133,10 @@ def idle(stage: Stage1, steps: int = 10) -> set[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_learns(variant: str, shards: Path, worker: LocalWorker, tmp_path: Path) -> None:
     recipe, settings = VARIANTS[variant]
-    stage = stage_of(make_job("stage1", data=shards, model=None, recipe=recipe, settings=[*TINY, *settings]), worker)
+    stage = stage_of(
+        make_job("stage1", data=shards, model=None, recipe=recipe, settings=[*TINY, *settings]),
+        worker,
+    )
     losses = learn(stage, STEPS.get(variant, 100))
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
     assert idle(stage) == set()
@@ -102,12 +144,16 @@ def test_a_variant_learns(variant: str, shards: Path, worker: LocalWorker, tmp_p
     translator = Translator.load(tmp_path / "bundle")
     assert translator.network == stage.config.network
     image = stage.feed.held_out()["summer"][:1]
-    assert translator.translate(image, source="summer", target="winter", seed=0).shape == image.shape
+    assert (
+        translator.translate(image, source="summer", target="winter", seed=0).shape == image.shape
+    )
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs of a label map and a photo of it: the label's classes in colours of their own, with shading."""
+    """Pairs of a label map and a photo of it: the label's classes in colours of their own, with
+    shading.
+    """
     root = tmp_path_factory.mktemp("pairs")
     palette = np.array([[0, 0, 255], [255, 80, 0], [0, 200, 80]], np.uint8)
     painted = np.array([[90, 160, 220], [120, 110, 100], [40, 90, 50]], np.uint8)
@@ -124,10 +170,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_paired_images_teach_the_translation_itself(labelled: Path, worker: LocalWorker) -> None:
     settings = (
-        *LARGER, "pairing=paired", "weights.cross_pixel=3", "weights.style=0.5", "weights.content=0.5",
+        *LARGER,
+        "pairing=paired",
+        "weights.cross_pixel=3",
+        "weights.style=0.5",
+        "weights.content=0.5",
         "game.translated=0.8",
-    )  # fmt: skip
-    job = make_job("stage1", data=labelled, model=None, recipe="laptop64", settings=[*TINY, *settings])
+    )
+    job = make_job(
+        "stage1", data=labelled, model=None, recipe="laptop64", settings=[*TINY, *settings]
+    )
     stage = stage_of(job, worker)
     losses = learn(stage, 200)
     assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:20])
@@ -145,7 +197,10 @@ def test_three_domains_learn_end_to_end(shards: Path, worker: LocalWorker, tmp_p
             imaging.write(reader_root / "abc"[number] / f"{index}.png", cv2.resize(image, (32, 32)))
     build_shards({d: reader_root / d for d in "abc"}, out=tmp_path / "shards", size=32)
     stage = stage_of(
-        make_job("stage1", data=tmp_path / "shards", model=None, recipe="laptop64", settings=[*TINY]), worker
+        make_job(
+            "stage1", data=tmp_path / "shards", model=None, recipe="laptop64", settings=[*TINY]
+        ),
+        worker,
     )
     losses = learn(stage, 100)
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
@@ -159,11 +214,26 @@ def test_three_domains_learn_end_to_end(shards: Path, worker: LocalWorker, tmp_p
 
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_parts_of_a_batch_add_up_to_the_whole(size: int, shards: Path, worker: LocalWorker) -> None:
-    """Accumulated gradients and figures are those of one pass, augmentation and penalty included."""
-    settings = (*TINY, f"batch_size={size}", 'game.augment=["translation"]', "game.r1=1", "game.r1_every=1", *SMOOTH)
+    """Accumulated gradients and figures are those of one pass, augmentation and penalty
+    included.
+    """
+    settings = (
+        *TINY,
+        f"batch_size={size}",
+        'game.augment=["translation"]',
+        "game.r1=1",
+        "game.r1_every=1",
+        *SMOOTH,
+    )
     whole, *divided = (
         stage_of(
-            make_job("stage1", data=shards, model=None, recipe="laptop64", settings=[*settings, f"accumulate={n}"]),
+            make_job(
+                "stage1",
+                data=shards,
+                model=None,
+                recipe="laptop64",
+                settings=[*settings, f"accumulate={n}"],
+            ),
             worker,
         )
         for n in (1, 2, 3, 4)
@@ -200,7 +270,9 @@ def test_options_that_would_do_nothing_are_refused(setting: str, sentence: str) 
 
 @pytest.mark.parametrize("recipe", STAGE1)
 def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker) -> None:
-    stage = stage_of(make_job("stage1", data=shards, model=None, recipe=recipe, settings=TINY), worker)
+    stage = stage_of(
+        make_job("stage1", data=shards, model=None, recipe=recipe, settings=TINY), worker
+    )
     batch = next(stage.batches(0))
     for _ in range(3):
         metrics = stage.train_step(batch * 0 + 1)
@@ -212,13 +284,24 @@ def test_white_images_stay_finite(recipe: str, shards: Path, worker: LocalWorker
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
     "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning",
 )
-def test_a_compiled_step_is_the_same_step(shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_step_is_the_same_step(
+    shards: Path, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Traced whole by the real compiler front end; its code generator would take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it cannot trace the checks of shapes
+    monkeypatch.setattr(
+        jaxtyping.config, "jaxtyping_disable", True
+    )  # it cannot trace the checks of shapes
     plain, compiled = (
         stage_of(
-            make_job("stage1", data=shards, model=None, recipe="laptop64", settings=[*TINY, f"compile={flag}"]), worker
+            make_job(
+                "stage1",
+                data=shards,
+                model=None,
+                recipe="laptop64",
+                settings=[*TINY, f"compile={flag}"],
+            ),
+            worker,
         )
         for flag in ("false", "true")
     )

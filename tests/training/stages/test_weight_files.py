@@ -30,7 +30,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "vgg.pth").write_bytes(CONTENT)
     monkeypatch.setenv("VQI2I_CACHE", str(tmp_path / "cache"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www"))) as web:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www"))
+    ) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{web.server_port}"
         web.shutdown()
@@ -60,7 +62,11 @@ def test_a_local_file_is_used_where_it_lies(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no weight file"):
         fetch(WeightFile(source=str(path)))
     path.write_bytes(CONTENT)
-    assert fetch(WeightFile(source=str(path))) == fetch(WeightFile(source=str(path), sha256=SHA256)) == path
+    assert (
+        fetch(WeightFile(source=str(path)))
+        == fetch(WeightFile(source=str(path), sha256=SHA256))
+        == path
+    )
     assert sha256_of(WeightFile(source=str(path))) == SHA256
     with pytest.raises(ValueError, match="another file or damaged"):
         fetch(WeightFile(source=str(path), sha256="1" * 64))

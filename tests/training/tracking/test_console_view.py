@@ -8,10 +8,18 @@ from training.tracking.console_view import LiveView, view
 from training.tracking.reports import Start
 
 FIGURES = {
-    "pixel": 0.25, "style": 0.125, "codes_used": 0.5, "images_per_second": 40.0,
-    "time/data": 2.0, "time/forward": 78.0, "time/backward": 100.0, "time/optimiser": 20.0, "time/communication": 0.0,
-    "time/step": 200.0, "memory/resident": 1500.0,
-}  # fmt: skip
+    "pixel": 0.25,
+    "style": 0.125,
+    "codes_used": 0.5,
+    "images_per_second": 40.0,
+    "time/data": 2.0,
+    "time/forward": 78.0,
+    "time/backward": 100.0,
+    "time/optimiser": 20.0,
+    "time/communication": 0.0,
+    "time/step": 200.0,
+    "memory/resident": 1500.0,
+}
 
 
 def _console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -40,7 +48,16 @@ def test_a_terminal_shows_terms_where_the_time_went_and_memory() -> None:
     said = text.getvalue()
     time = "step 200 ms: data 1%, forward 39%, backward 50%, optimiser 10%, communication 0%"
     rate = "40.0 images/s, 3.0 min left"
-    for part in ("first", "25 %", "250/1000", rate, "pixel 0.25", "style 0.125", time, "memory 1.5 GB"):
+    for part in (
+        "first",
+        "25 %",
+        "250/1000",
+        rate,
+        "pixel 0.25",
+        "style 0.125",
+        time,
+        "memory 1.5 GB",
+    ):
         assert part in said
 
 
@@ -63,7 +80,7 @@ def test_the_clock_ends_a_run_that_it_catches_first() -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(None, "unknown time"), (90, "1.5 min"), (7200, "2.0 h"), (360_000, "4.2 days")],
-)  # fmt: skip
+)
 def test_durations_are_said_in_units_that_suit_them(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
 
@@ -85,7 +102,8 @@ def test_a_run_that_its_clock_will_end_far_short_says_so_once_with_the_remedy() 
         shown.pace(64, 4.0, 32.0)
     short = [line for line in text.getvalue().splitlines() if "schedule.minutes" in line]
     assert short == [
-        "first: at this pace its clock (schedule.minutes) ends it after about 960 of 8,000 images; for all of them set "
+        "first: at this pace its clock (schedule.minutes) ends it after about 960 of 8,000 "
+        "images; for all of them set "
         "schedule.minutes=67 (train: --set, demo: --stage1 or --stage2)"
     ]
 

@@ -23,7 +23,9 @@ def test_a_resumed_run_writes_each_position_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [1, 20])
-def test_a_report_that_a_kill_cut_short_spoils_none_that_comes_after_it(tmp_path: Path, left: int) -> None:
+def test_a_report_that_a_kill_cut_short_spoils_none_that_comes_after_it(
+    tmp_path: Path, left: int
+) -> None:
     _log(tmp_path, 8, 16)
     file = tmp_path / "metrics.jsonl"
     first, second = file.read_bytes().splitlines(keepends=True)

@@ -46,12 +46,31 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A real server with its database and artifacts in `folder`."""
     folder.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-         "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-         "--artifacts-destination", str(folder / "artifacts")],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # processes more that nobody needs
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{folder / 'mlflow.db'}",
+            "--artifacts-destination",
+            str(folder / "artifacts"),
+        ],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ
+        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # processes more that nobody needs
+    )
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process)
         yield process
@@ -72,7 +91,10 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _history(run_id: str, name: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in MlflowClient(tracking_uri()).get_metric_history(run_id, name)]
+    return [
+        (point.step, point.value)
+        for point in MlflowClient(tracking_uri()).get_metric_history(run_id, name)
+    ]
 
 
 def test_a_run_holds_what_it_was_told(run_dir: Path, mlflow_store: str) -> None:
@@ -87,10 +109,16 @@ def test_a_run_holds_what_it_was_told(run_dir: Path, mlflow_store: str) -> None:
     run_id = tracked_run(run_dir)
     assert run_id is not None
     run = MlflowClient(mlflow_store).get_run(run_id)
-    assert (run.info.run_name, run.info.status, run.data.tags["stage"]) == ("first", "FINISHED", "stage1")
+    assert (run.info.run_name, run.info.status, run.data.tags["stage"]) == (
+        "first",
+        "FINISHED",
+        "stage1",
+    )
     assert run.data.params == {"optim.learning_rate": "0.5"}
     assert _history(run_id, "pixel") == [(4, 1.5)]
-    assert [file.path for file in MlflowClient(mlflow_store).list_artifacts(run_id, "samples")] == ["samples/a.png"]
+    assert [file.path for file in MlflowClient(mlflow_store).list_artifacts(run_id, "samples")] == [
+        "samples/a.png"
+    ]
 
 
 def test_a_training_that_goes_on_goes_on_in_its_run(run_dir: Path, mlflow_store: str) -> None:
@@ -112,7 +140,9 @@ def test_a_training_that_goes_on_goes_on_in_its_run(run_dir: Path, mlflow_store:
     assert MlflowClient(mlflow_store).get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_call_that_comes_twice_leaves_what_it_would_leave_once(run_dir: Path, mlflow_store: str) -> None:
+def test_a_call_that_comes_twice_leaves_what_it_would_leave_once(
+    run_dir: Path, mlflow_store: str
+) -> None:
     """As after a kill between MLflow's answer and the note of it."""
     run_dir.mkdir(parents=True)
     (run_dir / "bundle").mkdir()
@@ -136,9 +166,15 @@ def test_a_call_that_comes_twice_leaves_what_it_would_leave_once(run_dir: Path, 
 
 
 def test_a_training_starts_and_ends_without_its_server_and_the_same_command_uploads_it(
-    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, mlflow_tables: Path, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    stage1_job: Job,
+    run_dir: Path,
+    nobody: str,
+    tmp_path: Path,
+    mlflow_tables: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     short = override(stage1_job.config, ["schedule.images=16"])
     job = stage1_job.model_copy(update={"config": short})
     result = train(job, run_dir, console=Console(stderr=True), register="seasons")
@@ -176,7 +212,9 @@ def _train_slowly(job: Job, run_dir: Path) -> None:
 
 
 def _told(run_dir: Path, *positions: int) -> str:
-    """What a training says: its figures at these positions, and its end; what MLflow did not take."""
+    """What a training says: its figures at these positions, and its end; what MLflow did not
+    take.
+    """
     tracker = Tracker(run_dir, {})
     for position in positions:
         tracker.log(position, {"pixel": position / 4})
@@ -245,7 +283,9 @@ def test_runs_go_where_mlflows_own_variables_say(
     assert trial.data.tags["mlflow.parentRunId"] == run.info.run_id
 
 
-def test_a_registered_bundle_says_what_its_files_are(run_dir: Path, new_store: str, tiny_bundle: Path) -> None:
+def test_a_registered_bundle_says_what_its_files_are(
+    run_dir: Path, new_store: str, tiny_bundle: Path
+) -> None:
     shutil.copytree(tiny_bundle, run_dir / "bundle")
     tracker = Tracker(run_dir, {})
     tracker.register("it's mine", run_dir / "bundle")
@@ -256,7 +296,10 @@ def test_a_registered_bundle_says_what_its_files_are(run_dir: Path, new_store: s
 
 @pytest.mark.parametrize("answer", [None, http_answer("500 Oops", "text/html", b"oops")])
 def test_a_training_goes_on_beside_a_server_that_answers_badly(
-    answer: bytes | None, run_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    answer: bytes | None,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with strange_server(answer) as port:
@@ -269,9 +312,13 @@ def test_a_training_goes_on_beside_a_server_that_answers_badly(
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_in_mid_run_has_everything_once(
-    stage1_job: Job, run_dir: Path, nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    stage1_job: Job,
+    run_dir: Path,
+    nobody: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("training.tracking.outbox._LONGEST_PAUSE", 1.0)
     port, folder = int(nobody.rpartition(":")[2]), tmp_path / "server"
     config = override(stage1_job.config, ["schedule.images=100000", "schedule.minutes=3"])

@@ -149,7 +149,9 @@ def test_a_store_that_must_be_mended_first_is_not_told_less(
     assert outbox.close(10) == 2
     warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
-    assert "the store at here takes nothing (mend me): training goes on, reports wait" in warnings[0]
+    assert (
+        "the store at here takes nothing (mend me): training goes on, reports wait" in warnings[0]
+    )
     store.blocked = False
     assert _outbox(tmp_path, store).close(10) == 0
     assert store.took == [0, 1]
@@ -205,15 +207,26 @@ def test_two_outboxes_of_one_folder_deliver_each_call_once(tmp_path: Path, store
     assert store.took == list(range(20))
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", "3", "no JSON", '["count"]', '["count", 3]', '{"position": 4}'])
-def test_calls_of_somebody_else_are_named_by_their_file(tmp_path: Path, store: Store, line: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["{}", "[]", "3", "no JSON", '["count"]', '["count", 3]', '{"position": 4}']
+)
+def test_calls_of_somebody_else_are_named_by_their_file(
+    tmp_path: Path, store: Store, line: str
+) -> None:
     (tmp_path / "calls.jsonl").write_text(f"{line}\n")
-    with pytest.raises(UserError, match=rf"^{tmp_path}/calls\.jsonl holds other lines than what .*: move it away$"):
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path}/calls\.jsonl holds other lines than what .*: move it away$"
+    ):
         _outbox(tmp_path, store)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[3]", b"\xff\xfe"])
-def test_a_state_of_somebody_else_is_named_by_its_file(tmp_path: Path, store: Store, content: bytes) -> None:
+def test_a_state_of_somebody_else_is_named_by_its_file(
+    tmp_path: Path, store: Store, content: bytes
+) -> None:
     (tmp_path / "delivered.json").write_bytes(content)
-    with pytest.raises(UserError, match=rf"^{tmp_path}/delivered\.json is .*: delete it, and everything is told anew$"):
+    with pytest.raises(
+        UserError,
+        match=rf"^{tmp_path}/delivered\.json is .*: delete it, and everything is told anew$",
+    ):
         _outbox(tmp_path, store)

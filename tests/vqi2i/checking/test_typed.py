@@ -6,18 +6,32 @@ from vqi2i.checking import typed
 from vqi2i.seeds import generators
 
 
-@pytest.mark.parametrize(("name", "remark"), [
-    ("winterr", " (did you mean 'winter'?)"), ("Summer", " (did you mean 'summer'?)"), ("night", ""), ("", ""),
-    (3, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("winterr", " (did you mean 'winter'?)"),
+        ("Summer", " (did you mean 'summer'?)"),
+        ("night", ""),
+        ("", ""),
+        (3, ""),
+    ],
+)
 def test_what_was_probably_meant_is_told(name: object, remark: str) -> None:
     assert typed.meant(name, ["summer", "winter"]) == remark
 
 
-@pytest.mark.parametrize(("name", "near"), [
-    ("trainA", "traina"), ("my winter", "my-winter"), ("_x", "x"), ("Größe (v2)", "gr-e-v2"), ("日本", None),
-    ("", None), ("a/b", "a-b"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("trainA", "traina"),
+        ("my winter", "my-winter"),
+        ("_x", "x"),
+        ("Größe (v2)", "gr-e-v2"),
+        ("日本", None),
+        ("", None),
+        ("a/b", "a-b"),
+    ],
+)
 def test_a_domain_that_cannot_be_called_so_is_told_in_words_with_a_name_that_is_near(
     name: str, near: str | None
 ) -> None:
@@ -37,7 +51,9 @@ def test_seeds_that_fit_make_two_streams(seed: int) -> None:
 @pytest.mark.parametrize("seed", [typed.LARGEST_SEED + 1, 99999999999999999999, -(2**62) - 1])
 def test_a_seed_that_is_out_of_range_is_told_so(seed: int) -> None:
     for call in (lambda: typed.seed_number(seed), lambda: generators([0, seed], 2, "style")):
-        with pytest.raises(ValueError, match=f"the seed {seed} is out of range: give a whole number from 0 to 9223"):
+        with pytest.raises(
+            ValueError, match=f"the seed {seed} is out of range: give a whole number from 0 to 9223"
+        ):
             call()
 
 

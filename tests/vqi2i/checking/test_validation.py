@@ -21,18 +21,29 @@ class Size(Frozen):
         return self
 
 
-@pytest.mark.parametrize(("data", "sentence"), [
-    (b"", "a.json is empty: delete it"),
-    (b" \n", "a.json is empty: delete it"),
-    (b"{", r"a.json is not what was written there \(Invalid JSON.*\): delete it"),
-    (b"\xff\xfe{}", r"a.json is not what was written there \(Invalid JSON.*\): delete it"),
-    (b"[]", r"a.json is not what was written there \(Input should be an object\): delete it"),
-    (b"null", r"a.json is not what was written there \(Input should be an object\): delete it"),
-    (b'{"width": 2, "deep": 1}', r"a.json is not what .* \(deep: Extra inputs are not permitted\): delete it"),
-    (b'{"width": 1, "height": 2}', r"a.json is not what .* \(it must not be higher than wide\): delete it"),
-    (b"[" * 100_000, "a.json is not what was written there"),
-])  # fmt: skip
-def test_a_file_that_holds_something_else_is_named_with_the_remedy(data: bytes, sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "a.json is empty: delete it"),
+        (b" \n", "a.json is empty: delete it"),
+        (b"{", r"a.json is not what was written there \(Invalid JSON.*\): delete it"),
+        (b"\xff\xfe{}", r"a.json is not what was written there \(Invalid JSON.*\): delete it"),
+        (b"[]", r"a.json is not what was written there \(Input should be an object\): delete it"),
+        (b"null", r"a.json is not what was written there \(Input should be an object\): delete it"),
+        (
+            b'{"width": 2, "deep": 1}',
+            r"a.json is not what .* \(deep: Extra inputs are not permitted\): delete it",
+        ),
+        (
+            b'{"width": 1, "height": 2}',
+            r"a.json is not what .* \(it must not be higher than wide\): delete it",
+        ),
+        (b"[" * 100_000, "a.json is not what was written there"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named_with_the_remedy(
+    data: bytes, sentence: str
+) -> None:
     with pytest.raises(UserError, match=f"^{sentence}"):
         parsed(Size, data, "a.json", "delete it")
 

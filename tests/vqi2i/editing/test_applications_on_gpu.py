@@ -1,4 +1,6 @@
-"""What a GPU would refuse, without one (see `tests.pretend_gpu`): applications give there what they give here."""
+"""What a GPU would refuse, without one (see `tests.pretend_gpu`): applications give there what they
+give here.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,24 +21,43 @@ FEW = Sampling(steps=3)
 MASK = torch.ones(18, 25, dtype=torch.bool)
 MASK[8:14, 12:20] = False
 SIDES = {"left": 5, "right": 14, "top": 3, "bottom": 4}
-CHAIN = read_chain({
-    "from": "summer",
-    "steps": [
-        {"extend": {"right": 9}}, {"complete": {"keep": "left"}}, {"paste": {"feather": 2}},
-    ],
-})  # fmt: skip
+CHAIN = read_chain(
+    {
+        "from": "summer",
+        "steps": [
+            {"extend": {"right": 9}},
+            {"complete": {"keep": "left"}},
+            {"paste": {"feather": 2}},
+        ],
+    }
+)
 
 Application = Callable[[Translator], Tensor]
 APPLICATIONS: dict[str, Application] = {
-    "translate": lambda model: model.translate(PHOTOGRAPHS, source="summer", target="winter", seed=3),
-    "in an example's style": lambda model: model.translate(
-        PHOTOGRAPHS, source="summer", target="winter", style=model.encode(PHOTOGRAPHS[:1], "winter").style
+    "translate": lambda model: model.translate(
+        PHOTOGRAPHS, source="summer", target="winter", seed=3
     ),
-    "generate": lambda model: model.generate(2, domain="winter", height=36, width=44, seed=3, sampling=FEW),
-    "extend": lambda model: model.extend(PHOTOGRAPHS, domain="summer", seed=3, sampling=FEW, feather=2, **SIDES),
-    "complete": lambda model: model.complete(PHOTOGRAPHS, mask=MASK, domain="summer", sampling=FEW, feather=0),
+    "in an example's style": lambda model: model.translate(
+        PHOTOGRAPHS,
+        source="summer",
+        target="winter",
+        style=model.encode(PHOTOGRAPHS[:1], "winter").style,
+    ),
+    "generate": lambda model: model.generate(
+        2, domain="winter", height=36, width=44, seed=3, sampling=FEW
+    ),
+    "extend": lambda model: model.extend(
+        PHOTOGRAPHS, domain="summer", seed=3, sampling=FEW, feather=2, **SIDES
+    ),
+    "complete": lambda model: model.complete(
+        PHOTOGRAPHS, mask=MASK, domain="summer", sampling=FEW, feather=0
+    ),
     "transition": lambda model: model.transition(
-        PHOTOGRAPHS, domain="summer", styles=model.sample_styles("winter", 3), target="winter", direction="radial"
+        PHOTOGRAPHS,
+        domain="summer",
+        styles=model.sample_styles("winter", 3),
+        target="winter",
+        direction="radial",
     ),
     "compose": lambda model: model.compose(PHOTOGRAPHS, CHAIN, seed=3),
 }
@@ -61,7 +82,9 @@ def test_an_application_makes_the_same_picture(name: str, bundle: Path, gpu: Pre
 def test_a_fast_prior_makes_the_same_picture(bundle: Path, gpu: PretendGPU) -> None:
     here, there = Translator.load(bundle), Translator.load(bundle, "cuda")
     fast = Sampling(steps=3, precision="bf16", guidance=1.0, order="confidence", top_k=5)
-    made = [model.generate(2, domain="summer", width=44, sampling=fast).cpu() for model in (there, here)]
+    made = [
+        model.generate(2, domain="summer", width=44, sampling=fast).cpu() for model in (there, here)
+    ]
     assert_close(*made, atol=1e-4, rtol=0)
 
 
@@ -69,11 +92,16 @@ def test_a_canvas_in_tiles_is_the_same_picture(bundle: Path, gpu: PretendGPU) ->
     limits = CallLimits(tile_pixels=1024)
     here, there = Translator.load(bundle, limits=limits), Translator.load(bundle, "cuda", limits)
     large = torch.rand(1, 3, 96, 128) * 2 - 1
-    made = [model.translate(large, source="summer", target="winter", seed=1).cpu() for model in (there, here)]
+    made = [
+        model.translate(large, source="summer", target="winter", seed=1).cpu()
+        for model in (there, here)
+    ]
     assert_close(*made, atol=1e-4, rtol=0)
 
 
-def test_a_model_on_the_gpu_is_written_as_one_on_the_host(bundle: Path, gpu: PretendGPU, tmp_path: Path) -> None:
+def test_a_model_on_the_gpu_is_written_as_one_on_the_host(
+    bundle: Path, gpu: PretendGPU, tmp_path: Path
+) -> None:
     Translator.load(bundle, "cuda").save(tmp_path / "again")
     for file in bundle.glob("*.safetensors"):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()

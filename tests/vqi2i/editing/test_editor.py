@@ -1,4 +1,6 @@
-"""Applications as changes of a canvas: what is known stays, whatever the prior, the side or the size."""
+"""Applications as changes of a canvas: what is known stays, whatever the prior, the side or the
+size.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,13 +30,19 @@ def translator(request: pytest.FixtureRequest) -> Translator:
 
 
 def images(count: int = 1, height: int = 32, width: int = 32) -> torch.Tensor:
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width)) * 2 - 1
+    return (
+        torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height * width))
+        * 2
+        - 1
+    )
 
 
 def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> None:
     editor, batch = Editor(translator), images(2)
     before = editor.from_images(batch, "summer")
-    after = last(editor.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7))
+    after = last(
+        editor.extended(before, FEW, generators(0, 2, "tokens"), left=9, right=16, top=4, bottom=7)
+    )
     rows, columns = (after.offset[0] + 4) // 4, (after.offset[1] + 9) // 4
     assert after.size == (32 + 4 + 7, 32 + 9 + 16)
     read = editor._read_on(before, left=9, right=16, top=4, bottom=7)
@@ -43,7 +51,9 @@ def test_an_extension_keeps_the_tokens_it_grew_from(translator: Translator) -> N
 
 
 @pytest.mark.parametrize("axis", [2, 3])
-def test_the_encoder_sees_a_picture_go_on_where_it_is_extended(translator: Translator, axis: int) -> None:
+def test_the_encoder_sees_a_picture_go_on_where_it_is_extended(
+    translator: Translator, axis: int
+) -> None:
     editor, side = Editor(translator), "right" if axis == 3 else "bottom"
     batch = images()[:, :, :1].expand(-1, -1, 32, -1)  # stripes that go on as they end
     batch = batch if axis == 3 else batch.transpose(2, 3)
@@ -55,21 +65,32 @@ def test_the_encoder_sees_a_picture_go_on_where_it_is_extended(translator: Trans
     assert not torch.equal(canvas.tokens, wide)
 
 
-@pytest.mark.parametrize("sides", [{"left": 5}, {"top": 6}, {"left": 3, "right": 9, "top": 1, "bottom": 13}], ids=str)
+@pytest.mark.parametrize(
+    "sides", [{"left": 5}, {"top": 6}, {"left": 3, "right": 9, "top": 1, "bottom": 13}], ids=str
+)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (30, 41), (7, 5)])
 def test_any_side_of_any_size_grows_by_what_was_asked(
     translator: Translator, sides: dict[str, int], height: int, width: int
 ) -> None:
-    wide = translator.extend(images(1, height, width), domain="summer", seed=1, sampling=FEW, **sides)
-    more = height + sides.get("top", 0) + sides.get("bottom", 0), width + sides.get("left", 0) + sides.get("right", 0)
+    wide = translator.extend(
+        images(1, height, width), domain="summer", seed=1, sampling=FEW, **sides
+    )
+    more = (
+        height + sides.get("top", 0) + sides.get("bottom", 0),
+        width + sides.get("left", 0) + sides.get("right", 0),
+    )
     assert wide.shape == (1, 3, *more)
 
 
 def test_pixels_put_back_are_the_given_ones_bit_for_bit(translator: Translator) -> None:
     batch = images(1, 30, 41)
-    wide = translator.extend(batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=0, sampling=FEW)
+    wide = translator.extend(
+        batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=0, sampling=FEW
+    )
     assert torch.equal(wide[..., 6:36, 5:46], batch)
-    soft = translator.extend(batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=4, sampling=FEW)
+    soft = translator.extend(
+        batch, domain="summer", left=5, top=6, right=7, bottom=3, feather=4, sampling=FEW
+    )
     assert torch.equal(soft[..., 10:32, 9:42], batch[..., 4:-4, 4:-4])
     assert not torch.equal(soft[..., 6:36, 5:46], batch)
 
@@ -80,7 +101,9 @@ def test_a_completion_keeps_tokens_and_with_paste_pixels(translator: Translator)
     mask[4:20, 11:30] = False
     photograph = editor.from_images(batch, "summer")
     canvas = last(editor.completed(photograph, mask, FEW, generators(0, 1, "tokens")))
-    whole = torch.stack([mask[r * 4 : r * 4 + 4, c * 4 : c * 4 + 4].all() for r in range(8) for c in range(11)])
+    whole = torch.stack(
+        [mask[r * 4 : r * 4 + 4, c * 4 : c * 4 + 4].all() for r in range(8) for c in range(11)]
+    )
     kept = whole.view(8, 11)
     assert kept.any()
     read = editor._read_without_lost(editor.from_images(batch, "summer").losing(mask, kept))
@@ -89,7 +112,9 @@ def test_a_completion_keeps_tokens_and_with_paste_pixels(translator: Translator)
     assert torch.equal(pasted[..., mask], batch[..., mask])
 
 
-@pytest.mark.parametrize(("keep", "sides"), [("right", ["left"]), ("bottom-right", ["left", "top"])])
+@pytest.mark.parametrize(
+    ("keep", "sides"), [("right", ["left"]), ("bottom-right", ["left", "top"])]
+)
 def test_completing_what_lies_before_the_kept_part_is_extending_that(
     translator: Translator, keep: Keep, sides: list[str]
 ) -> None:
@@ -97,7 +122,9 @@ def test_completing_what_lies_before_the_kept_part_is_extending_that(
     editor, batch = Editor(translator), images()
     mask = keep_mask(keep, (32, 32))
     rows, columns = bounding_box(mask)
-    whole = editor.completed(editor.from_images(batch, "summer"), mask, FEW, generators(0, 1, "tokens"))
+    whole = editor.completed(
+        editor.from_images(batch, "summer"), mask, FEW, generators(0, 1, "tokens")
+    )
     part = editor.from_images(batch[..., rows, columns], "summer")
     wide = editor.extended(part, FEW, generators(0, 1, "tokens"), **dict.fromkeys(sides, 16))
     assert torch.equal(last(whole).tokens, last(wide).tokens)
@@ -114,7 +141,9 @@ def test_a_picture_does_not_depend_on_its_company(translator: Translator) -> Non
     batch = images(5)
     sides = {"left": 8, "top": 4}
     together = translator.extend(batch, domain="summer", seed=3, sampling=FEW, **sides)
-    assert torch.equal(together[4:], translator.extend(batch[4:], domain="summer", seed=7, sampling=FEW, **sides))
+    assert torch.equal(
+        together[4:], translator.extend(batch[4:], domain="summer", seed=7, sampling=FEW, **sides)
+    )
 
 
 def test_to_the_left_a_causal_prior_continues_the_mirror_image() -> None:
@@ -134,7 +163,9 @@ def test_upwards_a_causal_prior_continues_the_picture_upside_down_as_it_has_lear
     model, batch = untrained(), images()
     heard: list[list[int]] = []
 
-    def noting(prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, *rest: Any) -> Iterator[Any]:
+    def noting(
+        prior: Prior, tokens: Tensor, known: Tensor, domains: Tensor, *rest: Any
+    ) -> Iterator[Any]:
         heard.append(domains.tolist())
         return infill(prior, tokens, known, domains, *rest)
 
@@ -143,7 +174,9 @@ def test_upwards_a_causal_prior_continues_the_picture_upside_down_as_it_has_lear
     canvas = editor.from_images(batch, "winter")
     up = last(editor.extended(canvas, FEW, generators(2, 1, "tokens"), top=16))
     assert heard == [[3] * len(batch)]  # winter, the second of two domains, upside down
-    turned = editor._read_on(editor.from_images(batch.flip(2), "winter"), left=0, right=0, top=0, bottom=16)
+    turned = editor._read_on(
+        editor.from_images(batch.flip(2), "winter"), left=0, right=0, top=0, bottom=16
+    )
     grown = turned.grown(left=0, right=0, top=0, bottom=16, stride=4, least=1)
     down = last(editor.infilled(grown, FEW, generators(2, 1, "tokens"), upside_down=True))
     shown = editor.render(replace(down, style=canvas.own)).flip(2)[:, :, :16]
@@ -164,7 +197,12 @@ def test_a_causal_prior_that_has_not_learned_it_says_that_it_cannot_go_upwards(k
 
 def test_without_going_upwards_a_causal_prior_does_all_else() -> None:
     model, batch = untrained(upwards=False), images()
-    assert model.extend(batch, domain="summer", left=5, right=4, bottom=4, sampling=FEW).shape == (1, 3, 36, 41)
+    assert model.extend(batch, domain="summer", left=5, right=4, bottom=4, sampling=FEW).shape == (
+        1,
+        3,
+        36,
+        41,
+    )
     for keep in ("left", "right", "top", "top-left", "top-right"):
         whole = model.complete(batch, mask=keep_mask(keep, (32, 32)), domain="summer", sampling=FEW)  # type: ignore[arg-type]
         assert whole.shape == batch.shape

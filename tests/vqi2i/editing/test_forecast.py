@@ -1,4 +1,6 @@
-"""What a chain will take on a large picture is told from small copies of it, which leave the model as it was."""
+"""What a chain will take on a large picture is told from small copies of it, which leave the model
+as it was.
+"""
 
 import pytest
 import torch
@@ -10,9 +12,18 @@ from vqi2i.editing.chain import Chain, read_chain
 
 CHAINS = {
     "translation": {"from": "summer", "steps": [{"translate": {"to": "winter", "style": "snow"}}]},
-    "extension": {"from": "summer", "steps": [{"extend": {"right": 400, "top": 300}}, {"translate": {"to": "winter"}}]},
-    "completion": {"from": "summer", "steps": [{"complete": {"mask": "mask"}}, {"paste": {"feather": 3}}]},
-    "transition": {"from": "summer", "steps": [{"transition": {"to": "winter", "styles": ["snow", "mask"]}}]},
+    "extension": {
+        "from": "summer",
+        "steps": [{"extend": {"right": 400, "top": 300}}, {"translate": {"to": "winter"}}],
+    },
+    "completion": {
+        "from": "summer",
+        "steps": [{"complete": {"mask": "mask"}}, {"paste": {"feather": 3}}],
+    },
+    "transition": {
+        "from": "summer",
+        "steps": [{"transition": {"to": "winter", "styles": ["snow", "mask"]}}],
+    },
     "generation": {"steps": [{"generate": {"domain": "winter", "width": 1200, "height": 900}}]},
 }
 
@@ -29,7 +40,9 @@ def translator() -> Translator:
     return untrained()
 
 
-def inputs(chain: Chain, height: int = 600, width: int = 1000) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
+def inputs(
+    chain: Chain, height: int = 600, width: int = 1000
+) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
     mask = torch.ones(1, 3, height, width)
     mask[..., width // 2 :] = -1
     pictures = {"snow": torch.rand(1, 3, 700, 300), "mask": mask}
@@ -38,13 +51,20 @@ def inputs(chain: Chain, height: int = 600, width: int = 1000) -> tuple[torch.Te
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_a_large_picture_is_foreseen_and_the_model_stays_as_it_was(name: str, translator: Translator) -> None:
+def test_a_large_picture_is_foreseen_and_the_model_stays_as_it_was(
+    name: str, translator: Translator
+) -> None:
     chain = read_chain(CHAINS[name])
     found = forecast.forecast(translator, chain, *inputs(chain))
     assert found is not None
-    assert (found.width, found.height) == {"extension": (1400, 900), "generation": (1200, 900)}.get(name, (1000, 600))
+    assert (found.width, found.height) == {"extension": (1400, 900), "generation": (1200, 900)}.get(
+        name, (1000, 600)
+    )
     assert found.seconds > found.half > 0
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in translator.autoencoder.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks
+        for module in translator.autoencoder.modules()
+    )
 
 
 def test_small_pictures_and_what_cannot_be_done_are_not_foreseen(translator: Translator) -> None:
@@ -54,8 +74,12 @@ def test_small_pictures_and_what_cannot_be_done_are_not_foreseen(translator: Tra
     assert forecast.forecast(translator, unknown, *inputs(unknown)) is None
 
 
-def test_attention_costs_the_square_of_the_pixels(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "_seconds_of_a_pair", lambda device: 1.0)  # as if nothing else took time
+def test_attention_costs_the_square_of_the_pixels(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        forecast, "_seconds_of_a_pair", lambda device: 1.0
+    )  # as if nothing else took time
     chain = read_chain(CHAINS["translation"])
     found = forecast.forecast(translator, chain, *inputs(chain))
     assert found is not None

@@ -8,9 +8,13 @@ from vqi2i.editing.style_blending import blend, shares
 WHERE = {"stride": 4, "size": (32, 64), "offset": (0, 0)}
 
 
-@pytest.mark.parametrize(("direction", "first", "last"), [
-    ("horizontal", (3, 0), (5, 15)), ("vertical", (0, 3), (7, 9)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("direction", "first", "last"),
+    [
+        ("horizontal", (3, 0), (5, 15)),
+        ("vertical", (0, 3), (7, 9)),
+    ],
+)
 def test_a_straight_way_begins_and_ends_at_the_borders(direction, first, last) -> None:
     share = shares(direction, (8, 16), **WHERE)
     assert float(share[first]) == 0

@@ -40,16 +40,22 @@ def test_translations_join_the_partners_content_with_the_own_style(changes: dict
     views = model(images)
     for number, domain in enumerate(config.domains):
         own = slice(2 * number, 2 * number + 2)
-        partner = slice(2 * ((number + 1) % len(config.domains)), 2 * ((number + 1) % len(config.domains)) + 2)
+        partner = slice(
+            2 * ((number + 1) % len(config.domains)), 2 * ((number + 1) % len(config.domains)) + 2
+        )
         style = model.encode_style(images[own], domain)
         for shown, content in ((views.reconstructions, own), (views.translations, partner)):
             codes = model.encode_content(images[content]).codes
-            torch.testing.assert_close(shown[own], model.decode(codes, style, domain), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                shown[own], model.decode(codes, style, domain), atol=1e-4, rtol=1e-4
+            )
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 @pytest.mark.parametrize("quantize", [True, False])
-def test_contents_of_translations_are_compared_where_codes_lie(changes: dict[str, Any], quantize: bool) -> None:
+def test_contents_of_translations_are_compared_where_codes_lie(
+    changes: dict[str, Any], quantize: bool
+) -> None:
     model = Autoencoder(network(**changes))
     views = model(torch.rand(2 * len(model.config.domains), 3, 32, 32) * 2 - 1, quantize=quantize)
     read = model.codebook.bounded(model.content_encoder(views.translations))
@@ -63,7 +69,9 @@ def test_what_is_not_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
     model, images = Autoencoder(TINY), torch.rand(4, 3, 32, 32)
     calls: list[int] = []
     encode = model.content_encoder.with_features
-    monkeypatch.setattr(model.content_encoder, "with_features", lambda x: calls.append(len(x)) or encode(x))
+    monkeypatch.setattr(
+        model.content_encoder, "with_features", lambda x: calls.append(len(x)) or encode(x)
+    )
     views = model(images, style_back=False, content_back=False)
     assert calls == [4]
     assert views.style_error is views.content_error is None
@@ -80,7 +88,9 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
         model.recompute_activations(active)
         model.zero_grad()
         model(images).translations.square().mean().backward()
-        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        gradients.append(
+            {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        )
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
@@ -94,7 +104,10 @@ def test_regressions_move_what_comes_back_and_not_their_targets(quantizer: Any) 
     views = model(images)
     shown = zip(TINY.domains, images.chunk(2), views.translations.chunk(2), strict=True)
     style = torch.cat(
-        [model.encode_style(made, domain) - model.encode_style(own, domain).detach() for domain, own, made in shown]
+        [
+            model.encode_style(made, domain) - model.encode_style(own, domain).detach()
+            for domain, own, made in shown
+        ]
     )
     wanted = model.encode_content(images.roll(2, dims=0)).codes.detach()
     content = model.content_encoder(views.translations) - wanted

@@ -19,7 +19,8 @@ def test_with_detail_blurred_images_are_soon_found_out() -> None:
     def loss_after(detail: float) -> float:
         torch.manual_seed(0)
         judge = Discriminator(
-            DiscriminatorConfig(base_channels=8, num_layers=2, norm="none", detail=detail), ("a", "b")
+            DiscriminatorConfig(base_channels=8, num_layers=2, norm="none", detail=detail),
+            ("a", "b"),
         )
         adam = torch.optim.Adam(judge.parameters(), 2e-3, (0.5, 0.99))
         loss = torch.ones(())

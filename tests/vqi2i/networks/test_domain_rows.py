@@ -23,5 +23,7 @@ def test_parts_hold_equally_many_of_each_domain_and_go_back_to_their_places(num_
     places = places_of_parts(len(ROWS), DOMAINS, num_parts, torch.device("cpu"))
     parts = [ROWS[rows] for rows in places]
     each = 4 // num_parts
-    assert [(rows // 10).tolist() for rows in parts] == [[1] * each + [2] * each + [3] * each] * num_parts
+    assert [(rows // 10).tolist() for rows in parts] == [
+        [1] * each + [2] * each + [3] * each
+    ] * num_parts
     assert torch.equal(put_back(parts, places), ROWS)

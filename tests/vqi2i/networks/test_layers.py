@@ -5,7 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from vqi2i.networks import layers
-from vqi2i.networks.layers import AdaINResBlock, Attention, Downsample, GroupNorm, ResBlock, Upsample, adain
+from vqi2i.networks.layers import (
+    AdaINResBlock,
+    Attention,
+    Downsample,
+    GroupNorm,
+    ResBlock,
+    Upsample,
+    adain,
+)
 
 
 def features() -> torch.Tensor:
@@ -57,7 +65,9 @@ def test_a_constant_image_stays_finite() -> None:
         (Upsample(8), (2, 8, 12, 20)),
     ],
 )
-def test_blocks_change_the_shape_as_they_say(block: torch.nn.Module, shape: tuple[int, ...]) -> None:
+def test_blocks_change_the_shape_as_they_say(
+    block: torch.nn.Module, shape: tuple[int, ...]
+) -> None:
     assert block(features()).shape == shape
 
 

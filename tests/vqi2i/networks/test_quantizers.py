@@ -47,9 +47,13 @@ def test_a_code_is_its_own_token(kind: str) -> None:
 
 @pytest.mark.parametrize("levels", [(7, 7), (4, 3), (2, 5, 8)], ids=str)
 def test_content_that_is_drawn_to_a_code_reads_back_as_it(levels: tuple[int, ...]) -> None:
-    """The pull is that of equation (6): every code of a bounded quantizer, those on its bounds among them."""
+    """The pull is that of equation (6): every code of a bounded quantizer, those on its bounds
+    among them.
+    """
     size = math.prod(levels)
-    quantize = build_quantizer(network(quantizer="fsq", fsq_levels=levels, codebook_size=size, embed_dim=len(levels)))
+    quantize = build_quantizer(
+        network(quantizer="fsq", fsq_levels=levels, codebook_size=size, embed_dim=len(levels))
+    )
     tokens = torch.arange(size).view(1, 1, -1)
     content = torch.zeros(1, len(levels), 1, size, requires_grad=True)
     adam = torch.optim.Adam([content], 0.1)
@@ -146,7 +150,9 @@ def test_commitment_pulls_content_to_its_code() -> None:
     quantized.commitment.backward()
     assert content.grad is not None
     moved = content.detach() - 10 * content.grad
-    assert (moved - quantized.codes.detach()).norm() < (content.detach() - quantized.codes.detach()).norm()
+    assert (moved - quantized.codes.detach()).norm() < (
+        content.detach() - quantized.codes.detach()
+    ).norm()
 
 
 def test_vectors_move_to_the_mean_of_what_chooses_them() -> None:
@@ -154,8 +160,12 @@ def test_vectors_move_to_the_mean_of_what_chooses_them() -> None:
     target = book.vectors[:1] + 0.1
     generator = torch.Generator().manual_seed(0)
     for _ in range(400):
-        counts, sums = assignments(target.expand(12, -1), torch.zeros(12, dtype=torch.long), book.size)
-        book.counts.clamp_min_(1)  # keeps the idle codes from being restarted: another test's business
+        counts, sums = assignments(
+            target.expand(12, -1), torch.zeros(12, dtype=torch.long), book.size
+        )
+        book.counts.clamp_min_(
+            1
+        )  # keeps the idle codes from being restarted: another test's business
         book.follow(counts, sums, target, generator)
     torch.testing.assert_close(book.vectors[0], target[0], atol=1e-2, rtol=0)
 

@@ -52,7 +52,10 @@ STEPS = {
     "translate": [{"translate": {"to": "winter"}}],
     "extend": [{"extend": {"right": 16}}],
     "complete": [{"complete": {"keep": "left"}}],
-    "transition": [{"translate": {"to": "winter"}}, {"transition": {"to": "winter", "styles": ["a", "a", "a"]}}],
+    "transition": [
+        {"translate": {"to": "winter"}},
+        {"transition": {"to": "winter", "styles": ["a", "a", "a"]}},
+    ],
     "paste": [{"extend": {"right": 4}}, {"paste": {"feather": 64}}],
 }
 
@@ -84,7 +87,11 @@ def test_imagining_can_be_stopped_at_every_token_or_step() -> None:
         counted(lambda model=model: model.generate(1, domain="summer", sampling=Sampling(steps=4)))
         for model in (untrained(), untrained_masked())
     )
-    decode = counted(lambda: untrained().decode(torch.zeros(1, 8, 8, dtype=torch.long), torch.zeros(1, 8), "summer"))
+    decode = counted(
+        lambda: untrained().decode(
+            torch.zeros(1, 8, 8, dtype=torch.long), torch.zeros(1, 8), "summer"
+        )
+    )
     assert causal - decode >= 64
     assert masked - decode >= 4
 
@@ -92,10 +99,20 @@ def test_imagining_can_be_stopped_at_every_token_or_step() -> None:
 def test_a_style_is_read_once_however_often_it_is_met() -> None:
     model = untrained()
     once, often = (
-        counted(lambda styles=styles: model.compose(images(), read_chain({"from": "summer", "steps": [
-            {"transition": {"to": "winter", "styles": styles}}]}), pictures={"a": images(), "b": images()}))
+        counted(
+            lambda styles=styles: model.compose(
+                images(),
+                read_chain(
+                    {
+                        "from": "summer",
+                        "steps": [{"transition": {"to": "winter", "styles": styles}}],
+                    }
+                ),
+                pictures={"a": images(), "b": images()},
+            )
+        )
         for styles in (["a", "b"], ["a", "b"] * 8)
-    )  # fmt: skip
+    )
     assert once == often
 
 

@@ -13,7 +13,12 @@ from vqi2i.networks.tiling import cut, decode_in_tiles
 KINDS: list[dict[str, Any]] = [
     {},
     {"adain": "bottleneck", "patch": 1, "base_channels": 32},
-    {"adain": "bottleneck", "patch": 1, "attention_resolutions": (16,), "channel_multipliers": (1, 1, 2)},
+    {
+        "adain": "bottleneck",
+        "patch": 1,
+        "attention_resolutions": (16,),
+        "channel_multipliers": (1, 1, 2),
+    },
 ]
 
 
@@ -42,14 +47,19 @@ def test_tiles_join_without_a_seam(changes: dict[str, Any], varying: bool) -> No
 
 @pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_with_the_true_statistics_tiles_are_exact(changes: dict[str, Any]) -> None:
-    """One tile over the whole canvas collects them; what is left is the overlap, which must reach far enough."""
+    """One tile over the whole canvas collects them; what is left is the overlap, which must reach
+    far enough.
+    """
     decoder, stride = decoder_of(changes)
     content = torch.randn(1, TINY.z_channels, 40, 40)
     parameters = 1 + 0.3 * torch.randn(1, 2 * sum(decoder.adain_channels))
     with torch.no_grad():
         whole = decoder(content, parameters)
         torch.testing.assert_close(
-            decode_in_tiles(decoder, content, parameters, side=40, stride=stride), whole, atol=1e-4, rtol=1e-4
+            decode_in_tiles(decoder, content, parameters, side=40, stride=stride),
+            whole,
+            atol=1e-4,
+            rtol=1e-4,
         )
 
 

@@ -18,7 +18,9 @@ def _draws(value: float) -> Tensor:
 
 @pytest.mark.parametrize("value", [0.0, 0.3, ALMOST_ONE])
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_in_bfloat16_are_augmented_as_those_in_float32(kind: Augmentation, value: float) -> None:
+def test_images_in_bfloat16_are_augmented_as_those_in_float32(
+    kind: Augmentation, value: float
+) -> None:
     images = _images().bfloat16()
     augmented = augment(images, _draws(value), [kind])
     assert augmented.dtype == torch.bfloat16

@@ -42,8 +42,13 @@ def test_a_term_without_weight_or_a_weight_without_term_raises() -> None:
 @pytest.mark.parametrize(
     ("game", "wanted"), [("hinge", 0.5 * (1.2 * 0.75 + 1.5 + 0.2 * 0.0)), ("non_saturating", None)]
 )
-def test_discriminators_weigh_real_translated_and_reconstructed_patches(game: Game, wanted: float | None) -> None:
-    real, judged = torch.full((4, 1, 3, 3), 0.25), Judged(torch.full((4, 1, 3, 3), 0.5), torch.full((4, 1, 3, 3), -2.0))
+def test_discriminators_weigh_real_translated_and_reconstructed_patches(
+    game: Game, wanted: float | None
+) -> None:
+    real, judged = (
+        torch.full((4, 1, 3, 3), 0.25),
+        Judged(torch.full((4, 1, 3, 3), 0.5), torch.full((4, 1, 3, 3), -2.0)),
+    )
     if wanted is None:
         wanted = 0.5 * (1.2 * softplus(-0.25) + softplus(0.5) + 0.2 * softplus(-2.0))
     torch.testing.assert_close(discriminator_loss(real, judged, game=game), torch.tensor(wanted))
@@ -54,19 +59,32 @@ def test_terms_are_measured_on_the_right_pictures() -> None:
     views = Autoencoder(TINY)(images)
     terms = generator_terms(views, images)
     torch.testing.assert_close(terms["pixel"], (views.reconstructions - images).abs().mean())
-    assert terms["adversarial"] is terms["perceptual"] is terms["cross_pixel"] is terms["patch_nce"] is None
-    judged = generator_terms(views, images, judged=Judged(torch.full((4, 1, 3, 3), 2.0), torch.zeros(4, 1, 3, 3)))
+    assert (
+        terms["adversarial"]
+        is terms["perceptual"]
+        is terms["cross_pixel"]
+        is terms["patch_nce"]
+        is None
+    )
+    judged = generator_terms(
+        views, images, judged=Judged(torch.full((4, 1, 3, 3), 2.0), torch.zeros(4, 1, 3, 3))
+    )
     assert judged["adversarial"] == -2
     assert judged["adversarial_reconstruction"] == 0
 
 
 def test_where_no_reconstructions_are_judged_only_translations_count() -> None:
     real, translated = torch.full((4, 1, 3, 3), 0.25), torch.full((4, 1, 3, 3), 0.5)
-    loss = discriminator_loss(real, Judged(translated), game="hinge", translated=1.0, reconstructed=0.0)
+    loss = discriminator_loss(
+        real, Judged(translated), game="hinge", translated=1.0, reconstructed=0.0
+    )
     torch.testing.assert_close(loss, torch.tensor(0.5 * (0.75 + 1.5)))
     images = torch.rand(4, 3, 32, 32)
     terms = generator_terms(Autoencoder(TINY)(images), images, judged=Judged(translated))
-    assert (terms["adversarial"], terms["adversarial_reconstruction"]) == (-0.5, None)  # not computed
+    assert (terms["adversarial"], terms["adversarial_reconstruction"]) == (
+        -0.5,
+        None,
+    )  # not computed
 
 
 def test_paired_images_are_compared_with_their_truth() -> None:
@@ -113,14 +131,18 @@ POLICIES: list[tuple[Augmentation, ...]] = [
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
-def test_augmentation_follows_its_draws_and_lets_gradients_through(policy: tuple[Augmentation, ...]) -> None:
+def test_augmentation_follows_its_draws_and_lets_gradients_through(
+    policy: tuple[Augmentation, ...],
+) -> None:
     images = torch.rand(3, 3, 16, 16, requires_grad=True)
     draws = torch.rand(3, NUM_DRAWS)
     shown = augment(images, draws, policy)
     assert shown.shape == images.shape
     assert not torch.equal(shown, images)
     assert torch.equal(augment(images, draws, policy), shown)
-    torch.testing.assert_close(augment(images[1:2], draws[1:2], policy), shown[1:2])  # rows do not disturb each other
+    torch.testing.assert_close(
+        augment(images[1:2], draws[1:2], policy), shown[1:2]
+    )  # rows do not disturb each other
     shown.sum().backward()
     assert images.grad is not None
     assert images.grad.any()

@@ -1,4 +1,6 @@
-"""Perceptual distances: zero for equal images, growing with damage, from files that are what they claim."""
+"""Perceptual distances: zero for equal images, growing with damage, from files that are what they
+claim.
+"""
 
 from pathlib import Path
 
@@ -21,10 +23,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     generator = torch.Generator().manual_seed(0)
     vgg = {}
     for index, (before, after) in CONVOLUTIONS.items():
-        vgg[f"features.{index}.weight"] = torch.randn(after, before, 3, 3, generator=generator) * (9 * before) ** -0.5
+        vgg[f"features.{index}.weight"] = (
+            torch.randn(after, before, 3, 3, generator=generator) * (9 * before) ** -0.5
+        )
         vgg[f"features.{index}.bias"] = torch.zeros(after)
     vgg["classifier.0.weight"] = torch.zeros(2, 2)
-    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 128, 256, 512, 512))}
+    heads = {
+        f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1)
+        for i, c in enumerate((64, 128, 256, 512, 512))
+    }
     torch.save(vgg, folder / "vgg.pth")
     torch.save(heads, folder / "heads.pth")
     return folder / "vgg.pth", folder / "heads.pth"
@@ -53,7 +60,9 @@ def test_a_file_that_is_no_vgg_is_refused(files: tuple[Path, Path]) -> None:
 
 
 def test_sampled_styles_stay_with_the_modes_they_were_fitted_on() -> None:
-    modes = torch.tensor([[-5.0, 0.0], [5.0, 0.0]]).repeat_interleave(100, 0) + 0.1 * torch.randn(200, 2)
+    modes = torch.tensor([[-5.0, 0.0], [5.0, 0.0]]).repeat_interleave(100, 0) + 0.1 * torch.randn(
+        200, 2
+    )
     prior = StylePrior({"summer": modes})
     drawn = prior.sample("summer", [torch.Generator().manual_seed(seed) for seed in range(300)])
     distance = torch.cdist(drawn, torch.tensor([[-5.0, 0.0], [5.0, 0.0]])).min(1).values

@@ -25,9 +25,13 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 def prior(kind: str = "domain") -> CausalPrior:
     torch.manual_seed(0)
-    config = PriorConfig(num_layers=2, num_heads=2, width=16, window=(4, 6), dropout=0.1, **KINDS[kind])
+    config = PriorConfig(
+        num_layers=2, num_heads=2, width=16, window=(4, 6), dropout=0.1, **KINDS[kind]
+    )
     model = CausalPrior(config, codebook_size=11, num_domains=2, stride=4).eval()
-    for parameter in model.parameters():  # away from the small initialisation, so that context matters
+    for (
+        parameter
+    ) in model.parameters():  # away from the small initialisation, so that context matters
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -94,14 +98,19 @@ def test_what_lies_around_a_cell_is_what_is_mixed() -> None:
 def test_the_domain_matters() -> None:
     model, tokens = prior(), torch.randint(11, (1, 24))
     assert not torch.allclose(
-        model(model.inputs(tokens, torch.tensor([0]))), model(model.inputs(tokens, torch.tensor([1])))
+        model(model.inputs(tokens, torch.tensor([0]))),
+        model(model.inputs(tokens, torch.tensor([1]))),
     )
 
 
 def test_top_k_and_top_p_keep_the_likely_tokens() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    assert probabilities(logits, Sampling(top_p=1.0)).allclose(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
-    assert probabilities(logits, Sampling(top_k=2, top_p=1.0)).allclose(torch.tensor([[0.625, 0.375, 0, 0]]))
+    assert probabilities(logits, Sampling(top_p=1.0)).allclose(
+        torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    )
+    assert probabilities(logits, Sampling(top_k=2, top_p=1.0)).allclose(
+        torch.tensor([[0.625, 0.375, 0, 0]])
+    )
     assert probabilities(logits, Sampling(top_p=0.7)).allclose(torch.tensor([[0.625, 0.375, 0, 0]]))
     assert probabilities(logits, Sampling(top_p=0.01)).allclose(torch.tensor([[1.0, 0, 0, 0]]))
 
@@ -165,7 +174,9 @@ def test_sampling_with_a_cache_follows_the_uncached_model(kind: str) -> None:
 
 
 def release_extends(model: CausalPrior, tokens: Tensor, width: int, chance: Tensor) -> Tensor:
-    """What the release does, written down as described: windows of 4x6 tokens, coordinates cut out at their place."""
+    """What the release does, written down as described: windows of 4x6 tokens, coordinates cut out
+    at their place.
+    """
     canvas = torch.cat([tokens, torch.zeros(len(tokens), 4, width - 6, dtype=torch.long)], dim=2)
     number = 0
     for row in range(4):
@@ -173,11 +184,17 @@ def release_extends(model: CausalPrior, tokens: Tensor, width: int, chance: Tens
             left = column - 3
             if width - column < 3:
                 left = width - 6
-            prompt = model.coordinates.view(4, 6)[:, left : left + 6].reshape(1, -1).expand(len(tokens), -1)
+            prompt = (
+                model.coordinates.view(4, 6)[:, left : left + 6]
+                .reshape(1, -1)
+                .expand(len(tokens), -1)
+            )
             patch = canvas[:, :, left : left + 6].flatten(1)
             logits = model(torch.cat([prompt, patch], dim=1)[:, :-1])[:, -24:]
             local = row * 6 + column - left
-            canvas[:, row, column] = draw(probabilities(logits[:, local], Sampling()), chance[:, number])
+            canvas[:, row, column] = draw(
+                probabilities(logits[:, local], Sampling()), chance[:, number]
+            )
             number += 1
     return canvas
 
@@ -192,7 +209,9 @@ def test_windows_per_token_are_those_of_the_release() -> None:
     found = complete(infill(model, wide, *given, Sampling(windows="per_token"), seeds))
     wanted = release_extends(model, tokens, 9, uniforms(generators(3, 4), 12))
     assert torch.equal(found, wanted)
-    assert not torch.equal(found, complete(infill(model, wide, *given, Sampling(), generators(3, 4))))
+    assert not torch.equal(
+        found, complete(infill(model, wide, *given, Sampling(), generators(3, 4)))
+    )
 
 
 def test_windows_per_token_end_where_the_release_scrambles() -> None:
@@ -200,4 +219,13 @@ def test_windows_per_token_end_where_the_release_scrambles() -> None:
     known[:, :6] = True
     tokens = torch.zeros(1, 4, 13, dtype=torch.long)
     with pytest.raises(ValueError, match="use block"):
-        complete(infill(model, tokens, known, torch.tensor([0]), Sampling(windows="per_token"), generators(1)))
+        complete(
+            infill(
+                model,
+                tokens,
+                known,
+                torch.tensor([0]),
+                Sampling(windows="per_token"),
+                generators(1),
+            )
+        )

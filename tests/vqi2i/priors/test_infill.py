@@ -22,7 +22,9 @@ def left_column_known(height: int, width: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (4, 15), (9, 7), (2, 3), (3, 20)])
 def test_canvases_of_any_size_are_filled(height: int, width: int) -> None:
     tokens, known = left_column_known(height, width)
-    filled = complete(infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2)))
+    filled = complete(
+        infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2))
+    )
     assert filled.shape == tokens.shape
     assert (filled[:, :, 0] == 7).all()
     assert ((filled >= 0) & (filled < 11)).all()
@@ -30,7 +32,9 @@ def test_canvases_of_any_size_are_filled(height: int, width: int) -> None:
 
 def test_a_canvas_grows_and_what_is_known_stays() -> None:
     tokens, known = left_column_known(4, 15)
-    canvases = list(infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2)))
+    canvases = list(
+        infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(), generators(1, 2))
+    )
     assert len(canvases) > 1
     for before, after in zip([(tokens, known), *canvases], canvases, strict=False):
         assert after.known.sum() > before[1].sum()

@@ -1,4 +1,6 @@
-"""Bits per token: exact where they can be, a bound that is the truth for a prior whose answers depend on nothing."""
+"""Bits per token: exact where they can be, a bound that is the truth for a prior whose answers
+depend on nothing.
+"""
 
 import math
 
@@ -10,7 +12,11 @@ from vqi2i.priors.likelihood import nats_per_token
 
 
 def test_the_causal_priors_figure_is_the_chain_rule() -> None:
-    model, tokens, domains = test_causal.prior(), torch.randint(11, (3, 4, 6)), torch.tensor([0, 1, 1])
+    model, tokens, domains = (
+        test_causal.prior(),
+        torch.randint(11, (3, 4, 6)),
+        torch.tensor([0, 1, 1]),
+    )
     found = nats_per_token(model, tokens, domains, rows=2)
     likely = model(model.inputs(tokens.flatten(1), domains)).log_softmax(-1).detach()
     wanted = -likely.gather(2, tokens.flatten(1)[..., None]).mean(dim=(1, 2))
@@ -22,11 +28,17 @@ def test_the_masked_priors_figure_is_a_mean_over_orders() -> None:
     grid, domains = torch.randint(11, (1, 4, 6)), torch.tensor([1])
     found = float(nats_per_token(model, grid.expand(3000, -1, -1), domains.expand(3000)).mean())
     orders = [torch.randperm(24) for _ in range(60)]
-    known = torch.stack([torch.stack([order.argsort() >= done for done in range(24)]) for order in orders])
-    now = torch.stack([torch.stack([order.argsort() == done for done in range(24)]) for order in orders])
+    known = torch.stack(
+        [torch.stack([order.argsort() >= done for done in range(24)]) for order in orders]
+    )
+    now = torch.stack(
+        [torch.stack([order.argsort() == done for done in range(24)]) for order in orders]
+    )
     hidden, asked = (part.flatten(0, 1).view(-1, 4, 6) for part in (known, now))
     with torch.no_grad():
-        likely = model(grid.expand(len(hidden), -1, -1), hidden, domains.expand(len(hidden))).log_softmax(-1)
+        likely = model(
+            grid.expand(len(hidden), -1, -1), hidden, domains.expand(len(hidden))
+        ).log_softmax(-1)
     truth = -likely.gather(3, grid.expand(len(hidden), -1, -1)[..., None])[..., 0][asked].mean()
     assert found == pytest.approx(float(truth), rel=0.03)
 

@@ -20,10 +20,18 @@ WINDOW = (4, 6)
 def prior(*, local: bool = True) -> MaskedPrior:
     torch.manual_seed(0)
     config = PriorConfig(
-        kind="masked", positions="rotary", local=local, num_layers=2, num_heads=2, width=16, window=WINDOW
+        kind="masked",
+        positions="rotary",
+        local=local,
+        num_layers=2,
+        num_heads=2,
+        width=16,
+        window=WINDOW,
     )
     model = MaskedPrior(config, codebook_size=11, num_domains=2).eval()
-    for parameter in model.parameters():  # away from the small initialisation, so that context matters
+    for (
+        parameter
+    ) in model.parameters():  # away from the small initialisation, so that context matters
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -56,8 +64,10 @@ def test_only_hidden_tokens_are_measured() -> None:
 def test_training_masks_leave_scattered_cells_sides_and_boxes() -> None:
     masks = [training_mask((8, 8), generator) for generator in generators(*range(400))]
     assert all(mask.any() for mask in masks)
-    sides = [torch.cat([torch.ones(8, n, dtype=torch.bool), torch.zeros(8, 8 - n, dtype=torch.bool)], 1)
-             for n in range(1, 8)]  # fmt: skip
+    sides = [
+        torch.cat([torch.ones(8, n, dtype=torch.bool), torch.zeros(8, 8 - n, dtype=torch.bool)], 1)
+        for n in range(1, 8)
+    ]
     turned = [side.rot90(turns) for side in sides for turns in range(4)]
     assert sum(any(torch.equal(mask, side) for side in turned) for mask in masks) > 20
     shares_hidden = torch.stack(masks).float().mean(dim=(1, 2))
@@ -96,18 +106,27 @@ def test_the_window_with_most_context_comes_first() -> None:
 
 
 OPTIONS: list[dict[str, Any]] = [
-    {}, {"order": "confidence"}, {"steps": 3}, {"steps": 100}, {"guidance": 2.0}, {"precision": "bf16"},
+    {},
+    {"order": "confidence"},
+    {"steps": 3},
+    {"steps": 100},
+    {"guidance": 2.0},
+    {"precision": "bf16"},
     {"context": 0.0, "top_k": 3},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (9, 14), (2, 3), (4, 20)])
-def test_any_mask_is_filled_and_known_tokens_stay(height: int, width: int, options: dict[str, Any]) -> None:
+def test_any_mask_is_filled_and_known_tokens_stay(
+    height: int, width: int, options: dict[str, Any]
+) -> None:
     torch.manual_seed(height)
     known = torch.rand(height, width) < 0.3
     tokens = torch.where(known, torch.randint(11, (2, height, width)), -1)
-    canvases = list(infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(**options), generators(1, 2)))
+    canvases = list(
+        infill(prior(), tokens, known, torch.tensor([0, 1]), Sampling(**options), generators(1, 2))
+    )
     before = known
     for canvas in canvases:
         assert torch.equal(canvas.tokens[:, known], tokens[:, known])
@@ -128,7 +147,9 @@ def test_guidance_0_is_none_and_more_is_some() -> None:
     empty, known = torch.zeros(1, *WINDOW, dtype=torch.long), torch.zeros(WINDOW, dtype=torch.bool)
 
     def sample(**options: float) -> torch.Tensor:
-        return complete(infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))  # type: ignore[arg-type]
+        return complete(
+            infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1))
+        )  # type: ignore[arg-type]
 
     assert torch.equal(sample(), sample(guidance=0.0))
     assert not torch.equal(sample(), sample(guidance=5.0))
@@ -137,7 +158,9 @@ def test_guidance_0_is_none_and_more_is_some() -> None:
 class Partial(MaskedPrior):
     """Expects token 0 a little more of a domain than of any, and no token beside 0 and 1."""
 
-    def forward(self, tokens: torch.Tensor, hidden: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, tokens: torch.Tensor, hidden: torch.Tensor, domains: torch.Tensor
+    ) -> torch.Tensor:
         logits = torch.full((*tokens.shape, self.codebook_size), -torch.inf)
         logits[..., 0] = 0.5 * (domains != self.no_domain).float()[:, None, None]
         logits[..., 1] = 0.0
@@ -145,11 +168,22 @@ class Partial(MaskedPrior):
 
 
 def test_guidance_strengthens_what_a_domain_has_more_of_than_others() -> None:
-    prior = Partial(PriorConfig(kind="masked", positions="rotary", window=(8, 8)), codebook_size=5, num_domains=2)
+    prior = Partial(
+        PriorConfig(kind="masked", positions="rotary", window=(8, 8)),
+        codebook_size=5,
+        num_domains=2,
+    )
     empty, known = torch.zeros(1, 8, 8, dtype=torch.long), torch.zeros(8, 8, dtype=torch.bool)
 
     def share(guidance: float) -> float:
-        given = prior, empty, known, torch.tensor([0]), Sampling(guidance=guidance, top_p=1.0), generators(1)
+        given = (
+            prior,
+            empty,
+            known,
+            torch.tensor([0]),
+            Sampling(guidance=guidance, top_p=1.0),
+            generators(1),
+        )
         return float((complete(infill(*given)) == 0).float().mean())
 
     assert 0.5 < share(0.0) < 0.8
@@ -165,4 +199,6 @@ def test_a_seed_gives_the_same_tokens_in_any_company(order: Any) -> None:
 def test_options_of_causal_priors_are_refused(options: dict[str, Any]) -> None:
     empty, known = torch.zeros(1, *WINDOW, dtype=torch.long), torch.zeros(WINDOW, dtype=torch.bool)
     with pytest.raises(ValueError, match="for causal priors"):
-        complete(infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1)))
+        complete(
+            infill(prior(), empty, known, torch.tensor([0]), Sampling(**options), generators(1))
+        )
