@@ -4,7 +4,7 @@ OUT/manifest.json              this module's `Manifest`; written last, so a data
 unfinished OUT/rejects.parquet            one row per unused file: source, domain, reason, detail
 OUT/train/summer/000000.tar    a WebDataset shard OUT/train/summer/000000.parquet   its index, one
 row per sample: see INDEX_SCHEMA; written after the shard, and with
-                               the builder's mark in its metadata: see
+                               the builder's commit in its metadata: see
                                pipelines/building/shard_commit.py
 """
 
@@ -17,8 +17,6 @@ from typing import Annotated, Any, Literal, Required, Self, TypedDict
 import pyarrow as pa
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -30,6 +28,7 @@ from pydantic import (
 
 from errors import UserError
 from imaging.colors import color, color_code
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import domain_name
 
 Split = Literal["train", "validation", "test"]  # to learn from, to choose by, to report on
@@ -60,12 +59,6 @@ INDEX_SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
-
-
-class Frozen(BaseModel):
-    """Base of what is read from files: complete, known fields only, never changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Shard(Frozen):

@@ -21,7 +21,7 @@ from pydantic import SerializerFunctionWrapHandler, ValidationError, model_seria
 from errors import UserError
 from pipelines.reading.order import Order, sample_key
 from pipelines.schema import SPLITS, Split, canonical_sha256
-from vqi2i.config import Frozen
+from vqi2i.checking.frozen import Frozen
 
 MANIFEST_NAME = "tokens.json"
 IDENTITY_NAME = "identity.json"

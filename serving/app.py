@@ -17,7 +17,7 @@ from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
 from serving import names, registry
-from serving.engine import ComposeJob, Engine, GivenUp, Outcome, TranslateJob
+from serving.engine import ComposeJob, Engine, GivenUp, JobResult, TranslateJob
 from serving.http.api import make_api
 from serving.http.schema import Limits, ModelInfo, Strict, describe
 from serving.sender import Sender
@@ -26,8 +26,8 @@ from vqi2i.checking import validation
 from vqi2i.networks.batching import CallLimits
 
 ModelName = Annotated[str, Field(pattern=f"^{names.PATTERN}$")]
-Job = TypeVar("Job", TranslateJob, ComposeJob)
-_Compute: TypeAlias = Callable[[Sequence[Job], Sequence[GivenUp]], list[Outcome]]
+AnyJob = TypeVar("AnyJob", TranslateJob, ComposeJob)
+_Compute: TypeAlias = Callable[[Sequence[AnyJob], Sequence[GivenUp]], list[JobResult]]
 
 
 class Settings(Strict):
@@ -102,21 +102,21 @@ class Model:
             batched.set_max_batch_size(settings.max_batch_size)
             batched.set_batch_wait_timeout_s(settings.batch_wait_timeout_s)
 
-    async def translate(self, job: TranslateJob) -> Outcome:
+    async def translate(self, job: TranslateJob) -> JobResult:
         return await self._run(job, self._translated, self._engine.translate)
 
-    async def compose(self, job: ComposeJob) -> Outcome:
+    async def compose(self, job: ComposeJob) -> JobResult:
         return await self._run(job, self._composed, self._engine.compose)
 
     @serve.batch
-    async def _translated(self, orders: Sequence["_Order[TranslateJob]"]) -> list[Outcome]:
+    async def _translated(self, orders: Sequence["_Order[TranslateJob]"]) -> list[JobResult]:
         return await _computed(self._batches, self._engine.translate, orders)
 
     @serve.batch
-    async def _composed(self, orders: Sequence["_Order[ComposeJob]"]) -> list[Outcome]:
+    async def _composed(self, orders: Sequence["_Order[ComposeJob]"]) -> list[JobResult]:
         return await _computed(self._batches, self._engine.compose, orders)
 
-    async def _run(self, job: Job, batched: Any, alone: _Compute[Job]) -> Outcome:
+    async def _run(self, job: AnyJob, batched: Any, alone: _Compute[AnyJob]) -> JobResult:
         order = _Order(job, threading.Event())
         try:
             return await (self._computed_alone(order, alone) if job.alone else batched(order))
@@ -124,22 +124,24 @@ class Model:
             order.given_up.set()
             raise
 
-    async def _computed_alone(self, order: "_Order[Job]", compute: _Compute[Job]) -> Outcome:
+    async def _computed_alone(
+        self, order: "_Order[AnyJob]", compute: _Compute[AnyJob]
+    ) -> JobResult:
         (outcome,) = await _computed(self._large, compute, [order])
         return outcome
 
 
 @dataclass(frozen=True)
-class _Order(Generic[Job]):
+class _Order(Generic[AnyJob]):
     """A job at its replica."""
 
-    job: Job
+    job: AnyJob
     given_up: threading.Event  # set when nobody waits for it any more
 
 
 async def _computed(
-    thread: ThreadPoolExecutor, compute: _Compute[Job], orders: Sequence[_Order[Job]]
-) -> list[Outcome]:
+    thread: ThreadPoolExecutor, compute: _Compute[AnyJob], orders: Sequence[_Order[AnyJob]]
+) -> list[JobResult]:
     jobs, given_up = [order.job for order in orders], [order.given_up.is_set for order in orders]
     return await asyncio.get_running_loop().run_in_executor(thread, compute, jobs, given_up)
 
@@ -151,10 +153,10 @@ class ServeBackend:
         self.models = models
         self._senders = {name: Sender(handle) for name, handle in handles.items()}
 
-    async def translate(self, model: str, job: TranslateJob) -> Outcome:
+    async def translate(self, model: str, job: TranslateJob) -> JobResult:
         return await self._senders[model].send("translate", job)
 
-    async def compose(self, model: str, job: ComposeJob) -> Outcome:
+    async def compose(self, model: str, job: ComposeJob) -> JobResult:
         return await self._senders[model].send("compose", job)
 
     async def ready(self) -> bool:

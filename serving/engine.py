@@ -66,7 +66,7 @@ class Failure:
     internal: bool = False  # our fault rather than the request's
 
 
-Outcome = list[Pixels] | Failure
+JobResult = list[Pixels] | Failure
 GivenUp = Callable[[], bool]  # whether nobody waits for a job any more
 
 
@@ -102,7 +102,7 @@ class Engine:
 
     def translate(
         self, jobs: Sequence[TranslateJob], given_up: Sequence[GivenUp] | None = None
-    ) -> list[Outcome]:
+    ) -> list[JobResult]:
         """Pictures of each job, or why there are none; in the jobs' order.
 
         Args:
@@ -130,7 +130,7 @@ class Engine:
 
     def compose(
         self, jobs: Sequence[ComposeJob], given_up: Sequence[GivenUp] | None = None
-    ) -> list[Outcome]:
+    ) -> list[JobResult]:
         """The pictures that each job's chain makes, or why there are none; in the jobs' order. See
         `translate`.
         """
@@ -160,7 +160,7 @@ class Engine:
         given_up: Sequence[GivenUp] | None,
         split: Callable[[int, Job], tuple[_Key, list[_Row]]],
         call: Callable[[Job, Tensor | None, Sequence[_Row]], Tensor],
-    ) -> list[Outcome]:
+    ) -> list[JobResult]:
         pictures: dict[int, list[Pixels]] = defaultdict(list)
         failures: dict[int, Failure] = {}
         groups: dict[_Key, list[_Row]] = defaultdict(list)

@@ -11,7 +11,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from errors import UserError
-from serving.engine import ComposeJob, Outcome, TranslateJob
+from serving.engine import ComposeJob, JobResult, TranslateJob
 from serving.http.problems import Problem
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Sender:
 
     async def send(
         self, method: Literal["translate", "compose"], job: TranslateJob | ComposeJob
-    ) -> Outcome:
+    ) -> JobResult:
         """The outcome of a job.
 
         Raises:
@@ -47,7 +47,7 @@ class Sender:
             except RayActorError as error:
                 raise _deadly() from error
 
-    async def _sent(self, method: str, job: TranslateJob | ComposeJob) -> Outcome:
+    async def _sent(self, method: str, job: TranslateJob | ComposeJob) -> JobResult:
         response: Any = getattr(self._handle, method).remote(job)
         try:
             return await response

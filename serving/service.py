@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fastapi import Request, Response, UploadFile
 
-from serving.engine import ComposeJob, Failure, Outcome, TranslateJob
+from serving.engine import ComposeJob, Failure, JobResult, TranslateJob
 from serving.http.answers import answer, negotiate
 from serving.http.problems import Problem
 from serving.http.requests import (
@@ -32,11 +32,11 @@ class Backend(Protocol):
         """The served models by name."""
         ...
 
-    async def translate(self, model: str, job: TranslateJob) -> Outcome:
+    async def translate(self, model: str, job: TranslateJob) -> JobResult:
         """Run one job; raises `Problem` (503) if it cannot be taken now."""
         ...
 
-    async def compose(self, model: str, job: ComposeJob) -> Outcome:
+    async def compose(self, model: str, job: ComposeJob) -> JobResult:
         """Run one job; raises `Problem` (503) if it cannot be taken now."""
         ...
 
@@ -194,7 +194,7 @@ def _seed(seed: int | None) -> int:
 
 
 async def _answered(
-    outcome: Outcome, model: ModelInfo, seed: int, wanted: OutputFormat
+    outcome: JobResult, model: ModelInfo, seed: int, wanted: OutputFormat
 ) -> Response:
     if isinstance(outcome, Failure):
         raise Problem(500 if outcome.internal else 422, outcome.reason)

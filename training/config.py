@@ -7,9 +7,10 @@ from pydantic import AfterValidator, Field, model_validator
 from errors import UserError
 from pipelines.reading.order import OrderKind
 from training.hardware import Precision
-from training.metrics import MEASURED, MODES, Mode
+from training.metrics import METRICS, MODES, Mode
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import meant, seed_number
-from vqi2i.config import DiscriminatorConfig, Frozen, NetworkConfig, PriorConfig
+from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 from vqi2i.objective.diff_augment import Augmentation
 from vqi2i.objective.losses import Game
 from vqi2i.objective.perceptual import PerceptualKind
@@ -236,8 +237,8 @@ class RunConfig(Frozen):
     @model_validator(mode="after")
     def _check_best(self) -> Self:
         stage, best = getattr(self, "stage", ""), self.schedule.best
-        if best and stage and best not in MEASURED[stage]:
-            near, known = meant(best, MEASURED[stage]), " or ".join(MEASURED[stage])
+        if best and stage and best not in METRICS[stage]:
+            near, known = meant(best, METRICS[stage]), " or ".join(METRICS[stage])
             raise UserError(f"{stage} does not measure schedule.best={best}{near}: choose {known}")
         return self
 

@@ -15,7 +15,7 @@ from training.config import Stage1Config, Stage2Config
 from training.recipes import recipe as named_recipe
 from training.settings import override
 from vqi2i.bundle import fingerprint, read_config
-from vqi2i.config import Frozen
+from vqi2i.checking.frozen import Frozen
 
 # Settings that change nothing of the result: a run may go on with others.
 _INCIDENTAL = {

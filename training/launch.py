@@ -83,9 +83,9 @@ def train(
         record = claim(job, Store(run.place), begun=_has_begun(run))
         if record.outcome is None and plan is not None:
             expect_ray(plan.address)
-        forget_others(folder, record.mark)
+        forget_others(folder, record.tracking_tag)
         tags = {"stage": job.config.stage, "recipe": job.config.recipe, "data": job.data}
-        tracker = Tracker(folder, tags, mark=record.mark)
+        tracker = Tracker(folder, tags, run_tag=record.tracking_tag)
         try:
             outcome = record.outcome or _fit(run, record, tracker, plan, console, profile)
             bundle = _collect(run)

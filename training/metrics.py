@@ -5,12 +5,12 @@ from typing import Literal
 Mode = Literal["min", "max"]
 
 # What each stage's `measure` gives that tells how good its weights are.
-MEASURED: dict[str, dict[str, Mode]] = {
+METRICS: dict[str, dict[str, Mode]] = {
     "stage1": {"held_out_psnr": "max", "codes_used": "max", "perplexity": "max"},
     "stage2": {"held_out_nll": "min", "held_out_bits_per_token": "min"},
 }
 MODES: dict[str, Mode] = {
-    name: mode for figures in MEASURED.values() for name, mode in figures.items()
+    name: mode for figures in METRICS.values() for name, mode in figures.items()
 }
 
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from errors import UserError
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import meant
-from vqi2i.config import Frozen, assignment
+from vqi2i.config import assignment
 
 Config = TypeVar("Config", bound=Frozen)
 

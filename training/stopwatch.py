@@ -12,32 +12,32 @@ import torch
 
 Phase = Literal["data", "forward", "backward", "optimiser", "communication", "report", "save"]
 IN_A_STEP: tuple[Phase, ...] = ("data", "forward", "backward", "optimiser", "communication")
-_MOST_MARKS = 4096  # events of a GPU that wait to be read
+_MOST_MOMENTS = 4096  # events of a GPU that wait to be read
 
 
 class Stopwatch:
     """Time by phase, with the device's clock, so that nothing has to wait for a GPU while it works.
 
-    On a GPU, a mark is an event in the stream of work: time that the host spends while the device
+    On a GPU, a moment is an event in the stream of work: time that the host spends while the device
     is still busy costs nothing and is not counted, time in which the device waits for data is.
     """
 
     def __init__(self, device: torch.device):
         self._on_gpu = device.type == "cuda"
         self._open: list[Phase] = []
-        self._marks: list[tuple[Phase | None, float | torch.cuda.Event]] = []  # what began when
+        self._moments: list[tuple[Phase | None, float | torch.cuda.Event]] = []  # what began when
         self._milliseconds = dict.fromkeys(get_args(Phase), 0.0)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
         """Count what happens inside to `name`, except what an inner phase counts to its own."""
         self._open.append(name)
-        self._mark()
+        self._note()
         try:
             yield
         finally:
             self._open.pop()
-            self._mark()
+            self._note()
 
     def read(self, steps: int) -> dict[str, float]:
         """Means per step in ms since the last reading as `time/PHASE`; `time/step` adds up those of
@@ -46,35 +46,35 @@ class Stopwatch:
         `time/report` and `time/save` are what reports, pictures and checkpoints add to a step on
         average.
         """
-        self._fold(len(self._marks))
+        self._fold(len(self._moments))
         means: dict[str, float] = {
             f"time/{name}": total / steps for name, total in self._milliseconds.items()
         }
         self._milliseconds = dict.fromkeys(get_args(Phase), 0.0)
         return means | {"time/step": sum(means[f"time/{name}"] for name in IN_A_STEP)}
 
-    def _mark(self) -> None:
+    def _note(self) -> None:
         now: float | torch.cuda.Event = perf_counter()
         if self._on_gpu:
             now = torch.cuda.Event(enable_timing=True)
             now.record()
-        self._marks.append((self._open[-1] if self._open else None, now))
-        if len(self._marks) > _MOST_MARKS:
-            self._fold(_MOST_MARKS // 2)  # the older ones, which the GPU has passed long ago
+        self._moments.append((self._open[-1] if self._open else None, now))
+        if len(self._moments) > _MOST_MOMENTS:
+            self._fold(_MOST_MOMENTS // 2)  # the older ones, which the GPU has passed long ago
 
     def _fold(self, count: int) -> None:
-        """Turn the first `count` marks into sums; the last of them stays as the beginning of what
+        """Turn the first `count` moments into sums; the last of them stays as the beginning of what
         follows.
         """
-        folded = self._marks[:count]
+        folded = self._moments[:count]
         for (name, begin), (_, end) in pairwise(folded):
             if name is not None:
                 self._milliseconds[name] += _between(begin, end)
-        self._marks = self._marks[max(count - 1, 0) :]
+        self._moments = self._moments[max(count - 1, 0) :]
 
 
 def _between(begin: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:
-    """Milliseconds from one mark to the next."""
+    """Milliseconds from one moment to the next."""
     if isinstance(begin, torch.cuda.Event):
         assert isinstance(end, torch.cuda.Event)
         end.synchronize()

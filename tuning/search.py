@@ -32,8 +32,8 @@ from tuning.spaces import search_space
 from tuning.study import Study, TrialRow, ranked
 from tuning.trial import TRIALS, as_settings, forget_refusals, run_trial, trial_folder, trial_job
 from tuning.watch import TrialWatch, close_forgotten, upload
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.validation import parsed
-from vqi2i.config import Frozen
 
 RESULTS = "trials.json"
 BEST = "best_settings.txt"
@@ -111,7 +111,7 @@ def search(
     try:
         say(caution(study.job), console)
         prepare(study.job, console=console)
-        watch = TrialWatch(run_dir, study.metric, tracker.mark, console)
+        watch = TrialWatch(run_dir, study.metric, tracker.run_tag, console)
         rows = ranked(_fit(study, run_dir, cpus_per_trial, watch), study.mode)
         close_forgotten(run_dir, {row.trial for row in rows})
         bundle = _conclude(study, run_dir, rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 from errors import UserError
 from training.config import LossWeights
-from training.metrics import MEASURED, Mode
+from training.metrics import METRICS, Mode
 from vqi2i.checking.typed import meant
 
 Space = dict[str, Any]  # dotted setting -> ray.tune domain
@@ -64,11 +64,11 @@ SPACES: dict[str, dict[str, Callable[[], Space]]] = {
 # What trials can be ranked by, and in which direction it is better.
 METRICS: dict[str, dict[str, Mode]] = {
     "stage1": {
-        **MEASURED["stage1"],
+        **METRICS["stage1"],
         "images_per_second": "max",
         **dict.fromkeys(LossWeights.model_fields, "min"),
     },
-    "stage2": {**MEASURED["stage2"], "nll": "min", "images_per_second": "max"},
+    "stage2": {**METRICS["stage2"], "nll": "min", "images_per_second": "max"},
 }
 
 

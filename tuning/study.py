@@ -8,7 +8,7 @@ from pydantic import Field
 from training.job import Job
 from training.metrics import Mode
 from tuning.spaces import direction, search_space
-from vqi2i.config import Frozen
+from vqi2i.checking.frozen import Frozen
 
 
 class Study(Frozen):

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.validation import fault
-from vqi2i.config import Frozen, NetworkConfig, PriorConfig
+from vqi2i.config import NetworkConfig, PriorConfig
 from vqi2i.errors import UserError, first_line
 
 CONFIG = "config.json"

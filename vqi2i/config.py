@@ -4,19 +4,14 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import domain_name
 from vqi2i.errors import UserError
 
 Domain = Annotated[str, AfterValidator(domain_name)]
 MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
-
-
-class Frozen(BaseModel):
-    """A configuration: immutable, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def assignment(text: str, origin: str) -> tuple[str, Any]:

@@ -135,12 +135,12 @@ def _clear_refused(out: Path, plan: Plan) -> None:
     """Remove what is left of a refused data set, unless it was this plan's: then its shards are
     kept.
     """
-    mark = out / _REFUSED_NAME
-    if mark.is_file() and mark.read_bytes() != plan.sha256.encode():
+    refused = out / _REFUSED_NAME
+    if refused.is_file() and refused.read_bytes() != plan.sha256.encode():
         for index in _indexes(out):
             index.with_suffix(".tar").unlink(missing_ok=True)
             index.unlink()
-    mark.unlink(missing_ok=True)
+    refused.unlink(missing_ok=True)
 
 
 def _indexes(out: Path) -> list[Path]:
@@ -155,9 +155,9 @@ def _manifest(out: Path, plan: Plan) -> Manifest | None:
     try:
         return Manifest.load(out)
     except UserError:
-        marks = [read_commit(index) for index in _indexes(out)]
-        if not marks or any(
-            mark is None or mark.build != build_sha256(plan.sha256) for mark in marks
+        commits = [read_commit(index) for index in _indexes(out)]
+        if not commits or any(
+            commit is None or commit.build != build_sha256(plan.sha256) for commit in commits
         ):
             raise
         return None

@@ -1,4 +1,4 @@
-"""The mark in a shard's index that commits the shard: what a later run must know to take it over
+"""What in a shard's index commits the shard: what a later run must know to take it over
 unread.
 """
 
@@ -15,7 +15,8 @@ import webdataset
 from pydantic import Field, ValidationError
 
 from imaging.codec import Pixels
-from pipelines.schema import INDEX_SCHEMA, Frozen, Sha256, Statistics, canonical_sha256
+from pipelines.schema import INDEX_SCHEMA, Sha256, Statistics, canonical_sha256
+from vqi2i.checking.frozen import Frozen
 
 _BUILDER = 2  # raise it whenever the same files and options would give other bytes
 _KEY = b"vqi2i"
@@ -101,13 +102,13 @@ def build_sha256(plan: str) -> str:
     return canonical_sha256([plan, versions()])
 
 
-def committed(mark: ShardCommit) -> pa.Schema:
-    """The schema of an index that carries a mark."""
-    return INDEX_SCHEMA.with_metadata({_KEY: mark.model_dump_json().encode()})
+def committed(commit: ShardCommit) -> pa.Schema:
+    """The schema of an index that commits its shard."""
+    return INDEX_SCHEMA.with_metadata({_KEY: commit.model_dump_json().encode()})
 
 
 def read_commit(index: Path) -> ShardCommit | None:
-    """The mark of an index; None if there is none that can be read."""
+    """What an index commits; None if there is none that can be read."""
     try:
         metadata = pq.read_schema(index).metadata or {}
         return ShardCommit.model_validate_json(metadata[_KEY])

@@ -54,7 +54,7 @@ def build_shard(
         job: the images.
         out: the data set's folder.
         options: of the build.
-        build: its name, for the mark.
+        build: its name, for the commit.
         advance: told the number of images done since the last call.
     """
     rejects: list[tuple[str, str, str]] = []
@@ -91,30 +91,30 @@ def build_shard(
 
 
 def built_already(job: ShardJob, out: Path, build: str) -> ShardResult | None:
-    """The result of a shard that lies in `out` finished, by its mark and its length; None if it
+    """The result of a shard that lies in `out` finished, by its commit and its length; None if it
     must be built.
     """
     path = out / job.name
     index = path.with_suffix(".parquet")
-    mark = read_commit(index)
-    if mark is None or mark.build != build:
+    commit = read_commit(index)
+    if commit is None or commit.build != build:
         return None
     rejects = tuple(
-        Reject(source, job.domain, reason, detail) for source, reason, detail in mark.rejects
+        Reject(source, job.domain, reason, detail) for source, reason, detail in commit.rejects
     )
-    if mark.tar is None:
-        return ShardResult(None, rejects, mark.tally)
-    if not path.is_file() or path.stat().st_size != mark.tar.bytes:
+    if commit.tar is None:
+        return ShardResult(None, rejects, commit.tally)
+    if not path.is_file() or path.stat().st_size != commit.tar.bytes:
         return None
     shard = Shard(
         name=job.name,
-        sha256=mark.tar.sha256,
-        bytes=mark.tar.bytes,
-        samples=mark.tar.samples,
+        sha256=commit.tar.sha256,
+        bytes=commit.tar.bytes,
+        samples=commit.tar.samples,
         index_sha256=sha256_of(index),
         index_bytes=index.stat().st_size,
     )
-    return ShardResult(shard, rejects, mark.tally)
+    return ShardResult(shard, rejects, commit.tally)
 
 
 def suffix(job: ShardJob) -> str:
@@ -122,18 +122,18 @@ def suffix(job: ShardJob) -> str:
     return "png" if job.labels else "jpg"
 
 
-def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], mark: ShardCommit) -> None:
+def _commit(path: Path, ending: str, stored: Mapping[str, _Stored], commit: ShardCommit) -> None:
     """Write the index, which commits the tar; a tar without images is removed."""
     index = path.with_suffix(".parquet")
     if not stored:
         path.unlink()
-        write_table(index, (), committed(mark))
+        write_table(index, (), committed(commit))
         return
     tar = Tar(sha256=sha256_of(path), bytes=path.stat().st_size, samples=len(stored))
     write_table(
         index,
         list(_index_rows(path, ending, stored)),
-        committed(mark.model_copy(update={"tar": tar})),
+        committed(commit.model_copy(update={"tar": tar})),
     )
 
 

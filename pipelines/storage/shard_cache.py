@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 
 from errors import UserError
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import at_home
-from vqi2i.config import Frozen
 
 _log = logging.getLogger(__name__)
 _OURS = re.compile(r"[0-9a-f]{64}(\.part)?")  # whatever else lies in the folder is somebody's

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 
 import imaging
-from serving.engine import ComposeJob, Engine, Outcome, TranslateJob
+from serving.engine import ComposeJob, Engine, JobResult, TranslateJob
 from serving.http.api import make_api
 from serving.http.schema import Limits, ModelInfo, describe
 from vqi2i import Translator
@@ -34,13 +34,13 @@ class LocalBackend:
         self.trouble: Exception | None = None
         self.jobs: list[TranslateJob | ComposeJob] = []
 
-    async def translate(self, model: str, job: TranslateJob) -> Outcome:
+    async def translate(self, model: str, job: TranslateJob) -> JobResult:
         if self.trouble:
             raise self.trouble
         self.jobs.append(job)
         return self._engines[model].translate([job])[0]
 
-    async def compose(self, model: str, job: ComposeJob) -> Outcome:
+    async def compose(self, model: str, job: ComposeJob) -> JobResult:
         self.jobs.append(job)
         return self._engines[model].compose([job])[0]
 

@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 
-from serving.engine import Outcome, TranslateJob
+from serving.engine import JobResult, TranslateJob
 from serving.http.problems import Problem
 from serving.sender import Sender
 
@@ -39,7 +39,7 @@ class Replica:
         self.sent.append(job)
         return _Response(self, self._run(job))
 
-    async def _run(self, job: TranslateJob) -> Outcome:
+    async def _run(self, job: TranslateJob) -> JobResult:
         death = asyncio.get_running_loop().create_future()
         self._there.append(death)
         try:
@@ -67,7 +67,7 @@ class _Response:
         self._replica.cancelled += 1
 
 
-async def send_all(replica: Replica, jobs: list[TranslateJob]) -> list[Outcome | BaseException]:
+async def send_all(replica: Replica, jobs: list[TranslateJob]) -> list[JobResult | BaseException]:
     sender = Sender(replica)  # type: ignore[arg-type]
     return await asyncio.gather(
         *(sender.send("translate", job) for job in jobs), return_exceptions=True
@@ -124,7 +124,7 @@ def test_nothing_fails_when_a_replica_is_killed_from_outside():
 
 
 def test_who_comes_while_a_deadly_request_is_tried_again_is_not_taken_for_it():
-    async def scene() -> list[Outcome | BaseException]:
+    async def scene() -> list[JobResult | BaseException]:
         replica = Replica(deadly=lambda job: job.seed == 0, seconds=0.05)
         sender = Sender(replica)  # type: ignore[arg-type]
         first = [asyncio.create_task(sender.send("translate", job)) for job in JOBS[:2]]
@@ -154,7 +154,7 @@ def test_a_request_whose_client_goes_is_taken_back_from_its_replica():
 
 def test_a_full_queue_says_when_to_try_again():
     class Full(Replica):
-        async def _run(self, job: TranslateJob) -> Outcome:
+        async def _run(self, job: TranslateJob) -> JobResult:
             raise BackPressureError(num_queued_requests=9, max_queued_requests=8, retry_after_s=1.5)
 
     (problem,) = asyncio.run(send_all(Full(), JOBS[:1]))

@@ -36,7 +36,7 @@ def search(tmp_path: Path) -> Tracker:
 
 @pytest.fixture
 def watch(tmp_path: Path, search: Tracker) -> TrialWatch:
-    return TrialWatch(tmp_path / "run", "pixel", search.mark, Console(quiet=True))
+    return TrialWatch(tmp_path / "run", "pixel", search.run_tag, Console(quiet=True))
 
 
 def _trial(**last_result: Any) -> Any:

@@ -20,7 +20,7 @@ from training.checkpointing.data_state import DataState, refuse_other
 from training.config import ScheduleConfig
 from training.metrics import Mode, is_better
 from vqi2i.bundle import check_replaceable
-from vqi2i.config import Frozen
+from vqi2i.checking.frozen import Frozen
 
 BUNDLE = "bundle"
 _SUFFIX = ".ckpt"

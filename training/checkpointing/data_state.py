@@ -5,7 +5,7 @@ from typing import Any
 
 from errors import UserError
 from pipelines.reading.order import ORDER_VERSION
-from vqi2i.config import Frozen
+from vqi2i.checking.frozen import Frozen
 
 # Names in a run's identity that belong to its data state.
 IN_IDENTITY = frozenset({"data", "config.seed", "config.batch_size", "config.order"})

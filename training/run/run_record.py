@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from errors import UserError
 from pipelines.storage.store import Store
@@ -15,17 +15,19 @@ from training.checkpointing.data_state import IN_IDENTITY, REMEDY
 from training.job import Job
 from training.loop.fit import Outcome
 from training.settings import flat
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.validation import parsed
-from vqi2i.config import Frozen
 
 RECORD = "run.json"
 
 
 class RunRecord(Frozen):
-    """A run's identity, the mark of its MLflow run, and what came of it, once it is complete."""
+    """A run's identity, the tag of its MLflow run, and what came of it, once it is complete."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     identity: dict[str, Any]
-    mark: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    tracking_tag: str = Field(default_factory=lambda: uuid.uuid4().hex, alias="mark")
     outcome: Outcome | None = None
 
 

@@ -131,19 +131,17 @@ class Stage1:
             for name in metrics[0]
         }
         with self._phase("optimiser"):
-            learners = self._learners(gone)
+            players = self._players(gone)
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
             self.collectives.exchange(
-                (learner.network for learner in learners.values()), verdict, *(assigned or ())
+                (player.network for player in players.values()), verdict, *(assigned or ())
             )
-            norms = {
-                f"gradients of the {name}": learner.clip() for name, learner in learners.items()
-            }
+            norms = {f"gradients of the {name}": player.clip() for name, player in players.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
                 rate = config.schedule.learning_rate_factor(self.position, time_gone)
-                for learner in learners.values():
-                    learner.descend(rate)
+                for player in players.values():
+                    player.descend(rate)
                 if assigned is not None:
                     means["restarted_codes"] = images.new_tensor(self._move_codebook(assigned))
                 self.averaged.update_parameters(self.autoencoder)
@@ -198,7 +196,7 @@ class Stage1:
             (share * loss.total).backward()
         return loss.terms
 
-    def _learners(self, gone: float) -> dict[str, OptimizedNetwork]:
+    def _players(self, gone: float) -> dict[str, OptimizedNetwork]:
         """Who learns from this step."""
         if gone < self.config.game.discriminator_from:
             return {"generators": self.generators}

@@ -33,7 +33,7 @@ from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.prior import Prior, build_prior, embed_codes
 from vqi2i.translator import Translator
 
-MEASURED = 256  # windows of each domain and split that are measured during training
+MEASURED_WINDOWS = 256  # windows of each domain and split that are measured during training
 
 
 class Windows(NamedTuple):
@@ -86,7 +86,7 @@ class Stage2:
             self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
         )
         self.guard = Guard(collectives, config.max_nonfinite, self._names)
-        self.learner = OptimizedNetwork(self.prior, config.optim, AdamW)
+        self.optimized = OptimizedNetwork(self.prior, config.optim, AdamW)
 
     @property
     def images_per_position(self) -> int:
@@ -161,15 +161,15 @@ class Stage2:
         )  # of dropout
         with self._autocast():
             nll = self._nll(batch)
-        self.learner.adam.zero_grad()
+        self.optimized.adam.zero_grad()
         with phase("backward"):
             nll.backward()
         with phase("optimiser"):
             verdict = self.guard.verdict({"nll": nll})
             self.collectives.exchange([self.prior], verdict)
-            norms = {"gradients of the prior": self.learner.clip()}
+            norms = {"gradients of the prior": self.optimized.clip()}
             if taken := self.guard.passes(verdict, ["nll"], norms, self.position):
-                self.learner.descend(
+                self.optimized.descend(
                     self.config.schedule.learning_rate_factor(self.position, time_gone)
                 )
                 self.averaged.update_parameters(self.prior)
@@ -218,7 +218,7 @@ class Stage2:
             **upwards,
             "gap_bits": (held_out - trained) / math.log(2),
             "left_out_steps": float(self.guard.left_out),
-            "learning_rate": self.learner.learning_rate,
+            "learning_rate": self.optimized.learning_rate,
         }
 
     def _mean_nats(self, split: Split, *, upside_down: bool = False) -> float:
@@ -227,7 +227,9 @@ class Stage2:
         view = self.tokens.identity.variants if upside_down else 0
         seen = [
             measured_windows(
-                self.tokens.tokens(split, domain)[:, view], self.config.prior.window, MEASURED
+                self.tokens.tokens(split, domain)[:, view],
+                self.config.prior.window,
+                MEASURED_WINDOWS,
             )
             for domain in self.tokens.domains
         ]
@@ -287,7 +289,7 @@ class Stage2:
             "position": self.position,
             "prior": self.prior.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "adam": self.learner.adam.state_dict(),
+            "adam": self.optimized.adam.state_dict(),
             "guard": self.guard.state_dict(),
         }
 
@@ -296,5 +298,5 @@ class Stage2:
         self.position = state["position"]
         self.prior.load_state_dict(state["prior"])
         self.averaged.load_state_dict(state["averaged"])
-        self.learner.adam.load_state_dict(state["adam"])
+        self.optimized.adam.load_state_dict(state["adam"])
         self.guard.load_state_dict(state["guard"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT = "vqi2i"  # unless MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID names another one
-MARK = "vqi2i.training"  # tag of a run: what it is known by before MLflow has given it an id
+RUN_TAG = "vqi2i.training"  # tag of a run: what it is known by before MLflow has given it an id
 RUN = "run"  # the note of that id
 _DESCRIPTION = 5000  # characters that the registry takes
 _FINAL = {
@@ -207,16 +207,16 @@ class MlflowCourier:
         return self._connected
 
     def _create(self, content: Mapping[str, Any]) -> str:
-        tags = {**content["tags"], MARK: content["mark"]}
+        tags = {**content["tags"], RUN_TAG: content["mark"]}
         if content["parent"] is None:
             place = self._place()
         else:
-            parent = self._marked(self._experiments(), content["parent"])
+            parent = self._tagged(self._experiments(), content["parent"])
             if parent is None:
                 raise NotYet
             place = parent.info.experiment_id
             tags["mlflow.parentRunId"] = parent.info.run_id
-        if (there := self._marked([place], content["mark"])) is not None:
+        if (there := self._tagged([place], content["mark"])) is not None:
             return there.info.run_id
         self._made = self._client.create_run(
             place, content["time"], tags, content["name"]
@@ -232,8 +232,8 @@ class MlflowCourier:
     def _experiments(self) -> list[str]:
         return [experiment.experiment_id for experiment in self._client.search_experiments()]
 
-    def _marked(self, places: Sequence[str], mark: str) -> "Run | None":
-        runs = self._client.search_runs(list(places), f"tags.`{MARK}` = '{mark}'", max_results=1)
+    def _tagged(self, places: Sequence[str], tag: str) -> "Run | None":
+        runs = self._client.search_runs(list(places), f"tags.`{RUN_TAG}` = '{tag}'", max_results=1)
         return runs[0] if runs else None
 
     def _status(self, run_id: str, content: Mapping[str, Any]) -> None:

@@ -26,8 +26,8 @@ class Tracker:
         run_dir: the training's folder; files that are sent must lie in it and stay there.
         tags: of a run that is new.
         name: of a run that is new; the folder's if None.
-        mark: of the run, if it is known from elsewhere than the folder.
-        parent: mark of the run that this one belongs to.
+        run_tag: of the run, if it is known from elsewhere than the folder.
+        parent: `run_tag` of the run that this one belongs to.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Tracker:
         tags: Mapping[str, str],
         *,
         name: str | None = None,
-        mark: str | None = None,
+        run_tag: str | None = None,
         parent: str | None = None,
     ):
         self._run_dir = run_dir
@@ -49,13 +49,12 @@ class Tracker:
                 "create",
                 name=name or run_dir.name,
                 tags=dict(tags),
-                mark=mark or uuid.uuid4().hex,
+                mark=run_tag or uuid.uuid4().hex,
                 parent=parent,
                 time=_now(),
             )
-        self.mark: str = self._outbox.calls[0].content[
-            "mark"
-        ]  # names the run, whether MLflow knows it yet or not
+        # Names the run, whether MLflow knows it yet or not.
+        self.run_tag: str = self._outbox.calls[0].content["mark"]
         logged = [call.content["position"] for call in self._outbox.calls if call.kind == "metrics"]
         self._last = max(logged, default=-1)
 
@@ -133,12 +132,10 @@ def is_tracked(run_dir: Path) -> bool:
     return (run_dir / _OUTBOX).exists()
 
 
-def forget_others(run_dir: Path, mark: str | None = None) -> None:
-    """Remove what is to be told of runs that kept their files in a folder before the one with this
-    mark.
-    """
+def forget_others(run_dir: Path, run_tag: str | None = None) -> None:
+    """Remove what is to be told of runs that kept their files in a folder before this one."""
     calls = read_calls(run_dir / _OUTBOX)
-    if calls and calls[0].content["mark"] != mark:
+    if calls and calls[0].content["mark"] != run_tag:
         shutil.rmtree(run_dir / _OUTBOX)
 
 

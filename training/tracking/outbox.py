@@ -14,8 +14,8 @@ from pydantic import Field
 
 from errors import UserError
 from pipelines.storage.atomic_files import atomic, whole_lines
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.validation import parsed
-from vqi2i.config import Frozen
 
 _CALLS, _STATE, _LOCK = "calls.jsonl", "delivered.json", ".lock"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.typed import meant
-from vqi2i.config import Frozen
 from vqi2i.editing.style_blending import Direction
 from vqi2i.errors import UserError
 from vqi2i.priors.sampling import Sampling

@@ -246,8 +246,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(size: int, shards: Path, worker: L
         assert {name: float(value) for name, value in figures.items()} == pytest.approx(
             {name: float(value) for name, value in wanted.items()}, rel=1e-3, abs=1e-5
         )
-        for learner in ("generators", "discriminators"):
-            networks = (getattr(each, learner).network for each in (whole, stage))
+        for player in ("generators", "discriminators"):
+            networks = (getattr(each, player).network for each in (whole, stage))
             for one, other in zip(*(network.parameters() for network in networks), strict=True):
                 assert (one.grad - other.grad).norm() <= near * one.grad.norm() + 1e-5
 

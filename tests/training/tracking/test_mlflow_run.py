@@ -129,7 +129,7 @@ def test_a_training_that_goes_on_goes_on_in_its_run(run_dir: Path, mlflow_store:
     assert first.close() == ""
     run_id = tracked_run(run_dir)
     second = Tracker(run_dir, {})
-    assert (second.is_new, second.mark) == (False, first.mark)
+    assert (second.is_new, second.run_tag) == (False, first.run_tag)
     second.begin()
     second.log(4, {"pixel": 2})  # what it had reported before
     second.log(8, {"pixel": 3})
@@ -277,7 +277,7 @@ def test_runs_go_where_mlflows_own_variables_say(
     (run,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
     assert run.info.run_id == tracked_run(run_dir)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
-    child = Tracker(run_dir / "trial", {}, parent=parent.mark)  # of a search that goes on
+    child = Tracker(run_dir / "trial", {}, parent=parent.run_tag)  # of a search that goes on
     assert child.close() == ""
     (trial,) = client.search_runs([run.info.experiment_id], "tags.mlflow.parentRunId != ''")
     assert trial.data.tags["mlflow.parentRunId"] == run.info.run_id

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import Field, model_validator
 
+from vqi2i.checking.frozen import Frozen
 from vqi2i.checking.validation import checked, parsed
-from vqi2i.config import Frozen
 from vqi2i.errors import UserError
 
 
