@@ -20,7 +20,6 @@ from pipelines.building.output_folder import (
     check_folders,
     claim,
     hashes_folder,
-    locked,
     refuse,
     tidy,
 )
@@ -41,8 +40,10 @@ from pipelines.schema import (
     first_error,
 )
 from pipelines.storage.atomic_files import atomic, sha256_of, write_table
+from pipelines.storage.folder_lock import alone_in
 from vqi2i.checking.typed import domain_name, meant
 
+_BUSY = "is being built by another process: wait for it, or choose another folder"
 _NOT_COUNTED = IGNORED | {"duplicate"}  # left out, but nothing is wrong with them
 
 
@@ -89,7 +90,7 @@ def build_shards(
     options = _options(domains, settings)
     check_folders(domains, out)
     plan = make_plan(domains, options, HashCache(hashes_folder(out)), reading)
-    with locked(out):
+    with alone_in(out, _BUSY):
         if (finished := claim(out, plan)) is not None:
             return BuildReport(out, finished, built=0)
         results, built = _build(plan, out, options, workers, progress)

@@ -3,16 +3,14 @@ it leaves.
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
-from errors import UserError
 from pipelines.cluster import expect_ray, join_ray
+from pipelines.storage.folder_lock import alone_in
 from pipelines.storage.store import Store, join
 from platforms.model_names import check_model_name
 from training.checkpointing.bundles import fetch_bundle
@@ -32,8 +30,8 @@ from training.tracking.mlflow_run import Tracker, forget_others
 if TYPE_CHECKING:
     from training.run.ray_trainer import RayPlan
 
+_BUSY = "is being trained by another process: wait, or choose another --run"
 BEST = "best"  # folder of the best weights' bundle, if these are not the last
-_LOCK = ".lock"
 
 
 class Result(NamedTuple):
@@ -79,7 +77,7 @@ def train(
         check_model_name(register)  # now, not when it has trained
     folder = run_dir.absolute()
     run = Run(job, folder, join(storage, folder.name) if storage is not None else str(folder))
-    with explaining(run.checkpoints), _alone(folder):
+    with explaining(run.checkpoints), alone_in(folder, _BUSY):
         record = claim(job, Store(run.place), begun=_has_begun(run))
         if record.outcome is None and plan is not None:
             expect_ray(plan.address)
@@ -155,23 +153,6 @@ def _collect(run: Run) -> Path:
     if not fetch_bundle(run.checkpoints, "best", run.folder / BEST):
         shutil.rmtree(run.folder / BEST, ignore_errors=True)
     return bundle
-
-
-@contextmanager
-def _alone(run_dir: Path) -> Iterator[None]:
-    """Keep other processes of this machine from training the same run meanwhile."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"{run_dir} is being trained by another process: wait, or choose another --run"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _origin(record: RunRecord) -> dict[str, str]:

@@ -20,6 +20,7 @@ from rich.console import Console
 from errors import UserError
 from pipelines.cluster import expect_ray, join_ray
 from pipelines.storage.atomic_files import atomic, entries
+from pipelines.storage.folder_lock import alone_in
 from training.checkpointing.checkpoints import BUNDLE
 from training.launch import say
 from training.run.attempt import export_newest
@@ -39,6 +40,7 @@ RESULTS = "trials.json"
 BEST = "best_settings.txt"
 _RECORD = "search.json"
 _RAY = "ray"  # Tune's own state
+_BUSY = "is being searched by another process: wait, or choose another --run"
 _REMEDY = "choose another --run, or delete this folder"
 _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # trials that Tune has not saved when it is killed are lost
@@ -82,12 +84,16 @@ def search(
         console: where trials are followed; standard error if None.
 
     Raises:
-        UserError: the folder holds another search, the cluster has no room for a trial, or every
+        UserError: the folder holds another search, another process searches in it, the cluster has
+            no room for a trial, or every
             trial failed.
         TrialFault: every trial failed, one of them by a fault of ours.
     """
-    run_dir = run_dir.absolute()
-    run_dir.mkdir(parents=True, exist_ok=True)
+    with alone_in(run_dir.absolute(), _BUSY):
+        return _search(study, run_dir.absolute(), cpus_per_trial, console)
+
+
+def _search(study: Study, run_dir: Path, cpus_per_trial: int, console: Console | None) -> Found:
     record = _claim(study, run_dir)
     if record is None or not record.finished:
         expect_ray()

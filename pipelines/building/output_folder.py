@@ -1,10 +1,7 @@
 """The folder of a data set: free, ours and unfinished, finished, or somebody else's."""
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from errors import UserError
@@ -61,27 +58,6 @@ def held_options(out: Path) -> BuildOptions | None:
         return Manifest.load(out).options
     except UserError:
         return None
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other builds out of the folder, which is made if need be; the lock ends with the
-    process.
-
-    Raises:
-        UserError: another process is building there.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UserError(
-            f"another process is building {out}: wait for it, or choose another folder"
-        ) from error
-    finally:
-        os.close(folder)
 
 
 def claim(out: Path, plan: Plan) -> Manifest | None:

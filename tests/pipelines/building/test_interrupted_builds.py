@@ -198,7 +198,7 @@ def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     folder, out = write(tmp_path / "in", range(8)), tmp_path / "out"
 
     def second(done: int, total: int) -> None:
-        with pytest.raises(ValueError, match="another process is building"):
+        with pytest.raises(ValueError, match="is being built by another process"):
             build_shards({"a": folder}, out=out, **SETTINGS)
 
     build_shards({"a": folder}, out=out, progress=second, **SETTINGS)
