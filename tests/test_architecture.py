@@ -114,12 +114,26 @@ def known_modules(path: Path, names: dict[str, Path]) -> set[str]:
     return found & names.keys()
 
 
-def test_no_module_comes_back_to_itself() -> None:
+def floors() -> tuple[list[set[str]], set[str]]:
+    """Modules by floor, each floor resting on those before it; and those that circles keep up."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules()}
     left = {name: known_modules(path, names) - {name} for name, path in names.items()}
+    found: list[set[str]] = []
     while free := {name for name, known in left.items() if not known & left.keys()}:
+        found.append(free)
         left = {name: known for name, known in left.items() if name not in free}
-    assert not left, f"circles among {sorted(left)}"
+    return found, set(left)
+
+
+def test_no_module_comes_back_to_itself() -> None:
+    found, circles = floors()
+    folders = [path.parent for path in modules()]
+    print(
+        f"\n{len(folders)} modules in {len(set(folders))} folders, at most "
+        f"{max(map(folders.count, folders))} in one, on {len(found)} floors; "
+        f"{len(circles)} modules in circles or above them"
+    )
+    assert not circles, f"circles among {sorted(circles)}"
 
 
 def test_a_stage_knows_nothing_of_reports_checkpoints_workers_and_ray() -> None:
