@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -106,6 +107,11 @@ def run(command: str, code: Path, work: Path, *, kill_after: str | None = None) 
     return out
 
 
+def words(shown: str) -> bytes:
+    """What a page of help says, wherever its lines break."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", shown).split()).encode()
+
+
 def settings(text: str) -> str:
     return " ".join(f"--set {setting}" for setting in text.split())
 
@@ -138,7 +144,7 @@ def make(code: Path, work: Path, other: Path) -> Iterator[tuple[str, str]]:
         yield from pictures(code, work, name)
     yield from digests(work / "shards/tokens", "tokens")
     for verb in VERBS:
-        yield f"--help of {verb or 'all'}", sha(run(f"{verb} --help", code, work).encode())
+        yield f"--help of {verb or 'all'}", sha(words(run(f"{verb} --help", code, work)))
     script = f"import sys; sys.path.insert(0, {str(code)!r}); {_document(code)}"
     done = subprocess.run([sys.executable, "-c", script], cwd=work, capture_output=True, check=True)
     yield "OpenAPI", sha(done.stdout)
