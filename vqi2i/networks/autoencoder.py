@@ -1,6 +1,4 @@
-"""The stage-1 model: shared content, style per domain, and everything the objective needs from one
-pass.
-"""
+"""The stage-1 model: all that the objective needs comes from one pass."""
 
 import math
 from typing import NamedTuple
@@ -23,14 +21,12 @@ class Views(NamedTuple):
     features: list[Tensor]  # of the content encoder, on the way to `content`
     quantized: Quantized
     reconstructions: Tensor  # (n, 3, H, W) each image from its own content and style
-    translations: (
-        Tensor  # (n, 3, H, W) row i: another domain's content in the domain and style of image i
-    )
-    style_error: Tensor | None  # scalar, equation (5); None if not asked for
-    content_error: Tensor | None  # scalar, equation (6); None if not asked for
-    translated_features: list[
-        Tensor
-    ]  # as `features`, of the translations; empty if their content was not asked for
+    # (n, 3, H, W) row i: another domain's content in the domain and style of image i
+    translations: Tensor
+    style_error: Tensor | None  # scalar, eq. (5); None if not asked for
+    content_error: Tensor | None  # scalar, eq. (6); None if not asked for
+    # as `features`, of the translations; empty if their content was not asked for
+    translated_features: list[Tensor]
 
 
 class Autoencoder(nn.Module):
@@ -41,6 +37,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.content_encoder = ContentEncoder(config)
         self.codebook = build_quantizer(config)
+        # the release's `post_quant_conv`
         self.from_embedding = nn.Conv2d(config.embed_dim, config.z_channels, 1)
         self.style_encoders = nn.ModuleDict(
             {d: StyleEncoder(config) for d in config.domains if config.style_dim}
@@ -58,9 +55,7 @@ class Autoencoder(nn.Module):
         )
 
     def recompute_activations(self, active: bool) -> None:
-        """Whether training keeps activations or, for less memory and more time, computes them
-        twice.
-        """
+        """Whether training computes activations twice: less memory, more time."""
         for module in self.modules():
             if isinstance(module, ContentEncoder | Decoder):
                 module.recompute = active
@@ -71,9 +66,7 @@ class Autoencoder(nn.Module):
         return decoder
 
     def encode_content(self, images: Tensor) -> Quantized:
-        """Tokens and codes of images (b, 3, h, w) in [-1, 1]; sides must be multiples of the
-        stride.
-        """
+        """Tokens and codes of images (b, 3, h, w) in [-1, 1]; sides are multiples of the stride."""
         return self.codebook(self.content_encoder(images))
 
     def encode_style(self, images: Tensor, domain: str) -> Tensor:
@@ -87,8 +80,10 @@ class Autoencoder(nn.Module):
     def decode(
         self, codes: Tensor, styles: Tensor, domain: str, *, max_pixels: int | None = None
     ) -> Tensor:
-        """Images (b, 3, H, W) of one domain from codes (b, d, h, w) and styles (b, style_dim[, m,
-        n]).
+        """Images (b, 3, H, W) of one domain from codes and styles.
+
+        Codes are (b, d, h, w) with H = h * stride; styles are (b, style_dim), or (b, style_dim, m,
+        n) for a style that varies over the canvas.
 
         Larger canvases than `max_pixels` are decoded in tiles of about that size, overlap included.
         """
@@ -100,6 +95,7 @@ class Autoencoder(nn.Module):
         parameters = self.style_mlps[domain](styles)
         if max_pixels is None or codes.shape[2] * codes.shape[3] * stride**2 <= max_pixels:
             return decoder(content, parameters)
+        # The window of a tile is its core and the reach on all sides; the core at least the reach.
         side = max(math.isqrt(max_pixels) // stride - 2 * decoder.reach, decoder.reach)
         return decode_in_tiles(decoder, content, parameters, side=side, stride=stride)
 
@@ -132,23 +128,23 @@ class Autoencoder(nn.Module):
         content_back: bool = True,
         recolored: Tensor | None = None,
     ) -> Views:
-        """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain, equally
-        many of each.
+        """Reconstruct and translate images (n, 3, H, W), rows ordered domain by domain.
 
         Every network is applied once to all that it has to see: per pair of images 4 content
         encodes and 4 decodes with both regressions, 2 and 4 without.
 
         Args:
-            images: pixels in [-1, 1].
+            images: pixels in [-1, 1], equally many of each domain.
             shift: translations take their content from the domain `shift` places on, 1 <= shift <
                 domains.
             quantize: False passes continuous content to the generators, while the codebook has no
                 vectors yet.
-            style_back: whether to ask translations for their style, equation (5).
-            content_back: whether to ask translations for their content, equation (6).
+            style_back: whether to ask translations for their style, eq. (5).
+            content_back: whether to ask translations for their content, eq. (6).
             recolored: the images as the content encoder is to see them; as they are if None.
         """
         num_domains = len(self.config.domains)
+        # content: (n, d, H/stride, W/stride)
         content, features = self.content_encoder.with_features(
             images if recolored is None else recolored
         )
@@ -156,9 +152,12 @@ class Autoencoder(nn.Module):
         if not quantize:
             quantized = Quantized(self.codebook.bounded(content), quantized.tokens, None, None)
         codes = quantized.codes
+        # The style is read from the image as it is, also where content is read recoloured.
         styles = self._styles(images)
 
+        # partner[i] is the content c_y that image i lends its domain and style to: G_x(c_y, s_x).
         partner = partners(codes, num_domains, shift)
+        # (2n, 3, H, W): reconstructions and translations in one pass of the generators
         both = self._decode_all(
             merge([codes, partner], num_domains), merge([styles, styles], num_domains)
         )
@@ -167,11 +166,13 @@ class Autoencoder(nn.Module):
         style_error = content_error = None
         translated_features: list[Tensor] = []
         if style_back and self.config.style_dim:
+            # eq. (5): |E^s_x(G_x(c_y, s_x)) - s_x|, the target detached
             style_error = (self._styles(translations) - styles.detach()).abs().mean()
         if content_back:
             translated_content, translated_features = self.content_encoder.with_features(
                 translations
             )
+            # eq. (6): |E^c(G_x(c_y, s_x)) - c_y|: continuous content to quantised; target detached
             content_error = (
                 (self.codebook.bounded(translated_content) - partner.detach()).abs().mean()
             )

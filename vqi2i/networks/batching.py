@@ -35,8 +35,7 @@ class CallLimits:
 def in_calls(
     function: Callable[..., Tensor], rows_per_call: int, *inputs: Tensor | Sequence[object]
 ) -> Tensor:
-    """Apply `function` to equally long inputs, exactly `rows_per_call` rows at a time; the rows of
-    its results.
+    """The rows of `function` of equally long inputs, exactly `rows_per_call` rows at a time.
 
     Tensors are cut along their first axis; other sequences are cut as they are.
     """
@@ -45,6 +44,7 @@ def in_calls(
         may_stop()
         parts = [rows[start : start + rows_per_call] for rows in inputs]
         count = len(parts[0])
+        # The last call is filled up as well; the rows of its copies are cut off.
         results.append(function(*(_filled(part, rows_per_call - count) for part in parts))[:count])
     return torch.cat(results)
 

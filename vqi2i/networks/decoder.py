@@ -26,12 +26,14 @@ class Decoder(nn.Module):
         adaptive = config.adain == "every_level"
         channels = config.level_channels[-1]
         self.stem = nn.Conv2d(config.z_channels, channels, 3, padding=1)
+        # (b, c, h, w) at the scale of the tokens: style blocks, then the middle
         blocks: list[nn.Module] = [AdaINResBlock(channels) for _ in range(config.num_style_blocks)]
         blocks += [
             ResBlock(channels, channels, adaptive=adaptive),
             Attention(channels),
             ResBlock(channels, channels, adaptive=adaptive),
         ]
+        # From the coarsest level to the finest, (b, c_l, h * stride/patch/2^l, ...).
         for level, width in reversed(list(enumerate(config.level_channels))):
             for _ in range(config.num_res_blocks + 1):
                 blocks.append(ResBlock(channels, width, adaptive=adaptive))
@@ -42,6 +44,7 @@ class Decoder(nn.Module):
                 blocks.append(Upsample(width))
         blocks.append(Head(channels, config.patch, adaptive=adaptive))
         self.blocks = nn.ModuleList(blocks)
+        # first block after the last attention; the middle has one, so there is always a last
         self.local_from = 1 + max(
             index for index, block in enumerate(blocks) if isinstance(block, Attention)
         )
@@ -53,8 +56,9 @@ class Decoder(nn.Module):
         return [c for block in self.blocks for c in _adain_channels(block)]
 
     def forward(self, content: Tensor, adain_parameters: Tensor) -> Tensor:
-        """Decode content (b, z_channels, h, w) to images (b, 3, h * stride, w * stride), in [-1, 1]
-        up to overshoot.
+        """Content (b, z_channels, h, w) to images (b, 3, h * stride, w * stride).
+
+        There is no tanh at the end: values may overshoot [-1, 1].
 
         Args:
             content: quantised content, already mapped from the codebook's channels.
@@ -64,14 +68,16 @@ class Decoder(nn.Module):
         return self.local_part(*self.global_part(content, adain_parameters))
 
     def global_part(self, content: Tensor, adain_parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """All blocks up to the last attention, which see the whole canvas: features and what is
-        left of the style.
+        """All blocks up to the last attention: features, and what is left of the style.
+
+        These blocks see the whole canvas.
         """
         return self._run(self.blocks[: self.local_from], self.stem(content), adain_parameters)
 
     def local_part(self, features: Tensor, adain_parameters: Tensor) -> Tensor:
-        """The blocks after it, which see no farther than `reach`, but for their norms: features to
-        images.
+        """The blocks after the last attention: features to images.
+
+        Norms aside, a pixel depends on no feature farther away than `reach`.
         """
         return self._run(self.blocks[self.local_from :], features, adain_parameters)[0]
 
@@ -80,6 +86,7 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         for block in blocks:
             channels = _adain_channels(block)
+            # Each layer takes bias and weight, (b, 2c[, m, n]), off the front of what is left.
             own = [2 * count for count in channels]
             *styles, parameters = parameters.split([*own, parameters.shape[1] - sum(own)], dim=1)
             x = run(block, x, *([styles] if channels else []), recompute=self.recompute)
@@ -87,9 +94,8 @@ class Decoder(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Positions of the features, to each side, that pixels depend on in the local part, norms
-        aside.
-        """
+        """Positions to each side that a pixel depends on in the local part, norms aside."""
+        # A k x k convolution sees k // 2 pixels to each side: that many / scale of the features.
         scale, positions = 1, 0.0
         for block in self.blocks[self.local_from :]:
             scale *= 2 if isinstance(block, Upsample) else 1
@@ -124,7 +130,9 @@ class Head(nn.Module):
     def forward(self, x: Tensor, style: list[Tensor] | None = None) -> Tensor:
         """Map (b, c, h, w) to (b, 3, h * patch, w * patch)."""
         y = adain(x, style[0]) if self.adaptive and style else self.norm(x)
+        # (b, 3, h, w), or (b, width * patch^2, h, w)
         y = self.conv(F.silu(y))
         if self.patch == 1:
             return y
+        # (b, width, h * patch, w * patch) before the last convolution
         return self.full_size(F.silu(F.pixel_shuffle(y, self.patch)))

@@ -37,26 +37,29 @@ class ContentEncoder(nn.Module):
         self.head = nn.Sequential(
             GroupNorm(channels), nn.SiLU(), nn.Conv2d(channels, config.z_channels, 3, padding=1)
         )
+        # the release's `quant_conv`: what it gives is E^c, as eq. (6) compares it
         self.to_embedding = nn.Conv2d(config.z_channels, config.embed_dim, 1)
         self.recompute = False  # trade time for memory in training
         self.feature_channels = (*config.level_channels, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode (b, 3, h, w) in [-1, 1], sides multiples of the stride, to (b, embed_dim,
-        h/stride, w/stride).
+        """Encode (b, 3, h, w) in [-1, 1] to (b, embed_dim, h/stride, w/stride).
+
+        Sides must be multiples of the stride.
         """
         return self.with_features(images)[0]
 
     def with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The content of images, and the features on the way to it: after every level and after the
-        middle.
-        """
+        """The content of images, and the features after every level and after the middle."""
+        # (b, 3 * patch^2, h/patch, w/patch), then (b, c, h/patch, w/patch)
         x = self.stem(F.pixel_unshuffle(images, self.patch))
         features = []
         for number, block in enumerate(self.levels, start=1):
             x = run(block, x, recompute=self.recompute)
             if number in self._level_ends:
+                # level l: (b, c_l, h/patch/2^l, w/patch/2^l), before it is halved
                 features.append(x)
+        # (b, c, h/stride, w/stride), as are all that follow
         x = self.middle(x)
         return self.to_embedding(self.head(x)), [*features, x]
 
@@ -79,14 +82,14 @@ class StyleEncoder(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], config.style_dim)
-        # Without norms the default initialisation fades the image out: every style would start the
-        # same.
+        # Without norms the default weights fade the image out: all styles would start the same.
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode (b, 3, h, w), sides at least 32, to styles (b, style_dim)."""
+        """Encode (b, 3, h, w), sides at least 16, to styles (b, style_dim)."""
+        # (b, 4c, h/16, w/16) before the mean, which forgets places and sizes
         return self.head(self.features(images).mean(dim=(2, 3)))
 
 
@@ -107,40 +110,34 @@ class StyleMLP(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
+        # The bias alone is plain instance normalisation; a style moves it from the start.
         nn.init.normal_(last.weight, std=hidden**-0.5)
         last.bias.data = _plain(adain_channels)
 
     def forward(self, styles: Tensor) -> Tensor:
-        """Map (b, style_dim) to (b, 2 * channels), or a canvas of styles (b, style_dim, m, n)
-        likewise.
-        """
+        """Map (b, style_dim[, m, n]) to (b, 2 * channels[, m, n])."""
         if styles.ndim == 2:
             return self.layers(styles)
+        # Linear layers want the channels last.
         return rearrange(self.layers(rearrange(styles, "b s m n -> b m n s")), "b m n p -> b p m n")
 
 
 class DomainStyle(nn.Module):
-    """The AdaIN parameters of a generator without styles (uni-VQ-I2I): learned, the same for every
-    image.
-    """
+    """AdaIN parameters without styles (uni-VQ-I2I): learned, the same for every image."""
 
     def __init__(self, adain_channels: list[int]):
         super().__init__()
         self.parameters_of_adain = nn.Parameter(_plain(adain_channels))
 
     def forward(self, styles: Tensor) -> Tensor:
-        """Repeat them for styles (b, 0): (b, 2 * channels), or (b, 2 * channels, m, n) for a canvas
-        (b, 0, m, n).
-        """
+        """Repeat them for styles (b, 0[, m, n]): (b, 2 * channels[, m, n])."""
         rows, canvas = styles.shape[0], styles.shape[2:]
         parameters = self.parameters_of_adain.view(1, -1, *[1] * len(canvas))
         return parameters.expand(rows, -1, *canvas)
 
 
 def _plain(adain_channels: list[int]) -> Tensor:
-    """AdaIN parameters of plain instance normalisation: per layer, biases of zero and then weights
-    of one.
-    """
+    """AdaIN parameters of plain instance normalisation: per layer zeros, and then ones."""
     return torch.cat(
         [torch.cat([torch.zeros(channels), torch.ones(channels)]) for channels in adain_channels]
     )

@@ -16,7 +16,7 @@ from vqi2i.networks.stopping import may_stop
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation with 32 groups, or the most that divide the channels."""
+    """Group normalisation with 32 groups, or the largest power of two that divides the channels."""
 
     def __init__(self, channels: int):
         super().__init__(math.gcd(32, channels), channels, eps=1e-6)
@@ -38,9 +38,8 @@ class InstanceNorm(nn.GroupNorm):
 
 
 _MOST_PAIRS = 2**28  # of positions that are compared at a time
-_FEWEST_QUERIES = (
-    1024  # at a time: from there on the kernel's blocks, and so the bits, are those of the whole
-)
+# at a time: from there on the kernel's blocks, and so the bits, are those of the whole
+_FEWEST_QUERIES = 1024
 _BAND = 2**20  # AdaIN parameters that are interpolated at a time where style varies
 
 Norm = Callable[[Tensor, int, Tensor | None, Tensor | None, float], Tensor]
@@ -49,9 +48,7 @@ _shared_norm: ContextVar[Norm | None] = ContextVar("shared_norm", default=None)
 
 @contextmanager
 def shared_norm(norm: Norm) -> Iterator[None]:
-    """Let `norm` do every normalisation of this thread: it knows statistics of more than the tile
-    at hand.
-    """
+    """Let `norm` do all normalisation of this thread: it knows more than the tile at hand."""
     token = _shared_norm.set(norm)
     try:
         yield
@@ -63,16 +60,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def channels_last(network: Network) -> Network:
-    """Lay a network's weights out as its convolutions are fastest: their inputs and gradients
-    follow.
-    """
+    """Lay weights out as convolutions are fastest: their inputs and gradients follow."""
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def run(block: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
-    """Apply a block; with `recompute`, its activations are made again on the way back instead of
-    being kept.
-    """
+    """Apply a block; with `recompute`, its activations are not kept but made again backward."""
     if recompute and torch.is_grad_enabled():
         return checkpoint(block, *inputs, use_reentrant=False)
     return block(*inputs)
@@ -91,8 +84,7 @@ def normalise(
     ones, and the convolutions the other way round: two copies cost less than either.
     """
     may_stop()  # every block of every network passes here
-    # The compiler cannot look into a context variable, and what is compiled is never decoded in
-    # tiles.
+    # The compiler cannot look into context variables; what is compiled is never decoded in tiles.
     shared = None if torch.compiler.is_compiling() else _shared_norm.get()
     if shared is not None:
         return shared(x, num_groups, weight, bias, eps)
@@ -103,9 +95,7 @@ def normalise(
 
 
 class _Contiguous(torch.autograd.Function):
-    """A contiguous copy of a channels-last tensor; its gradient is channels-last again, as
-    convolutions want it.
-    """
+    """A contiguous copy of a channels-last tensor; its gradient is channels-last again."""
 
     @staticmethod
     def forward(ctx: Any, *args: Tensor) -> Tensor:
@@ -124,11 +114,12 @@ def adain(x: Tensor, parameters: Tensor) -> Tensor:
         parameters: bias then weight, (b, 2c) for one style per image, or (b, 2c, m, n) for a style
             that varies over the canvas and is interpolated to the features' size.
     """
-    # Instance normalisation as group normalisation with one channel per group: the same numbers, a
-    # faster kernel.
+    # AdaIN (Huang & Belongie, 2017): weight * (x - mean) / std + bias, mean and std per channel.
+    # One channel per group is instance normalisation: the same numbers, a faster kernel.
     normalised = normalise(x, x.shape[1])
     if parameters.ndim == 4:
         return _modulated(normalised, parameters.to(normalised))
+    # (b, c, 1, 1) each; the bias comes first, as in the release's checkpoints
     bias, weight = parameters[:, :, None, None].to(normalised).chunk(2, dim=1)
     return torch.addcmul(bias, normalised, weight)
 
@@ -141,16 +132,20 @@ def _modulated(x: Tensor, parameters: Tensor) -> Tensor:
     """
     height, width = x.shape[2:]
     rows = parameters.shape[2]
+    # Bilinear in two passes: columns at once to (b, 2c, m, w), rows band by band.
     wide = F.interpolate(parameters, size=(rows, width), mode="bilinear", align_corners=False)
+    # Where the middle of each row lies among the m rows, as align_corners=False has it.
     place = ((torch.arange(height, device=x.device) + 0.5) * (rows / height) - 0.5).clamp(
         0, rows - 1
     )
     above = place.long()
     below, share = (above + 1).clamp_max(rows - 1), (place - above)[:, None].to(x)
     made = torch.empty_like(x)
+    # rows of the result whose parameters hold no more than _BAND numbers
     band = max(1, _BAND // wide[:, :, 0].numel())
     for start in range(0, height, band):
         part = slice(start, start + band)
+        # (b, c, band, w) each
         bias, weight = torch.lerp(
             wide[:, :, above[part]], wide[:, :, below[part]], share[part]
         ).chunk(2, dim=1)
@@ -180,9 +175,7 @@ class ResBlock(nn.Module):
         return [self.conv1.in_channels, self.conv2.in_channels] if self.adaptive else []
 
     def forward(self, x: Tensor, style: list[Tensor] | None = None) -> Tensor:
-        """Map (b, in, h, w) to (b, out, h, w); `style` holds one AdaIN parameter tensor per AdaIN
-        layer.
-        """
+        """Map (b, in, h, w) to (b, out, h, w); `style`: AdaIN parameters, one tensor per layer."""
         first, second = style if self.adaptive and style else (None, None)
         y = self.norm1(x) if first is None else adain(x, first)
         y = self.conv1(F.silu(y))
@@ -223,8 +216,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
         y = self.norm(x)
-        # Contiguous, or the kernel that holds all pairs of positions is taken: 17 GB on a canvas of
-        # 2048 x 512 pixels.
+        # Contiguous, or the kernel that holds all pairs of positions is taken (17 GB at 2048x512).
+        # (b, 1, h * w, c): one head, as wide as the features; the scale is c^-0.5
         query, key, value = (
             rearrange(layer(y), "b c h w -> b 1 (h w) c").contiguous()
             for layer in (self.query, self.key, self.value)
@@ -234,9 +227,7 @@ class Attention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention over (b, 1, n, c), part by part where it takes long, so that it can be stopped; the
-    same bits.
-    """
+    """Attention over (b, 1, n, c), in parts where it takes long, to be stopped; same bits."""
     count = query.shape[2]
     at_once = max(_FEWEST_QUERIES, _MOST_PAIRS // (count * len(query)))
     if torch.is_grad_enabled() or count < 2 * at_once:

@@ -1,6 +1,4 @@
-"""What every quantizer answers: continuous content to codes and tokens, and tokens back to
-codes.
-"""
+"""Quantizers: continuous content to codes and tokens, and tokens back to codes."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,22 +16,17 @@ from vqi2i.config import NetworkConfig
 class Quantized(NamedTuple):
     """Content after the quantizer."""
 
-    codes: (
-        Tensor  # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
-    )
+    # (b, d, h, w), the chosen vectors; gradients pass straight through to the content
+    codes: Tensor
     tokens: Tensor  # (b, h, w) int64, the chosen indices
-    commitment: (
-        Tensor | None
-    )  # scalar, pulls the content to its codes: the second term of equation (2)
-    codebook: (
-        Tensor | None
-    )  # scalar, pulls codes that learn by gradients to the content: the first term of it
+    # scalar, pulls the content to its codes: the commitment term of eq. (2)
+    commitment: Tensor | None
+    # scalar, pulls codes that learn by gradients to the content: the codebook term of eq. (2)
+    codebook: Tensor | None
 
 
 class Quantizer(nn.Module, ABC):
-    """A finite set of `size` vectors of `dim` channels, one of which stands for each content
-    vector.
-    """
+    """A finite set of `size` vectors of `dim` channels; one stands for each content vector."""
 
     def __init__(self, size: int, dim: int):
         super().__init__()
@@ -49,8 +42,9 @@ class Quantizer(nn.Module, ABC):
         """Vectors of tokens (b, h, w) as a map (b, d, h, w)."""
 
     def bounded(self, content: Tensor) -> Tensor:
-        """Content (b, d, h, w) where codes lie, so that the two can be compared; for most
-        quantizers as it is.
+        """Content (b, d, h, w) in the range of the codes, to be compared with them.
+
+        For most quantizers it stays as it is.
         """
         return content
 
@@ -58,6 +52,7 @@ class Quantizer(nn.Module, ABC):
     def codes(self) -> Tensor:
         """Vectors of all tokens (size, d)."""
         device = next(chain(self.parameters(), self.buffers())).device
+        # All tokens as one map of one row: (1, 1, size) to (1, d, 1, size).
         return self.lookup(torch.arange(self.size, device=device)[None, None])[0, :, 0].T
 
     def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
@@ -66,8 +61,7 @@ class Quantizer(nn.Module, ABC):
     def follow(
         self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator
     ) -> int:
-        """Move after a step without a gradient, by what all workers' content chose; return the
-        codes restarted.
+        """Move after a step, without a gradient; return how many codes were restarted.
 
         Args:
             counts: (size,), how often each code was chosen.
@@ -79,9 +73,7 @@ class Quantizer(nn.Module, ABC):
 
 
 class VectorQuantizer(Quantizer):
-    """The nearest of a table of vectors by squared distance; subclasses say where the table comes
-    from.
-    """
+    """The nearest of a table of vectors by squared distance; subclasses own the table."""
 
     @property
     @abstractmethod
@@ -92,9 +84,10 @@ class VectorQuantizer(Quantizer):
         """Index of the nearest vector for content (b, d, h, w): int64 (b, h, w)."""
         flat = rearrange(content.float(), "b d h w -> (b h w) d")
         table = self.table.detach()
-        with torch.autocast(
-            content.device.type, enabled=False
-        ):  # bfloat16 would confuse near codes
+        # bfloat16 would confuse near codes.
+        with torch.autocast(content.device.type, enabled=False):
+            # |x - e|^2 = |x|^2 - 2 x.e + |e|^2; |x|^2 is the same for every code and left out.
+            # (b * h * w, size)
             distances = table.pow(2).sum(1) - 2 * flat @ table.T
         return rearrange(
             distances.argmin(1), "(b h w) -> b h w", b=content.shape[0], h=content.shape[2]
@@ -110,19 +103,19 @@ class VectorQuantizer(Quantizer):
         tokens = self.nearest(content)
         codes = self.lookup(tokens)
         commitment = F.mse_loss(content, codes.detach())
+        # The vectors of a moving average have no gradient: for them this term does not exist.
         codebook = F.mse_loss(codes, content.detach()) if codes.requires_grad else None
         return Quantized(straight_through(content, codes), tokens, commitment, codebook)
 
 
 def straight_through(content: Tensor, codes: Tensor) -> Tensor:
     """`codes` forward, and backward as if nothing lay between them and `content`."""
+    # d(codes)/d(content) is taken for the identity (van den Oord et al., 2017).
     return content + (codes - content).detach()
 
 
 def assignments(vectors: Tensor, tokens: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Count (size,) and sum (size, d) of the vectors (n, d) that chose each code: what workers add
-    up.
-    """
+    """Count (size,) and sum (size, d) of the vectors (n, d) that chose each code."""
     one_hot = F.one_hot(tokens.reshape(-1), size).to(vectors.dtype)
     return one_hot.sum(0), one_hot.T @ vectors
 
@@ -137,6 +130,7 @@ class Usage(NamedTuple):
     def of(cls, counts: Tensor) -> "Usage":
         """Usage from the number of times each code occurred (size,)."""
         shares = counts.double() / counts.sum().clamp_min(1)
+        # xlogy, since a code that never occurs adds 0 log 0 = 0.
         entropy = -torch.special.xlogy(shares, shares).sum()
         return cls(float((counts > 0).double().mean()), float(entropy.exp()))
 
@@ -156,8 +150,7 @@ def build_quantizer(config: NetworkConfig) -> Quantizer:
 
 
 class EmaCodebook(VectorQuantizer):
-    """`ema_restart`: vectors are moving averages of the content they stand for; unused ones begin
-    anew.
+    """`ema_restart`: codes are moving averages of their content; unused ones begin anew.
 
     With few images and small batches a codebook that is trained by gradients collapses to a few per
     cent of its codes; moving averages (van den Oord et al., 2017, appendix A.1) with restarts of
@@ -184,6 +177,7 @@ class EmaCodebook(VectorQuantizer):
     def start_from(self, vectors: Tensor, generator: torch.Generator) -> None:
         """Take randomly drawn content vectors (n, d) as the codebook's first vectors."""
         self.vectors.copy_(drawn(vectors, self.size, generator))
+        # As if each code had been chosen equally often: none is dead yet.
         self.counts.fill_(len(vectors) / self.size)
         self.sums.copy_(self.vectors * self.counts[:, None])
 
@@ -191,11 +185,11 @@ class EmaCodebook(VectorQuantizer):
     def follow(
         self, counts: Tensor, sums: Tensor, candidates: Tensor, generator: torch.Generator
     ) -> int:
-        """Move the vectors towards this step's content; restart dead codes on candidates (n, d);
-        return how many.
-        """
+        """Follow this step's content; restart dead codes on candidates (n, d); return how many."""
+        # N <- decay N + (1 - decay) counts, and the same of the sums (van den Oord et al., 2017)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
+        # what a code would have if all were chosen alike
         uniform = float(self.counts.sum()) / self.size
         dead = self.counts < self.restart_below * uniform
         restarted = int(dead.sum())
@@ -203,6 +197,7 @@ class EmaCodebook(VectorQuantizer):
             rows = torch.randint(len(candidates), (restarted,), generator=generator).to(
                 candidates.device
             )
+            # A restarted code begins as one in average use, or it would be dead again at once.
             self.counts[dead] = uniform
             self.sums[dead] = candidates[rows] * uniform
         self.vectors.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
@@ -223,9 +218,7 @@ class LearnedCodebook(VectorQuantizer):
 
 
 class UnitCodebook(LearnedCodebook):
-    """`l2`: content and vectors on the unit sphere, so that the nearest is the most similar (Yu et
-    al., 2022).
-    """
+    """`l2`: content and vectors on the unit sphere (Yu et al., 2022): cosine similarity."""
 
     def __init__(self, size: int, dim: int):
         super().__init__(size, dim)
@@ -242,8 +235,9 @@ class UnitCodebook(LearnedCodebook):
 
 
 class ProjectedCodebook(VectorQuantizer):
-    """`simvq`: a fixed random table under a learned linear map: every code moves with each (Zhu et
-    al., 2024).
+    """`simvq`: a fixed random table under a learned linear map (Zhu et al., 2024).
+
+    Every code moves with each.
     """
 
     def __init__(self, size: int, dim: int):
@@ -260,14 +254,13 @@ class ProjectedCodebook(VectorQuantizer):
 
 
 class FiniteScalar(Quantizer):
-    """`fsq`: every channel is rounded to one of a few levels; no table, nothing to collapse
-    (Mentzer et al., 2023).
-    """
+    """`fsq`: channels are rounded to a few levels (Mentzer et al., 2023): nothing to collapse."""
 
     def __init__(self, levels: tuple[int, ...]):
         super().__init__(math.prod(levels), len(levels))
         self.levels: Tensor
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        # A token is a number of mixed radix: digit i counts levels[0] * ... * levels[i - 1].
         strides = torch.tensor([math.prod(levels[:index]) for index in range(len(levels))])
         self.strides: Tensor
         self.register_buffer("strides", strides, persistent=False)
@@ -279,8 +272,8 @@ class FiniteScalar(Quantizer):
     def forward(self, content: Tensor) -> Quantized:
         """Quantise content (b, d, h, w), d = number of levels, to codes in [-1, 1]."""
         bounded = rearrange(self.bounded(content), "b d h w -> b h w d")
-        # What is not finite has some level: its code stays as it is, for the guard of a training to
-        # see.
+        # What is not finite has some level, but its code stays not finite: the guard sees it.
+        # (-1, 1) to 0 .. level - 1, the two outer levels with half a step of room
         digits = ((bounded.nan_to_num() + 1) / 2 * (self.levels - 1)).round().long()
         codes = straight_through(bounded, self._scaled(digits))
         tokens = (digits * self.strides).sum(-1)
@@ -288,6 +281,7 @@ class FiniteScalar(Quantizer):
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Codes of tokens (b, h, w) as a map (b, d, h, w)."""
+        # (b, h, w, d): the digits of each token
         digits = tokens[..., None] // self.strides % self.levels
         return rearrange(self._scaled(digits), "b h w d -> b d h w")
 

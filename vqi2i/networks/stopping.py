@@ -11,9 +11,7 @@ _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None
 
 @contextmanager
 def stoppable(check: Callable[[], None]) -> Iterator[None]:
-    """Let `check` be called between the parts of what this thread computes: what it raises ends the
-    computation.
-    """
+    """Call `check` between the parts of this thread's computing; what it raises ends it."""
     token = _check.set(check)
     try:
         yield
@@ -23,8 +21,7 @@ def stoppable(check: Callable[[], None]) -> Iterator[None]:
 
 def may_stop() -> None:
     """A place between two parts of a computation."""
-    # The compiler cannot look into a context variable, and nobody waits for what is compiled: that
-    # is training.
+    # The compiler cannot look into context variables; only training is compiled, and nobody waits.
     check = None if torch.compiler.is_compiling() else _check.get()
     if check is not None:
         check()

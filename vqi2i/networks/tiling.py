@@ -1,5 +1,4 @@
-"""Decoding of canvases that are too large for one pass: in tiles that cannot be told from the
-whole.
+"""Decoding of large canvases in tiles that cannot be told from the whole.
 
 A decoder looks at the whole canvas up to its last attention, at the scale of the tokens, where
 memory is no concern. After that a pixel depends on a few tokens around it and on the statistics of
@@ -22,9 +21,7 @@ SETTLED = 2e-3  # change of means and deviations from pass to pass, in deviation
 
 
 class Tile(NamedTuple):
-    """A part of a token grid, and the core of it whose pixels count; all slices are rows,
-    columns.
-    """
+    """A part of a token grid, and the core of it whose pixels count; slices of rows, columns."""
 
     window: tuple[slice, slice]
     core: tuple[slice, slice]  # inside the window
@@ -34,8 +31,7 @@ class Tile(NamedTuple):
 def decode_in_tiles(
     decoder: Decoder, content: Tensor, adain_parameters: Tensor, *, side: int, stride: int
 ) -> Tensor:
-    """What `decoder(content, adain_parameters)` gives, with the memory of a tile of `side` x `side`
-    tokens.
+    """What `decoder(content, adain_parameters)` gives, with the memory of one tile.
 
     Args:
         decoder: the generator.
@@ -46,18 +42,17 @@ def decode_in_tiles(
     """
     features, parameters = decoder.global_part(content, adain_parameters)
     rows, columns = features.shape[2:]
-    scale = (
-        rows // content.shape[2]
-    )  # above 1 where there is attention at a finer level than that of the tokens
+    # above 1 where there is attention at a finer level than that of the tokens
+    scale = rows // content.shape[2]
     side, stride = side * scale, stride // scale
-    if (
-        parameters.ndim == 4 and parameters.shape[1]
-    ):  # one style per position, so that it can be cut like the features
+    # One style per position, so that it can be cut like the features.
+    if parameters.ndim == 4 and parameters.shape[1]:
         parameters = F.interpolate(
             parameters, size=(rows, columns), mode="bilinear", align_corners=False
         )
     tiles = list(cut(rows, columns, side=side, overlap=decoder.reach))
     statistics = SharedStatistics()
+    # Passes whose images are thrown away: the last norms are right only after those before them.
     while not statistics.are_settled:
         for tile in tiles:
             _decode(decoder, features, parameters, tile, statistics)
@@ -76,10 +71,12 @@ def cut(rows: int, columns: int, *, side: int, overlap: int) -> Iterator[Tile]:
     for top in range(0, rows, side):
         for left in range(0, columns, side):
             place = slice(top, min(top + side, rows)), slice(left, min(left + side, columns))
+            # The core and what its pixels depend on, cut at the canvas's edges.
             window = tuple(
                 slice(max(0, s.start - overlap), min(length, s.stop + overlap))
                 for s, length in zip(place, (rows, columns), strict=True)
             )
+            # The same place, counted from where the window begins.
             core = tuple(
                 slice(s.start - w.start, s.stop - w.start)
                 for s, w in zip(place, window, strict=True)
@@ -106,9 +103,7 @@ def _scaled(slices: tuple[slice, slice], factor: int) -> tuple[slice, slice]:
 
 
 class SharedStatistics:
-    """Means and variances of every norm, in the order in which a pass meets them, over the cores of
-    all tiles.
-    """
+    """Means and variances of every norm over all tiles' cores, in the order of a pass."""
 
     def __init__(self) -> None:
         self.are_settled = False
@@ -119,11 +114,13 @@ class SharedStatistics:
     def adopt(self) -> None:
         """Use from now on what has been collected, and collect anew."""
         before, self._passes = self._adopted, self._passes + 1
+        # Var x = E x^2 - (E x)^2, in float64: the two terms may nearly cancel.
         self._adopted = [
             (total / count, squares / count - (total / count).square())
             for total, squares, count in self._collected
         ]
         self._collected = []
+        # The first pass has nothing before it: infinite change.
         change = max(
             (_change(*pair) for pair in zip(before, self._adopted, strict=False)), default=torch.inf
         )
@@ -169,14 +166,18 @@ class _TileNorm:
         self, x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
         index, self._index = self._index, self._index + 1
+        # Features may be finer than tokens by now. What overlaps would be counted twice.
         core = x[(..., *_scaled(self._tile.core, x.shape[2] // self._rows))]
         self._statistics.collect(index, core.reshape(len(x), num_groups, -1))
         adopted = self._statistics.adopted(index)
+        # the first pass: by the tile's own statistics, for want of better ones
         if adopted is None:
             return F.group_norm(x, num_groups, weight, bias, eps)
         mean, variance = (value.to(x.dtype) for value in adopted)
+        # (b, groups, c / groups * h * w)
         grouped = x.reshape(len(x), num_groups, -1)
         y = ((grouped - mean) * (variance + eps).rsqrt()).view_as(x)
+        # AdaIN scales and shifts by itself.
         if weight is None or bias is None:
             return y
         return torch.addcmul(bias[:, None, None], y, weight[:, None, None])
