@@ -16,8 +16,8 @@ Game = Literal["hinge", "non_saturating"]
 class Judged(NamedTuple):
     """Logits of the discriminators for what the generators made."""
 
-    translated: Tensor
-    reconstructed: Tensor | None = None  # where nothing asks for them
+    translated: Tensor  # (n, 1, h, w)
+    reconstructed: Tensor | None = None  # None where nothing asks for them
 
 
 def generator_terms(
@@ -30,8 +30,9 @@ def generator_terms(
     contrast: Tensor | None = None,
     truth: Tensor | None = None,
 ) -> dict[str, Tensor | None]:
-    """Every term of the generators' objective, unweighted; each a mean over all images and
-    elements, or None if it is not computed.
+    """Every term of the generators' objective, unweighted; None if it is not computed.
+
+    Each is a mean over all images and elements.
 
     The release sums its objective over the domains: for two of them, twice the weighted sum of
     these.
@@ -46,18 +47,18 @@ def generator_terms(
         truth: for paired images, the continuous content (n, d, h, w) of each image's partner.
     """
     return {
-        "pixel": F.l1_loss(views.reconstructions, images),  # (7)
+        "pixel": F.l1_loss(views.reconstructions, images),  # eq. (7)
         "perceptual": perceptual(views.reconstructions, images) if perceptual is not None else None,
-        "commitment": views.quantized.commitment,  # (2)
-        "codebook": views.quantized.codebook,  # (2)
+        "commitment": views.quantized.commitment,  # eq. (2)
+        "codebook": views.quantized.codebook,  # eq. (2)
         "adversarial": fooling(judged.translated, game) if judged else None,
         "adversarial_reconstruction": (
             fooling(judged.reconstructed, game)
             if judged and judged.reconstructed is not None
             else None
         ),
-        "style": views.style_error,  # (5)
-        # (6); between the two images of a pair, the same content must be read from both.
+        "style": views.style_error,  # eq. (5)
+        # eq. (6); between the two images of a pair, the same content must be read from both.
         "content": views.content_error if truth is None else F.l1_loss(views.content, truth),
         "cross_pixel": None if truth is None else F.l1_loss(views.translations, images),
         "patch_nce": contrast,
@@ -75,8 +76,9 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def weighted_sum(terms: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> Tensor:
-    """The objective of what is computed; no term can be computed and forgotten, and no weight can
-    be set in vain.
+    """The objective of what is computed.
+
+    No term can be computed and forgotten, and no weight can be set in vain.
 
     Raises:
         ValueError: terms and weights do not have the same names.
@@ -94,17 +96,18 @@ def weighted_sum(terms: Mapping[str, Tensor | None], weights: Mapping[str, float
 
 def fooling(logits: Tensor, game: Game) -> Tensor:
     """What the generators pay for images that the discriminators take for generated."""
+    # -log sigmoid(x) = softplus(-x): the non-saturating loss (Goodfellow et al., 2014)
     return -logits.mean() if game == "hinge" else F.softplus(-logits).mean()
 
 
 def discriminator_loss(
     real: Tensor, judged: Judged, *, game: Game, translated: float = 1.0, reconstructed: float = 0.2
 ) -> Tensor:
-    """Tell real patches (logits `real`) from translated and from reconstructed ones, each with its
-    weight.
-    """
+    """Tell real patches (logits `real`) from translated and reconstructed ones, by weight."""
+    # relu(1 - real) and relu(1 + made), or softplus(-real) and softplus(made)
     margin = F.relu if game == "hinge" else F.softplus
     one = 1.0 if game == "hinge" else 0.0
+    # t h(translated) + r h(reconstructed), h(f) = 0.5 (relu(1 - D(real)) + relu(1 + D(f))).
     loss = (translated + reconstructed) * margin(one - real).mean() + translated * margin(
         one + judged.translated
     ).mean()
@@ -114,11 +117,13 @@ def discriminator_loss(
 
 
 def gradient_penalty(discriminator: Discriminator, images: Tensor) -> Tensor:
-    """R1 (Mescheder et al., 2018): mean squared norm of the gradient of the mean logit at real
-    images (n, 3, h, w).
+    """R1 (Mescheder et al., 2018) at real images (n, 3, h, w).
+
+    The mean over images of the squared norm of the gradient of their mean logit.
     """
     images = images.detach().float().requires_grad_(True)
     with torch.autocast(images.device.type, enabled=False):
         logits = discriminator(images).mean(dim=(1, 2, 3))
+    # A logit depends on its own image alone, so one pass for the sum gives each image's gradient.
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()

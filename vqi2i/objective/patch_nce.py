@@ -1,6 +1,4 @@
-"""PatchNCE (Park et al., 2020): a patch of a translation should resemble its own source patch more
-than others.
-"""
+"""PatchNCE (Park et al., 2020): patches of translations resemble their own source patches."""
 
 from collections.abc import Sequence
 
@@ -47,16 +45,18 @@ class PatchNCE(nn.Module):
         """
         losses = []
         for head, query, key in zip(self.heads, queries, keys, strict=True):
+            # (p,), p = num_patches or all positions of a small map
             positions = torch.randperm(query.shape[2] * query.shape[3], generator=generator)[
                 : self.num_patches
             ]
-            positions = positions.to(
-                query.device, non_blocking=True
-            )  # the host goes on to the way back
+            # The host goes on to the way back.
+            positions = positions.to(query.device, non_blocking=True)
+            # (b, c, h, w) to unit vectors (b, p, width)
             found, sought = (
                 F.normalize(head(x.flatten(2)[:, :, positions].mT).float(), dim=-1)
                 for x in (query, key.detach())
             )
+            # (b, p, p): patch i of the translation with patch j of the source; i = j is right
             similarities = found @ sought.detach().mT / self.temperature
             own = torch.arange(len(positions), device=query.device).expand(len(query), -1)
             losses.append(F.cross_entropy(similarities.flatten(0, 1), own.flatten()))

@@ -1,6 +1,4 @@
-"""Perceptual distances for the reconstruction term, one that needs no download and LPIPS from
-files.
-"""
+"""Perceptual distances of reconstructions: one without a download, and LPIPS from files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,9 @@ PerceptualKind = Literal["none", "multiscale", "lpips"]
 
 
 class MultiScale(nn.Module):
-    """Luminance-gradient and colour differences over an image pyramid: structure without a
-    pretrained network.
+    """Differences of gradients over an image pyramid, and of colours at its top.
+
+    Structure without a pretrained network.
     """
 
     def __init__(self, num_scales: int = 3):
@@ -28,9 +27,11 @@ class MultiScale(nn.Module):
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Distance of each image to its target (b, 3, h, w), averaged to a scalar."""
         total = images.new_zeros(())
+        # The total variation of a difference is the distance of the two images' gradients.
         for _ in range(self.num_scales):
             total = total + total_variation(images - targets)
             images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
+        # What is left, (b, 3, h / 2^n, w / 2^n), holds colours alone.
         return total / self.num_scales + (images - targets).abs().mean()
 
 
@@ -38,8 +39,7 @@ VGG_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512,
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual distance over VGG-16 features (Zhang et al., 2018), from weights in local
-    files.
+    """Learned perceptual distance over VGG-16 features (Zhang et al., 2018), from local files.
 
     Args:
         vgg: a torchvision VGG-16 state dictionary (`features.0.weight`, ...).
@@ -76,19 +76,20 @@ class LPIPS(nn.Module):
                     "VGG-16"
                 )
             self.register_buffer(f"head{index}", linear[name].flatten())
+        # ImageNet's mean and deviation, moved from [0, 1] to [-1, 1]
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1))
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Distance of each image to its target (b, 3, h, w) in [-1, 1], a constant, averaged to a
-        scalar.
-        """
-        with torch.no_grad():  # half of the way back
+        """Mean distance of images (b, 3, h, w) in [-1, 1] to their targets, which are constants."""
+        # Targets need no way back, which is half of it.
+        with torch.no_grad():
             wanted = list(self._features(targets))
         total = images.new_zeros(())
         for index, (found, sought) in enumerate(zip(self._features(images), wanted, strict=True)):
             head = self.get_buffer(f"head{index}")
+            # (b, c, h, w) weighted to (b, h, w): per stage a mean over places, summed over stages
             total = total + torch.einsum("bchw,c->bhw", (found - sought).pow(2), head).mean()
         return total
 
@@ -96,6 +97,7 @@ class LPIPS(nn.Module):
         x = (images - self.get_buffer("mean")) / self.get_buffer("std")
         for stage in self.stages:
             x = stage(x)
+            # Each place's channels to length 1.
             yield F.normalize(x, dim=1, eps=1e-10)
 
 

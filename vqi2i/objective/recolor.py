@@ -18,9 +18,11 @@ def recolor(images: Tensor, draws: Tensor, strength: float) -> Tensor:
         draws: (n, NUM_DRAWS) uniform in [0, 1).
         strength: 0 leaves images as they are, 1 turns hues all the way around.
     """
+    # (n, 9) in [-1, 1): one each for hue, saturation, contrast; three gains, three tints
     centred = 2 * draws.to(images) - 1
     hue, saturation, contrast = centred[:, :3, None, None].unbind(1)
     gains, tints = centred[:, 3:6], centred[:, 6:, None, None]
+    # (n, 3, 3); read from the right: turn the hue, change saturation, then gains and contrast
     matrix = (1 + 0.5 * strength * contrast) * torch.diag_embed(1 + 0.25 * strength * gains)
     matrix = (
         matrix
@@ -40,6 +42,7 @@ def _saturate(factor: Tensor) -> Tensor:
 def _turn(angle: Tensor) -> Tensor:
     """Rotations (n, 3, 3) around the gray axis by angles (n, 1, 1): Rodrigues' formula."""
     identity = torch.eye(3, device=angle.device, dtype=angle.dtype)
+    # cos I + (1 - cos) k k^T + sin [k]x about the axis k = (1, 1, 1) / sqrt(3)
     cross = (
         torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=angle.device, dtype=angle.dtype)
         / 3**0.5

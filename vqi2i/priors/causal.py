@@ -1,6 +1,4 @@
-"""The causal prior: a transformer that predicts content tokens one after the other in raster
-order.
-"""
+"""The causal prior: a transformer that predicts content tokens in raster order."""
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +10,7 @@ from vqi2i.priors.transformer import Block, Rotation, initialise, rotation
 
 
 class RasterNeighbours(nn.Module):
-    """A depthwise convolution over the tokens that lie around the one to predict and are known by
-    then.
+    """A depthwise convolution over the known tokens around the one to predict.
 
     Input i of the sequence is the token before cell i, so that the tokens to the left, above right,
     above and above left of cell i are inputs i, i - columns + 2, i - columns + 1 and i - columns.
@@ -22,6 +19,7 @@ class RasterNeighbours(nn.Module):
 
     def __init__(self, width: int, columns: int):
         super().__init__()
+        # inputs back from the one that predicts: 0 holds the token to the left, 1 the next to it
         self.offsets = sorted({0, 1, max(columns - 2, 0), columns - 1, columns})
         self.norm = nn.LayerNorm(width)
         self.taps = nn.Parameter(torch.zeros(len(self.offsets), width))
@@ -29,12 +27,11 @@ class RasterNeighbours(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, n, width) to the same shape."""
         reach, length = self.offsets[-1], x.shape[1]
+        # Zeros in front, (b, reach + n, width), so that the first inputs find nothing before them.
         return self.mix(F.pad(self.norm(x), (0, 0, reach, 0)), reach, length)
 
     def mix(self, y: Tensor, start: int, length: int) -> Tensor:
-        """What inputs `start` to `start + length` of the normalised y (b, n, width) make of those
-        before them.
-        """
+        """What `length` inputs of normalised y (b, n, width), from `start` on, make of earlier."""
         mixed = y[:, start : start + length] * self.taps[0]
         for tap, offset in zip(self.taps[1:], self.offsets[1:], strict=True):
             mixed = torch.addcmul(mixed, y[:, start - offset : start - offset + length], tap)
@@ -60,8 +57,8 @@ class CausalPrior(nn.Module):
         self.codebook_size = codebook_size
         rows, columns = config.window
         self.num_domains = num_domains
-        # The prefix shares the table with the tokens: domains have rows of their own, coordinates
-        # are read as tokens.
+        # The prefix shares the table with the tokens: domains have rows of their own (two where
+        # pictures are learned upside down as well), coordinates are read as tokens.
         conditions = (
             num_domains * (2 if config.upwards else 1) if config.condition == "domain" else 0
         )
@@ -107,6 +104,7 @@ class CausalPrior(nn.Module):
 
     def sequence(self, tokens: Tensor, domains: Tensor) -> Tensor:
         """The prefix and tokens (b, n) of domains (b,)."""
+        # (b, window's cells) or (b, 1)
         if self.config.condition == "coordinates":
             prefix = self.coordinates.expand(len(tokens), -1)
         else:
@@ -114,9 +112,7 @@ class CausalPrior(nn.Module):
         return torch.cat([prefix, tokens], dim=1)
 
     def inputs(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """What is fed to predict tokens (b, n) of domains (b,): their sequence without its last
-        token.
-        """
+        """What predicts tokens (b, n) of domains (b,): their sequence without its last token."""
         return self.sequence(tokens, domains)[:, :-1]
 
     def places(self) -> Tensor:
@@ -126,19 +122,17 @@ class CausalPrior(nn.Module):
         return (self.rows[:, None] + self.columns).flatten(0, 1)  # of the cell that is predicted
 
     def rotations(self, start: int, stop: int) -> tuple[Rotation, Rotation] | None:
-        """How queries and keys of inputs `start` to `stop` are turned; None where positions are
-        learned.
-        """
+        """Turns of queries and keys of inputs `start` to `stop`; None for learned positions."""
         if self.config.positions == "learned":
             return None
+        # (2, n, head channels / 2) each: cosines and sines
         query, key = self.turns[:, :, start:stop]
         return Rotation(*query), Rotation(*key)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (b, n, codebook_size) of what follows each of inputs (b, n), which begin as those
-        of `inputs`.
-        """
+        """Logits (b, n, codebook_size) of what follows each of (b, n); see `inputs`."""
         length = inputs.shape[1]
+        # (b, n, width)
         x = self.dropout(self.embedding(inputs) + self.places()[:length])
         turns = self.rotations(0, length)
         for block in self.blocks:
@@ -146,10 +140,9 @@ class CausalPrior(nn.Module):
         return self.head(self.norm(x))
 
     def nll(self, tokens: Tensor, domains: Tensor) -> Tensor:
-        """Mean negative log-likelihood (b,) in nats per token of grids (b, h, w), the size of the
-        window.
-        """
+        """Mean negative log-likelihood (b,), nats per token, of grids (b, h, w), a window each."""
         flat = tokens.flatten(1)
+        # The last input of the prefix predicts the first token.
         logits = self(self.inputs(flat, domains))[:, self.config.prefix_length - 1 :].float()
         return (
             F.cross_entropy(logits.flatten(0, 1), flat.flatten(), reduction="none")
@@ -159,24 +152,24 @@ class CausalPrior(nn.Module):
 
 
 def coordinate_tokens(window: tuple[int, int], stride: int, codebook_size: int) -> Tensor:
-    """The release's prefix (rows * columns,): raster position of each cell's mean pixel, scaled to
-    the codebook.
-    """
+    """The release's prefix (rows * columns,): mean raster position of cells, in codebook steps."""
     rows, columns = window
     height, width = rows * stride, columns * stride
+    # The mean of y W + x over a cell is that of its middle.
     y, x = (torch.arange(side, dtype=torch.float64) * stride + (stride - 1) / 2 for side in window)
     share = (y[:, None] * width + x[None]) / (height * width)
     return (codebook_size * share).round().long().flatten()
 
 
 def _turns(config: PriorConfig) -> Tensor:
-    """Angles of all inputs (2, 2, n, head channels / 2): queries turn with the cell to predict,
-    keys with their own.
+    """Angles of all inputs (2, 2, n, head channels / 2).
+
+    Queries turn with the cell to predict, keys with their own.
     """
     rows, columns = config.window
     cells = torch.arange(rows * columns)
     y, x = cells // columns, cells % columns
-    # The prefix stands before the first cell.
+    # Input i holds the token of cell i - 1; the prefix stands before the first cell.
     own = torch.cat([torch.tensor([0]), y[:-1]]), torch.cat([torch.tensor([-1]), x[:-1]])
     channels = config.width // config.num_heads
     return torch.stack([torch.stack(rotation(*place, channels)) for place in ((y, x), own)])

@@ -17,8 +17,9 @@ _MOST_ROWS = 8  # each keeps keys and values of its own
 
 
 def rows_per_call(precision: Precision, device: torch.device, count: int) -> int:
-    """Rows of every call, so that a row's tokens do not depend on its company (see
-    `vqi2i.networks.batching`).
+    """Rows of every call, so that a row's tokens do not depend on its company.
+
+    See `vqi2i.networks.batching`.
 
     CPUs fetch bfloat16 weights well for one row only. Their kernel for 8 bits treats every row
     alike, whatever their number, so that a call need hold no more than the `count` there are.
@@ -36,8 +37,9 @@ def fill(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Piece]:
-    """Sample the unknown cells of canvases (b, h, w); the canvas after every window. See
-    `imagination.imagine`.
+    """Sample the unknown cells of canvases (b, h, w); the canvas after every window.
+
+    See `vqi2i.priors.infill`.
     """
     canvas, filled = grown(tokens, known, prior.config.window)
     rows = rows_per_call(sampling.precision, tokens.device, len(tokens))
@@ -49,6 +51,7 @@ def fill(
         if filled[window].all():
             continue
         known = filled[window]
+        # One number per unknown cell, drawn before the call: rows that only fill it up draw none.
         chance = uniforms(generators, int((~known).sum())).to(tokens.device)
         part = (slice(None), *window)
         canvas[part] = in_calls(
@@ -66,8 +69,7 @@ def fill_window(
     domains: Tensor,
     chance: Tensor,
 ) -> Tensor:
-    """Sample the unknown cells of windows (b, h, w) in raster order; runs of known cells are fed in
-    one pass.
+    """Sample unknown cells of windows (b, h, w) in raster order; known runs are fed at once.
 
     Args:
         stepper: a prior whose window has the size (h, w).
@@ -82,6 +84,7 @@ def fill_window(
     prefix = stepper.prior.config.prefix_length
     stepper.restart()
     for number, cell in enumerate(unknown):
+        # All known tokens since the last one that was drawn; `cell` itself is not fed.
         logits = stepper.feed(sequence[:, stepper.fed : prefix + cell])
         sequence[:, prefix + cell] = draw(probabilities(logits, sampling), chance[:, number])
     return sequence[:, prefix:].view_as(tokens)
@@ -96,19 +99,19 @@ def _per_token(
     generators: Sequence[torch.Generator],
     rows: int,
 ) -> Iterator[Piece]:
-    """As the release does it: every token has a window of its own, of which nothing is kept for the
-    next.
-    """
+    """As the release does it: every token has a window of its own; nothing is kept for the next."""
     unknown = cells(~filled)
     chance = uniforms(generators, len(unknown)).to(canvas.device)
     for number, cell in enumerate(unknown):
         window = around(cell, filled.shape, prior.config.window)
+        # the cell's row and column in the window
         place = (cell[0] - window[0].start, cell[1] - window[1].start)
         patch = canvas[:, window[0], window[1]]
 
         logits = in_calls(partial(_release_logits, prior, window, place), rows, patch, domains)
         canvas[:, cell[0], cell[1]] = draw(probabilities(logits, sampling), chance[:, number])
         filled[cell] = True
+        # At the end of every row of the canvas.
         if number + 1 == len(unknown) or unknown[number + 1][0] != cell[0]:
             yield canvas, filled
 
@@ -127,6 +130,7 @@ def _release_logits(
     """
     columns = patch.shape[2]
     sequence = prior.sequence(patch.flatten(1), domains)
+    # what lies before the cell in the window; behind it nothing may be seen
     end = prior.config.prefix_length + place[0] * columns + place[1]
     if prior.config.condition == "domain":
         return prior(sequence[:, :end])[:, -1]

@@ -23,8 +23,9 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def frozen_linear(weight: Tensor, bias: Tensor | None, precision: Precision) -> Linear:
-    """A linear map of float32 (b, n, inputs) to float32 with weights (outputs, inputs) kept in a
-    precision.
+    """A linear map of float32 (b, n, inputs) to float32, its weights kept in a precision.
+
+    Weights are (outputs, inputs).
 
     int8 keeps one scale per output; in both small precisions inputs are rounded to bfloat16 and
     sums taken in float32.
@@ -49,11 +50,14 @@ def _half(weight: Tensor) -> Linear:
 
 def _eighth(weight: Tensor) -> Linear:
     low, high = weight.aminmax(dim=1)
+    # One scale per output, symmetric: the largest weight of a row becomes 127 or -127.
     scales = torch.maximum(high, -low).clamp_min(1e-12) / 127
     codes = (weight * (1 / scales)[:, None]).round_().to(torch.int8)
+    # The kernel wants scales of the inputs' type.
     scales = scales.bfloat16()
 
     def product(x: Tensor) -> Tensor:
+        # A private name: there is no public one (docs/DESIGN.md).
         rows = torch.ops.aten._weight_int8pack_mm(x.flatten(0, -2).bfloat16(), codes, scales)
         return rows.view(*x.shape[:-1], -1)
 
@@ -88,13 +92,12 @@ class Stepper:
 
     @torch.no_grad()
     def feed(self, inputs: Tensor) -> Tensor:
-        """Logits (b, codebook_size) of what follows the last of inputs (b, n), which follow those
-        fed before.
-        """
+        """Logits (b, codebook_size) after inputs (b, n), which follow those fed before."""
         may_stop()
         start, stop = self.fed, self.fed + inputs.shape[1]
         x = self.prior.embedding(inputs) + self._places[start:stop]
         turns = self.prior.rotations(start, stop)
+        # (n, stop); a single input sees all there is, and needs no mask
         hidden = self._hidden[start:stop, :stop] if stop - start > 1 else None
         for layer in self._layers:
             x = layer(x, start, turns, hidden)
@@ -110,6 +113,7 @@ class _Weights:
         self.norm1, self.norm2 = block.norm1, block.norm2
         self.local = block.local if isinstance(block.local, RasterNeighbours) else None
         self.memory = _memory(precision)
+        # One product (width, 3 * width) instead of three.
         three = (block.query, block.key, block.value)
         self.query_key_value = frozen_linear(
             torch.cat([part.weight for part in three]),
@@ -135,10 +139,9 @@ _PREPARED: WeakKeyDictionary[CausalPrior, dict[Precision, _Prepared]] = WeakKeyD
 
 @torch.no_grad()
 def _prepared(prior: CausalPrior, precision: Precision) -> _Prepared:
-    """The weights of a prior, which are converted once and again only after they have changed or
-    moved.
-    """
+    """A prior's weights, converted once, and again only after they have changed or moved."""
     held = _PREPARED.setdefault(prior, {})
+    # What writes in place raises `_version`, what replaces a tensor changes its address.
     state = tuple((value.data_ptr(), value._version) for value in prior.parameters())
     if precision not in held or held[precision].state != state:
         blocks = [_Weights(block, precision) for block in prior.blocks if isinstance(block, Block)]
@@ -157,6 +160,7 @@ class _Layer:
         self.seen = like.new_empty(size, dtype=weights.memory)
         self.reach = weights.local.offsets[-1] if weights.local is not None else 0
         width = weights.heads * weights.channels if weights.local is not None else 0
+        # normalised inputs behind `reach` zeros, as `RasterNeighbours.forward` pads them
         self.around = like.new_zeros(rows, self.reach + length, width)
 
     def __call__(
@@ -168,11 +172,13 @@ class _Layer:
         if weights.local is not None:
             self.around[:, self.reach + start : self.reach + stop] = weights.local.norm(x)
             x = x + weights.local.mix(self.around, self.reach + start, n)
+        # (3, b, heads, n, head channels)
         parts = (
             weights.query_key_value(weights.norm1(x))
             .view(b, n, 3, weights.heads, weights.channels)
             .permute(2, 0, 3, 1, 4)
         )
+        # seen: (2, b, heads, stop, head channels), a view: what is written to it stays
         query, seen = parts[0], self.seen[:, :, :, :stop]
         if turns is None:
             seen[..., start:, :] = parts[1:]

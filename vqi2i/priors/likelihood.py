@@ -40,6 +40,7 @@ def _one_draw_each(count: int, window: tuple[int, int]) -> Tensor:
     """Hidden cells (count, h, w); their numbers run evenly through 1..h*w in a shuffled order."""
     generator = torch.Generator().manual_seed(0)
     cells = math.prod(window)
+    # Stratified: one share in each of `count` equal parts of [0, 1).
     shares = (
         torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
     ) / count

@@ -1,6 +1,4 @@
-"""The masked prior: a bidirectional transformer that predicts any tokens of a window from any
-others.
-"""
+"""The masked prior: a bidirectional transformer that predicts any tokens from any others."""
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +27,7 @@ class GridNeighbours(nn.Module):
 
 
 class MaskedPrior(nn.Module):
-    """p(hidden tokens | visible tokens, domain) over a window of the token grid, each hidden token
-    on its own.
+    """p(hidden tokens | visible tokens, domain) over a window, each hidden token on its own.
 
     MaskGIT (Chang et al., 2022) with rotary positions along both axes.
 
@@ -46,9 +43,8 @@ class MaskedPrior(nn.Module):
         self.codebook_size = codebook_size
         self.no_domain = num_domains  # stands for a domain that is not told
         rows, columns = config.window
-        self.embedding = nn.Embedding(
-            codebook_size + 1, config.width
-        )  # the last row is that of hidden tokens
+        # The last row is that of hidden tokens.
+        self.embedding = nn.Embedding(codebook_size + 1, config.width)
         self.domains = nn.Embedding(num_domains + 1, config.width)
         self.rows = nn.Parameter(torch.zeros(rows, config.width))
         self.columns = nn.Parameter(torch.zeros(columns, config.width))
@@ -76,8 +72,10 @@ class MaskedPrior(nn.Module):
             domains: int64 (b,); `no_domain` where it is not told.
         """
         shown = torch.where(hidden, self.codebook_size, tokens)
+        # (h, w, width), then (b, h, w, width)
         places = self.rows[:, None] + self.columns
         x = self.embedding(shown) + places + self.domains(domains)[:, None, None]
+        # (b, h * w, width)
         x = self.dropout(x.flatten(1, 2))
         turn = Rotation(*self.turns)
         for block in self.blocks:

@@ -1,6 +1,4 @@
-"""The masked prior on canvases: many tokens at a time, in a few steps per window, with context on
-all sides.
-"""
+"""The masked prior on canvases: many tokens at a time, with context on all sides."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,8 +24,9 @@ def fill(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Piece]:
-    """Sample the unknown cells of canvases (b, h, w); the canvas after every step. See
-    `imagination.imagine`.
+    """Sample the unknown cells of canvases (b, h, w); the canvas after every step.
+
+    See `vqi2i.priors.infill`.
     """
     _check(sampling)
     canvas, filled = grown(tokens, known, prior.config.window)
@@ -48,17 +47,16 @@ def fill(
 def best_window(
     known: Tensor, wanted: Tensor, window: Sequence[int], context: float
 ) -> Window | None:
-    """Of the windows in which something is wanted, the one that shows most of what is known; None
-    if there is none.
-    """
+    """Of the windows that lack something wanted, the one that shows most; None if there is none."""
     candidates = [place for place in lattice(known.shape, window, context) if wanted[place].any()]
     return max(candidates, key=lambda place: int(known[place].sum()), default=None)
 
 
 @cache
 def halton(window: tuple[int, int]) -> Tensor:
-    """Rank (h, w) of every cell in an order that spreads evenly at any time (Halton sequence of
-    bases 2 and 3).
+    """Rank (h, w) of every cell in an order that spreads evenly at any time.
+
+    The Halton sequence of bases 2 and 3.
 
     Besnier et al., Halton Scheduler For Masked Generative Image Transformer, 2025.
     """
@@ -74,8 +72,9 @@ def halton(window: tuple[int, int]) -> Tensor:
 
 
 def shares(steps: int) -> list[float]:
-    """Share of the wanted cells that is known after every step: few at first, when least is known
-    (MaskGIT).
+    """Share of the wanted cells that is known after every step: few at first (MaskGIT).
+
+    That is when least is known to draw them from.
     """
     return [1 - math.cos(math.pi / 2 * (step + 1) / steps) for step in range(steps - 1)] + [1.0]
 
@@ -89,47 +88,49 @@ def _fill_window(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Piece]:
-    """Sample the wanted cells of windows (b, h, w) step by step; tokens and what all rows know by
-    then.
-    """
+    """Sample wanted cells of windows (b, h, w) in steps; tokens and what all rows know by then."""
     count = int(wanted.sum())
+    # As many steps as the part to imagine has of a window's, but no more than cells.
     steps = min(count, max(_FEWEST, math.ceil(sampling.steps * count / wanted.numel())))
-    rows = (
-        1 if tokens.device.type == "cpu" else 4
-    )  # the same shape whatever the company: see `vqi2i.networks.batching`
+    # The same shape whatever the company: see `vqi2i.networks.batching`.
+    rows = 1 if tokens.device.type == "cpu" else 4
     tokens, hidden = tokens.clone(), (~known).expand_as(tokens).clone()
+    # wanted and not yet imagined, as many in every row, though not the same cells
     open_ = wanted.expand_as(tokens).clone()
     ranks = halton(prior.config.window).to(tokens.device)
     for share in shares(steps):
+        # cells left after this step: at least one fewer than before
         left = count - max(math.floor(share * count), count - int(open_[0].sum()) + 1)
         logits = in_calls(partial(_logits, prior, sampling), rows, tokens, hidden, domains)
+        # (b * h * w, k); every cell is drawn, also those that are not taken
         probs = probabilities(logits.flatten(0, 2), sampling)
+        # (b, 2, h * w): for the tokens, and for the order in which they are taken
         chance = uniforms(generators, 2 * wanted.numel()).to(tokens.device).unflatten(1, (2, -1))
         drawn = draw(probs, chance[:, 0].flatten()).view_as(tokens)
         if sampling.order == "halton":
             merit = -ranks.expand_as(tokens).float()
         else:
-            # Gumbel noise that fades: at first nearly any cell may come, at last the surest
-            # (MaskGIT).
+            # Gumbel noise that fades: first nearly any cell may come, at last the surest (MaskGIT).
+            # (b, h, w)
             noise = -(-chance[:, 1].clamp(1e-9, 1 - 1e-7).log()).log().view_as(drawn)
             sure = probs.gather(1, drawn.flatten()[:, None]).log().view_as(noise)
             merit = sure + sampling.temperature * (1 - share) * noise
         taken = open_ & _best(merit.masked_fill(~open_, -torch.inf), int(open_[0].sum()) - left)
         tokens = torch.where(taken, drawn, tokens)
         open_, hidden = open_ & ~taken, hidden & ~taken
+        # Rows may have taken different cells: known is what no row hides.
         yield tokens, ~hidden.any(dim=0)
 
 
 def _logits(
     prior: MaskedPrior, sampling: Sampling, tokens: Tensor, hidden: Tensor, domains: Tensor
 ) -> Tensor:
-    """Logits (b, h, w, k), with guidance if asked for: away from what the prior expects of any
-    domain.
-    """
+    """Logits (b, h, w, k); with guidance, away from what the prior expects of any domain."""
     with torch.autocast(tokens.device.type, torch.bfloat16, enabled=sampling.precision == "bf16"):
         told = prior(tokens, hidden, domains).float()
         if not sampling.guidance:
             return told
+        # Classifier-free guidance (Ho & Salimans, 2022), from training without domains.
         untold = prior(tokens, hidden, torch.full_like(domains, prior.no_domain)).float()
     return told + sampling.guidance * (told - untold)
 
@@ -145,6 +146,7 @@ def _best(merit: Tensor, count: int) -> Tensor:
 
 def _radical_inverse(number: int, base: int) -> float:
     """Digits of a number mirrored at the point."""
+    # Digits d0 d1 d2 ... from the lowest on become 0.d0d1d2...
     value, weight = 0.0, 1 / base
     while number:
         number, digit = divmod(number, base)

@@ -9,11 +9,13 @@ _SCATTERED = 0.6  # share of training masks whose cells lie anywhere
 
 
 def training_mask(window: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Hidden cells (h, w), at least one: scattered ones, or a region as extension and completion
-    leave.
+    """Hidden cells (h, w), at least one: scattered ones, or a region.
+
+    Regions are such as extension and completion leave.
 
     The share of scattered cells follows a cosine (MaskGIT): most masks hide most of the grid.
     """
+    # gamma(r) = cos(pi r / 2), r uniform (Chang et al., 2022)
     share = math.cos(math.pi / 2 * _uniform(generator))
     if _uniform(generator) < _SCATTERED:
         return scattered(window, round(share * math.prod(window)), generator)
@@ -23,8 +25,7 @@ def training_mask(window: tuple[int, int], generator: torch.Generator) -> Tensor
     top, height = _stretch(window[0], generator)
     left, width = _stretch(window[1], generator)
     hidden[top : top + height, left : left + width] = True
-    # A rectangle is missing, or all but a rectangle; some of what is missing has been imagined
-    # already.
+    # A rectangle is missing, or all but a rectangle; part of it may have been imagined already.
     hidden = hidden if _uniform(generator) < 0.5 and not hidden.all() else ~hidden
     return _partly(hidden, generator)
 
@@ -32,6 +33,7 @@ def training_mask(window: tuple[int, int], generator: torch.Generator) -> Tensor
 def scattered(window: tuple[int, int], count: int, generator: torch.Generator) -> Tensor:
     """`count` hidden cells (h, w), at least one, anywhere."""
     cells = math.prod(window)
+    # Each cell's rank is random, so the first `count` of them lie anywhere.
     ranks = torch.randperm(cells, generator=generator).view(window)
     return ranks < min(max(count, 1), cells)
 

@@ -1,5 +1,6 @@
-"""What styles a domain has: training styles and a kernel around each, so that sampling one needs no
-image.
+"""What styles a domain has: sampling one needs no image.
+
+Training styles, and a kernel around each.
 """
 
 from collections.abc import Mapping
@@ -58,8 +59,7 @@ class StylePrior(nn.Module):
         count, dim = rows.shape
         if dim == 0:  # uni-VQ-I2I: one look per domain
             return rows.new_zeros(len(generators), 0)
-        # Half of Scott's rule: the rule assumes one Gaussian and would smear several modes into
-        # one.
+        # Half of Scott's rule, which assumes one Gaussian and would smear several modes into one.
         bandwidth = 0.5 * count ** (-1 / (dim + 4)) * rows.std(0, correction=0)
         drawn = []
         for generator in generators:

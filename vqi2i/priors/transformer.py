@@ -21,11 +21,11 @@ class Rotation(NamedTuple):
 
 
 def rotation(rows: Tensor, columns: Tensor, channels: int) -> Rotation:
-    """Angles of grid places (n,) and (n,): half of a head's channels turn with the row, half with
-    the column.
+    """Angles of grid places (n,) and (n,): half of a head's channels each for row and column.
 
     Rotary positions (Su et al., RoFormer, 2021), axis by axis: attention sees distances alone.
     """
+    # A quarter of the channels as frequencies: from one radian per cell down towards 1 / _BASE.
     steps = _BASE ** -(torch.arange(channels // 4) / (channels // 4))
     angles = torch.cat([rows[:, None] * steps, columns[:, None] * steps], dim=1)
     return Rotation(angles.cos(), angles.sin())
@@ -33,6 +33,7 @@ def rotation(rows: Tensor, columns: Tensor, channels: int) -> Rotation:
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Turn the channels of (..., n, d) by the angles of n places."""
+    # (first + i second) exp(i angle), channel i paired with channel i + d / 2
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * by.cos - second * by.sin, second * by.cos + first * by.sin], dim=-1)
 
@@ -62,6 +63,7 @@ class Block(nn.Module):
         if self.local is not None:
             x = x + self.local(x)
         y = self.norm1(x)
+        # (b, heads, n, head channels)
         q, k, v = (
             rearrange(f(y), "b n (h d) -> b h n d", h=self.num_heads)
             for f in (self.query, self.key, self.value)
@@ -75,8 +77,9 @@ class Block(nn.Module):
 
 
 def initialise(prior: nn.Module) -> None:
-    """Small weights for linear layers, embeddings and places; what mixes neighbours starts with
-    doing nothing.
+    """Small weights for linear layers, embeddings and places.
+
+    What mixes neighbours starts with doing nothing.
     """
     for module in prior.modules():
         if isinstance(module, nn.Linear | nn.Embedding):

@@ -25,8 +25,9 @@ def lattice(canvas: Sequence[int], window: Sequence[int], context: float) -> Ite
 
 
 def grown(tokens: Tensor, known: Tensor, window: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Copies of a canvas (b, h, w) and of what is known of it (h, w), no smaller than a window;
-    more is unknown.
+    """Copies of a canvas (b, h, w) and what is known of it (h, w), no smaller than a window.
+
+    What is added is unknown.
     """
     height, width = (max(pair) for pair in zip(known.shape, window, strict=True))
     canvas, filled = tokens.new_zeros(len(tokens), height, width), known.new_zeros(height, width)
@@ -36,8 +37,9 @@ def grown(tokens: Tensor, known: Tensor, window: Sequence[int]) -> tuple[Tensor,
 
 
 def around(cell: tuple[int, int], canvas: Sequence[int], window: Sequence[int]) -> Window:
-    """The window with a cell in its middle, or as near to it as the canvas allows: how the release
-    moves.
+    """The window with a cell in its middle, or as near to it as the canvas allows.
+
+    So the release moves its window.
     """
     top, left = (
         min(max(place - side // 2, 0), length - side)
@@ -52,5 +54,6 @@ def cells(mask: Tensor) -> list[tuple[int, int]]:
 
 
 def _origins(length: int, window: int, context: float) -> list[int]:
+    # The last window ends with the canvas, whatever its overlap.
     step = max(window - math.ceil(context * window), 1)
     return [*range(0, length - window, step), length - window]
