@@ -1,5 +1,6 @@
-"""The authors' published checkpoints as our networks: sizes are read off the shapes, names are
-translated.
+"""The authors' published checkpoints as our networks.
+
+Sizes are read off the shapes, names are translated.
 
 A file holds `{"model_state_dict": {...}}`; that of stage 2 repeats stage 1's keys behind
 `first_stage_model.`, beside `transformer.*`. Domain A of the release is the first of our two
@@ -26,6 +27,7 @@ from vqi2i.priors.causal import CausalPrior
 LATENT = 16
 _FIRST_STAGE = "first_stage_model."
 _PRIOR = "transformer."
+# LPIPS, statistics of instance norms that never use them, causal masks
 _UNUSED = re.compile(
     r"loss_[ab]\.perceptual_loss\.|.*\.norm\.running_(mean|var)$|.*\.attn\.mask$|.*num_batches_tracked$"
 )
@@ -77,13 +79,15 @@ def read_checkpoint(path: Path) -> Weights:
 
 
 def read_pair(stage1: Path, stage2: Path | None) -> tuple[Weights, Weights | None]:
-    """The weights of stage 1 and, if there is a file, of stage 2, which must have been trained on
-    this stage 1.
+    """The weights of stage 1 and, if there is a file, of stage 2.
+
+    Stage 2 must have been trained on this stage 1.
 
     Raises:
         CheckpointError: a file cannot be used, or the two do not belong together.
     """
     first = read_checkpoint(stage1)
+    # A stage-2 file in place of stage 1's: it holds all of stage 1.
     first = first_stage(first) or first
     if stage2 is None:
         return first, None
@@ -97,9 +101,7 @@ def read_pair(stage1: Path, stage2: Path | None) -> tuple[Weights, Weights | Non
 
 
 def is_unused(key: str) -> bool:
-    """Whether nothing reads what a checkpoint holds under a key: perceptual networks, idle
-    statistics and masks.
-    """
+    """Whether nothing reads a key: perceptual networks, idle statistics and masks."""
     return _UNUSED.match(key.removeprefix(_FIRST_STAGE)) is not None
 
 
@@ -117,6 +119,7 @@ def network_config(weights: Mapping[str, Tensor], domains: tuple[str, str]) -> N
     def numbers(pattern: str) -> list[int]:
         return sorted({int(found[1]) for key in weights if (found := re.match(pattern, key))})
 
+    # Weights of convolutions are (outputs, inputs, height, width).
     base = shape("encoder.conv_in.weight", 4)[0]
     levels = numbers(r"encoder\.down\.(\d+)\.block\.")
     widths = [shape(f"encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in levels]
@@ -130,6 +133,7 @@ def network_config(weights: Mapping[str, Tensor], domains: tuple[str, str]) -> N
         "base_channels": base,
         "channel_multipliers": tuple(width // base for width in widths),
         "num_res_blocks": len(numbers(r"encoder\.down\.0\.block\.(\d+)\.")),
+        # levels that hold attention, each half as fine as the one before
         "attention_resolutions": tuple(
             resolution // 2**n for n in numbers(r"encoder\.down\.(\d+)\.attn\.")
         ),
@@ -147,13 +151,13 @@ def network_config(weights: Mapping[str, Tensor], domains: tuple[str, str]) -> N
 
 
 def prior_config(weights: Mapping[str, Tensor], num_heads: int) -> PriorConfig:
-    """Sizes of the transformer that stage 2's weights belong to; the heads leave no trace in the
-    shapes.
+    """Sizes of the transformer in stage 2's weights; the heads leave no trace in the shapes.
 
     Raises:
         CheckpointError: the weights hold no transformer.
         UserError: the width is not a multiple of the heads.
     """
+    # (1, positions, width): as many coordinates as tokens, on a square grid
     _, block, width = _shape(weights, f"{_PRIOR}pos_emb", 3, "stage-2")
     side = int((block // 2) ** 0.5)
     if 2 * side * side != block:
@@ -246,8 +250,7 @@ def _translated(
         ]
         raise CheckpointError(f"the checkpoint {' and '.join(found)}")
     for name, key in names.items():
-        # 1x1 convolutions stand for our linear layers, and positions have a batch axis there: same
-        # numbers, same order.
+        # There 1x1 convolutions are linear layers and positions have a batch axis: same numbers.
         if theirs[key].numel() != ours[name].numel():
             shapes = tuple(theirs[key].shape), tuple(ours[name].shape)
             raise CheckpointError(
@@ -257,10 +260,12 @@ def _translated(
 
 
 def _their_name(name: str, modules: Modules) -> str:
-    """Name of one of our parameters in the release: its module's, and what follows with the layers'
-    names changed.
+    """The release's name of one of our parameters.
+
+    Its module's name there, and what follows with the layers' names changed.
     """
     parts = name.split(".")
+    # The longest prefix that is a known module.
     for end in range(len(parts), 0, -1):
         module = modules.get(".".join(parts[:end]))
         if module is not None:
@@ -295,6 +300,7 @@ def _discriminator_config(weights: Mapping[str, Tensor]) -> DiscriminatorConfig:
             "the checkpoint lacks loss_a.discriminator: it is not a stage-1 checkpoint of the "
             "release"
         )
+    # Norms have weights, too, but of one axis. The first convolution and the head are no layers.
     base = weights["loss_a.discriminator.main.0.weight"].shape[0]
     return DiscriminatorConfig(
         base_channels=base, num_layers=len(convolutions) - 2, norm="instance", trunk="per_domain"
@@ -313,6 +319,7 @@ def _stage1_modules(network: NetworkConfig) -> Modules:
         for ours, theirs in _decoder_modules(network):
             modules[f"autoencoder.decoders.{domain}.{ours}"] = f"decoder_{letter}.{theirs}"
         style, mlp = f"autoencoder.style_encoders.{domain}", f"autoencoder.style_mlps.{domain}"
+        # Ours count convolutions and activations, theirs blocks of both.
         modules |= {
             f"{style}.features.{2 * i}": f"style_enc_{letter}.model.{i}.conv" for i in range(5)
         }

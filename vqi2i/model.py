@@ -38,8 +38,9 @@ class Encoded(NamedTuple):
 
 
 class Model:
-    """Networks, priors and what they are called; images are float tensors (b, 3, h, w) in [-1, 1]
-    of any size.
+    """Networks, priors and what they are called.
+
+    Images are float tensors (b, 3, h, w) in [-1, 1] of any size.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Model:
         autoencoder = Autoencoder(config.network)
         fill(autoencoder, path, "autoencoder")
         styles = StylePrior.from_tensors(read_tensors(path, "styles"))
+        # None at all is fine: an imported model has no training images.
         if styles.domains and set(styles.domains) != set(config.network.domains):
             raise BundleError(
                 f"{path}/styles.safetensors holds styles of {', '.join(styles.domains)} only"
@@ -120,6 +122,7 @@ class Model:
     def encode(self, images: Tensor, domain: str) -> Encoded:
         """Tokens (content) and style of images of one domain."""
         images = self._padded(images, domain)
+        # By the size alone: whatever shares the call, a picture's tokens are the same bits.
         rows = self.limits.rows_for(images.shape[2] * images.shape[3])
         return Encoded(
             in_calls(lambda part: self.autoencoder.encode_content(part).tokens, rows, images),
@@ -138,6 +141,7 @@ class Model:
         self.check_domain(domain)
 
         def call(tokens: Tensor, style: Tensor) -> Tensor:
+            # (b, d, rows, columns)
             codes = self.autoencoder.codebook.lookup(tokens)
             decoded = self.autoencoder.decode(
                 codes, style.to(codes), domain, max_pixels=self.limits.tile_pixels
@@ -148,9 +152,7 @@ class Model:
         return in_calls(call, rows, tokens, style)
 
     def fit_styles(self, images: Mapping[str, Tensor]) -> None:
-        """Fit the style prior on training images (n, 3, h, w) of every domain: afterwards styles
-        can be sampled.
-        """
+        """Fit the style prior on training images (n, 3, h, w) of every domain, to sample from."""
         self.style_prior = StylePrior(
             {d: self.encode(images[d], d).style for d in self.domains}
         ).to(self.device)
@@ -178,6 +180,7 @@ class Model:
     def _padded(self, images: Tensor, domain: str) -> Tensor:
         self.check_domain(domain)
         stride = self.network.stride
+        # Up to whole tokens, and to the fewest that every layer takes; the edge's pixels go on.
         height, width = (max(-(-side // stride), MIN_TOKENS) * stride for side in images.shape[2:])
         padding = (0, width - images.shape[3], 0, height - images.shape[2])
         return F.pad(images.to(self.device), padding, mode="replicate")

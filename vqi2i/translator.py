@@ -30,8 +30,7 @@ class Translator(Model):
         style: Tensor | None = None,
         seed: Seeds = 0,
     ) -> Tensor:
-        """Show each image's content in the target domain; `source == target` restyles within the
-        domain.
+        """Show each image's content in the target domain; `source == target` restyles it.
 
         Args:
             images: (b, 3, h, w) of domain `source`.
@@ -111,6 +110,7 @@ class Translator(Model):
                 style.
         """
         canvas = self._editor.from_images(images, domain)
+        # As a chain's first step would draw, so that both give the same pixels.
         draws = generators(seed, len(images), "tokens")
         sides = {"left": left, "right": right, "top": top, "bottom": bottom}
         canvas = last(self._editor.extended(canvas, sampling or Sampling(), draws, **sides))
@@ -128,8 +128,7 @@ class Translator(Model):
         sampling: Sampling | None = None,
         feather: int | None = None,
     ) -> Tensor:
-        """Imagine the part of images that a mask takes away; tokens of the kept part stay as they
-        are.
+        """Imagine the part of images that a mask takes away; tokens of the kept part stay.
 
         Args:
             images: (b, 3, h, w); pixels outside the mask are ignored.
@@ -161,8 +160,7 @@ class Translator(Model):
         target: str | None = None,
         direction: Direction = "horizontal",
     ) -> Tensor:
-        """Show images under a style that changes across the canvas, from the first of `styles` to
-        the last.
+        """Show images under a style that changes across the canvas, along `styles`.
 
         Args:
             images: (b, 3, h, w) of `domain`.
@@ -208,8 +206,7 @@ class Translator(Model):
         pictures: Mapping[str, Tensor] | None = None,
         seed: Seeds = 0,
     ) -> Iterator[Tensor]:
-        """What `compose` paints, while it comes into being: pictures with grey where nothing is
-        imagined yet.
+        """What `compose` paints, while it comes into being; what is not imagined yet is grey.
 
         The last one is what `compose` returns.
         """
@@ -229,6 +226,7 @@ class Translator(Model):
         feather: int | None,
     ) -> Canvas:
         """Show a canvas as asked; the styles are those of a chain's second step."""
+        # A sampled style; with none asked for and no other domain, the picture keeps its own.
         if style is None and target not in (None, canvas.domain):
             style = self.sample_styles(target, len(canvas.tokens), seed, step=1)
         if style is not None:

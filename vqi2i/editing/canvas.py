@@ -1,5 +1,6 @@
-"""A picture before it is decoded: tokens, styles and what was given. Applications change canvases;
-one decode ends.
+"""A picture before it is decoded: tokens, styles and what was given.
+
+Applications change canvases; one decode ends.
 """
 
 from dataclasses import dataclass, replace
@@ -43,18 +44,15 @@ class Canvas:
         return self.shown_in == self.domain and self.style is self.own
 
     def losing(self, mask: Tensor, known: Tensor) -> "Canvas":
-        """The same canvas without the pixels that a mask (h, w) takes away; only some of its cells
-        stay known.
-        """
+        """The canvas without the pixels that a mask (h, w) takes; cells not in `known` are lost."""
         given = self.given and Given(pixels=self.given.pixels, kept=self.given.kept & mask)
         return replace(self, known=known, given=given)
 
     def borders(self, stride: int) -> tuple[int, int, int, int]:
-        """Pixels of the canvas to the left, to the right, above and below of the picture; as for
-        `F.pad`.
-        """
+        """Pixels of the canvas left, right, above and below of the picture, as for `F.pad`."""
         (top, left), (height, width) = self.offset, self.size
         rows, columns = self.tokens.shape[1:]
+        # `F.pad` begins with the last axis: left, right, then above, below.
         return left, columns * stride - left - width, top, rows * stride - top - height
 
     def cut(self, rows: slice, columns: slice, stride: int) -> "Canvas":
@@ -81,8 +79,9 @@ class Canvas:
     def grown(
         self, *, left: int, right: int, top: int, bottom: int, stride: int, least: int
     ) -> "Canvas":
-        """The canvas with room for so many more pixels; new cells, and those partly beyond a moved
-        border, are unknown.
+        """The canvas with room for so many more pixels.
+
+        New cells, and those partly beyond a moved border, are unknown.
 
         Args:
             left: pixels, like the other sides.
@@ -98,6 +97,7 @@ class Canvas:
         columns = _Axis.grown(
             self.offset[1], self.size[1], self.tokens.shape[2], left, right, stride, least
         )
+        # Cells that stay, then the new ones around them: zeros, and False for what is known.
         kept = self.tokens[:, : rows.kept, : columns.kept]
         sides = (columns.before, columns.after, rows.before, rows.after)
         return replace(
@@ -115,10 +115,10 @@ class Canvas:
 class _Axis:
     """What becomes of the cells along one side of a canvas."""
 
-    kept: int
+    kept: int  # cells, from the first on
     before: int  # new cells
-    after: int
-    offset: int  # pixels
+    after: int  # new cells
+    offset: int  # pixels of the canvas before the picture
 
     @classmethod
     def grown(
@@ -131,12 +131,13 @@ class _Axis:
         stride: int,
         least: int,
     ):
-        """A picture of `size` pixels that begins `offset` pixels into its cells, with more on
-        either side.
-        """
+        """A picture of `size` pixels, `offset` pixels into its cells, with more on either side."""
+        # -(-a // b) is a / b rounded up. The canvas's own pixels before the picture are used first.
         before = max(-(-(more_before - offset) // stride), 0)
+        # A cell that reaches past a border which moves has seen padding: only whole ones stay.
         kept = (offset + size) // stride if more_after else cells
         needed = -(-(offset + size + more_after) // stride) if more_after else cells
+        # At least `least` cells in all, which are added behind.
         after = max(needed, least - before) - kept
         return cls(kept, before, after, before * stride + offset - more_before)
 
@@ -152,9 +153,8 @@ def _padded(given: Given | None, sides: tuple[int, int, int, int]) -> Given | No
 
 
 def known_cells(kept: Tensor, canvas: Canvas, stride: int) -> Tensor:
-    """Cells (rows, columns) of a canvas none of whose pixels is lost; pixels beyond the picture
-    count as kept.
-    """
+    """Cells (rows, columns) that lose no pixel; pixels beyond the picture count as kept."""
+    # (1, 1, rows * stride, columns * stride): 1 where a pixel is lost, 0 beyond the picture
     lost = F.pad((~kept).float()[None, None], canvas.borders(stride))
     return F.max_pool2d(lost, stride)[0, 0] == 0
 

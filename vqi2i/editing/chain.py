@@ -1,5 +1,4 @@
-"""Chains of applications: read and checked as a whole, performed on a canvas, decoded once at the
-end.
+"""Chains of applications: checked as a whole, performed on a canvas, decoded once.
 
 As YAML, with names of files for examples and masks:
 
@@ -36,8 +35,9 @@ from vqi2i.model import Model
 from vqi2i.networks.stopping import may_stop
 from vqi2i.seeds import Seeds, generators
 
+# rows and columns that stay, in quarters of the sides
 _KEPT = {
-    "left": (slice(None), slice(None, 2)),  # in quarters of the sides
+    "left": (slice(None), slice(None, 2)),
     "right": (slice(None), slice(2, None)),
     "top": (slice(None, 2), slice(None)),
     "bottom": (slice(2, None), slice(None)),
@@ -95,8 +95,7 @@ def read_chain(data: Any) -> Chain:
 def finishing(
     domain: str, target: str, *, style: str | None = None, paste: int | None = None
 ) -> list[dict[str, Any]]:
-    """The last steps of a chain, as they are written down: show elsewhere, put the given pixels
-    back.
+    """The last steps of a chain, as written down: show elsewhere, put the given pixels back.
 
     Args:
         domain: of the images.
@@ -121,9 +120,7 @@ def name_of(step: Step) -> str:
 def perform(
     model: Model, chain: Chain, images: Tensor | None, pictures: Mapping[str, Tensor], seed: Seeds
 ) -> Iterator[Canvas]:
-    """Canvases on the way to the result of a chain, which is the last one; see
-    `Translator.compose`.
-    """
+    """Canvases on the way to a chain's result, which is the last one; see `Translator.compose`."""
     scene = _Scene(model, pictures, seed)
     if (images is None) != (chain.source is None):
         raise UserError(
@@ -134,6 +131,7 @@ def perform(
     canvas = None
     if images is not None and chain.source is not None:
         yield (canvas := scene.editor.from_images(images, chain.source))
+    # From 0 here, as seeds count steps; people are told from 1 on.
     for number, step in enumerate(chain.steps):
         may_stop()
         try:
@@ -146,6 +144,7 @@ def perform(
 def keep_mask(keep: Keep, size: tuple[int, int]) -> Tensor:
     """The mask (h, w) that keeps a half or a quarter of a picture."""
     mask = torch.zeros(size, dtype=torch.bool)
+    # Quarters to pixels; None, an open end, stays None.
     rows, columns = (
         slice(*(mark and mark * side // 4 for mark in (part.start, part.stop)))
         for part, side in zip(_KEPT[keep], size, strict=True)
@@ -198,6 +197,7 @@ class _Scene:
                     canvas, mask, step.draw, self._draws(number, canvas)
                 )
             case Transition():
+                # An example that is named twice is encoded once.
                 examples = {
                     name: self._example(name, step.to) for name in dict.fromkeys(step.styles)
                 }

@@ -1,5 +1,4 @@
-"""Reading tokens from a picture of which only a part is given, or which is to go on past its
-borders.
+"""Reading tokens from a picture that is given in part, or is to go on past its borders.
 
 The edge of a picture is not where its content ends: tokens beside it tell of an edge, and what is
 imagined beside them has to join one. So the encoder is shown the given part as if it went on, and
@@ -14,7 +13,9 @@ from torch import Tensor
 
 from vqi2i.config import MIN_TOKENS
 
-MARGIN = 2  # tokens beyond the known part in which it seems to go on
+# tokens beyond the known part in which it seems to go on: two win two thirds of what an edge costs
+# the prior, four or eight win no more (docs/LOG.md)
+MARGIN = 2
 
 Box = tuple[slice, slice]  # rows, columns
 
@@ -32,6 +33,7 @@ def read_known(
             cells is kept.
     """
     stride = kept.shape[0] // known.shape[0]
+    # The norms of the encoder look at all it is shown: the box alone, without empty canvas.
     box = bounding_box(known)
     rows, columns = (
         _with_margin(side, length) for side, length in zip(box, known.shape, strict=True)
@@ -44,6 +46,7 @@ def read_known(
 
 
 def _with_margin(side: slice, length: int) -> slice:
+    # The encoder takes no fewer than MIN_TOKENS; near the end of a canvas the box moves back.
     start, stop = max(side.start - MARGIN, 0), min(side.stop + MARGIN, length)
     start = max(0, min(start, length - MIN_TOKENS))
     return slice(start, max(stop, start + MIN_TOKENS))
@@ -62,11 +65,11 @@ def scaled(box: Box, factor: int) -> Box:
 
 
 def continued(images: Tensor, kept: Tensor, *, rings: int) -> Tensor:
-    """Images (b, c, h, w) whose lost pixels go on as the nearest kept ones (h, w), as far as
-    `rings` pixels from them.
+    """Images (b, c, h, w) whose lost pixels go on as the nearest kept ones (h, w), for `rings`.
 
     Farther away lies the mean colour of the kept ones.
     """
+    # (1, 1, h, w)
     known = kept[None, None].to(images)
     mean = (images * known).sum((2, 3), keepdim=True) / known.sum().clamp_min(1)
     images = images * known

@@ -1,6 +1,4 @@
-"""What can be done with a canvas: every application is a change of it, and `render` is the only
-decode at the end.
-"""
+"""What can be done with a canvas; `render` is the only decode at the end."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,8 +23,9 @@ from vqi2i.priors.sampling import Sampling
 
 
 class Editor:
-    """Applies a model to canvases. Generators are one per picture; canvases on the way to a result
-    are yielded.
+    """Applies a model to canvases.
+
+    Generators are one per picture; canvases on the way to a result are yielded.
     """
 
     def __init__(self, model: Model):
@@ -105,8 +104,10 @@ class Editor:
             raise UserError(
                 "say how many pixels to add: left, right, top or bottom above 0, none below"
             )
+        # Refused before anything is computed; what the canvas has room for needs no prior.
         if top > canvas.offset[0]:
             self._told(canvas, upside_down=True)
+        # Once something has been imagined, tokens are all there is to go on from.
         if canvas.is_as_given:
             canvas = self._read_on(canvas, left=left, right=right, top=top, bottom=bottom)
         sees_all_sides = isinstance(self._prior, MaskedPrior)
@@ -134,8 +135,7 @@ class Editor:
         sampling: Sampling,
         generators: Sequence[torch.Generator],
     ) -> Iterator[Canvas]:
-        """Imagine the part that a mask (h, w; True = keep) takes away; tokens of the kept part stay
-        as they are.
+        """Imagine the part that a mask (h, w; True = keep) takes away; kept tokens stay.
 
         Raises:
             UserError: the mask has another size, or keeps nothing or everything; the model has no
@@ -151,6 +151,7 @@ class Editor:
             raise UserError(
                 "the mask must keep a part of the image and take a part away (white = keep)"
             )
+        # A cell that loses any of its pixels is imagined anew.
         known = canvas.known & known_cells(mask, canvas, self._stride)
         if not known.any():
             raise UserError(
@@ -161,6 +162,7 @@ class Editor:
         lost = canvas.losing(mask, known)
         canvas = self._read_without_lost(lost) if canvas.is_as_given else lost
         if not isinstance(self._prior, MaskedPrior):
+            # To the left first, then above over the whole width that is known by then.
             for axis in (3, 2):
                 if bounding_box(canvas.known)[axis - 2].start > 0:
                     yield (canvas := self._uncovered(canvas, sampling, generators, axis=axis))
@@ -174,8 +176,7 @@ class Editor:
         )
 
     def blended(self, canvas: Canvas, target: str, styles: Tensor, direction: Direction) -> Canvas:
-        """Show pictures in a domain under styles (k, style_dim) of it that change across the
-        canvas.
+        """Show pictures in a domain under styles (k, style_dim) of it that change across them.
 
         Raises:
             UserError: fewer than two styles.
@@ -195,8 +196,7 @@ class Editor:
 
     @staticmethod
     def pasted(canvas: Canvas, feather: int) -> Canvas:
-        """Put the given pixels back, with a border that is `feather` pixels wide; 0 changes none of
-        them.
+        """Put the given pixels back, with a border `feather` pixels wide; 0 changes none of them.
 
         Raises:
             UserError: nothing was given, or the picture is to be shown otherwise than it was.
@@ -214,6 +214,7 @@ class Editor:
         (top, left), (height, width) = canvas.offset, canvas.size
         tokens = canvas.tokens if canvas.known.all() else guessed(canvas)
         decoded = self._model.decode(tokens, canvas.style, canvas.shown_in)
+        # (rows * stride, columns * stride)
         known = canvas.known.repeat_interleave(self._stride, 0).repeat_interleave(self._stride, 1)
         decoded = torch.where(known, decoded, 0)[..., top : top + height, left : left + width]
         if canvas.feather is None or canvas.given is None:
@@ -256,16 +257,20 @@ class Editor:
         grown = canvas.grown(
             left=left, top=top, right=0, bottom=0, stride=self._stride, least=MIN_TOKENS
         )
+        # Tokens (b, rows, columns) have no axis of channels: theirs is one before.
         new = grown.tokens.shape[axis - 1] - canvas.tokens.shape[axis - 1]
         if not new:  # there was room on the canvas
             return grown
         pixels = self._whole(canvas)
         tokens = self._read_mirrored(pixels, canvas.domain, axis)
         after = (0, new) if axis == 3 else (0, 0, 0, new)
+        # Mirrored, what is new lies to the right or below, and raster order meets the known first.
         mirror = canvas.infilled(F.pad(tokens, after), F.pad(torch.ones_like(canvas.known), after))
         mirror = last(self.infilled(mirror, sampling, generators, upside_down=axis == 2))
+        # Back through pixels: mirrored tokens would decode to patches of the wrong orientation.
         wide = self._model.decode(mirror.tokens, canvas.own, canvas.domain).flip(axis)
         strip = wide.narrow(axis, 0, new * self._stride)
+        # The new strip beside the pixels that it joins, so that its tokens know no edge.
         read = self._model.encode(torch.cat([strip, pixels], dim=axis), canvas.domain).tokens
         return grown.infilled(
             torch.where(grown.known, grown.tokens, read), torch.ones_like(grown.known)
@@ -279,6 +284,7 @@ class Editor:
             return decoded
         (top, left), (height, width) = canvas.offset, canvas.size
         picture = decoded[..., top : top + height, left : left + width]
+        # A view: what is written to it changes `decoded`.
         picture.copy_(self._restored(picture, canvas.given))
         return decoded
 
@@ -305,14 +311,16 @@ class Editor:
         *,
         axis: int,
     ) -> Canvas:
-        """Imagine what lies before the known part along an axis (2: y, 3: x), as far as that
-        reaches along the other.
+        """Imagine what lies before the known part along an axis (2: y, 3: x).
+
+        It reaches as far as the known part does along the other axis.
 
         For a prior that reads in raster order, which would not see the known part: that one is
         extended instead.
         """
         rows, columns = bounding_box(canvas.known)
         start = (rows if axis == 2 else columns).start * self._stride
+        # The known part as a picture of its own, extended by all that lies before it.
         part = self._mirrored(
             canvas.cut(rows, columns, self._stride), sampling, generators, start, axis=axis
         )
@@ -320,9 +328,8 @@ class Editor:
         place = (slice(0, rows.stop), columns) if axis == 2 else (rows, slice(0, columns.stop))
         new = ~known[place]
         inner = canvas.known[rows, columns]
-        new[-inner.shape[0] :, -inner.shape[1] :] = (
-            False  # what is missing inside of the known part comes later
-        )
+        # The known part is the end of it; what is missing inside of that comes later.
+        new[-inner.shape[0] :, -inner.shape[1] :] = False
         tokens[(slice(None), *place)] = torch.where(new, part.tokens, tokens[(slice(None), *place)])
         known[place] |= new
         return canvas.infilled(tokens, known)
@@ -346,6 +353,7 @@ class Editor:
         if not grown.known.any():  # no whole token
             return canvas
         rows, columns = canvas.tokens.shape[1:]
+        # Row and column of the grown canvas at which the old one begins.
         first = [
             (after + more - before) // self._stride
             for after, more, before in zip(grown.offset, (top, left), canvas.offset, strict=True)
@@ -353,16 +361,16 @@ class Editor:
         place = slice(first[0], first[0] + rows), slice(first[1], first[1] + columns)
         known, tokens = grown.known[place], self._read(grown)[(slice(None), *place)]
         whole = canvas.tokens.clone()
+        # A view of the cells that both have; the grown canvas may have kept fewer.
         part = whole[:, : known.shape[0], : known.shape[1]]
         part.copy_(torch.where(known, tokens, part))
         return canvas.infilled(whole, canvas.known)
 
     def _read_without_lost(self, canvas: Canvas) -> Canvas:
-        """Read kept pixels again, so that lost ones disturb neither tokens nor styles of the
-        kept.
-        """
+        """Read kept pixels again, so that lost ones disturb neither their tokens nor the style."""
         assert canvas.given is not None
         given = canvas.given
+        # Styles come from the box around what is kept, its holes filled by the mean colour.
         mean = (given.pixels * given.kept).sum(dim=(2, 3), keepdim=True) / given.kept.sum()
         rows, columns = bounding_box(given.kept)
         own = self._model.encode(

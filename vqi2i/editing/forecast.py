@@ -21,10 +21,8 @@ from vqi2i.networks.decoder import Decoder
 from vqi2i.networks.layers import Attention
 
 _LARGE = 2**19  # pixels of a canvas; smaller ones take seconds
-_COPIES = (
-    64,
-    192,
-)  # sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
+# sides in pixels of the copies' canvases: what their difference costs, more pixels will cost
+_COPIES = (64, 192)
 _PATIENCE = 0.5  # seconds for the first copy, after which there is no time for the second
 _SIDES = ("left", "right", "top", "bottom")
 _PASSES = 8.0  # of a decoder over its tiles, as they were counted: the more norms, the more
@@ -75,12 +73,15 @@ def forecast(
     def expected(pixels: float) -> float:
         """Seconds for a canvas of so many pixels, like these."""
         times = pixels / larger.pixels
+        # Tiles are decoded again and again, until the statistics of the norms settle.
         again = _PASSES if pixels > model.limits.tile_pixels else 0.0
         rest = _prolonged(small.pixels, small.seconds, larger.pixels, larger.seconds, pixels)
         decoding = _prolonged(small.pixels, small.decoding, larger.pixels, larger.decoding, pixels)
+        # Pairs of positions grow with the square of the pixels.
         return count * (rest + again * decoding + larger.pairs * pair * times**2)
 
     pixels = float(width * height)
+    # Half the sides, a quarter of the pixels.
     return Forecast(width, height, expected(pixels), expected(pixels / 4))
 
 
@@ -168,6 +169,7 @@ def _canvas(model: Model, chain: Chain, image: Tensor | None) -> tuple[int, int]
     side = model.network.resolution
     height, width = (side, side) if image is None else image.shape[2:]
     for step in chain.steps:
+        # Other steps leave the size as it is.
         if isinstance(step, Generate):
             height, width = step.height or side, step.width or side
         if isinstance(step, Extend):

@@ -19,8 +19,7 @@ def shares(
     size: Sequence[int],
     offset: Sequence[int],
 ) -> Tensor:
-    """How far along the way from the first style to the last each cell (rows, columns) of a canvas
-    lies, in [0, 1].
+    """How far each cell (rows, columns) lies from the first style to the last, in [0, 1].
 
     Args:
         direction: from left to right, from top to bottom, or from the middle to the corners.
@@ -29,11 +28,13 @@ def shares(
         size: height and width of the picture in pixels.
         offset: pixels of the canvas above and to the left of the picture.
     """
+    # (rows,) and (columns,): 0 at the picture's first cell, 1 at its last
     y, x = (
         (torch.arange(count) * stride - start) / max(length - stride, 1)
         for count, start, length in zip(grid, offset, size, strict=True)
     )
     if direction == "radial":
+        # Pixels from the middle, by half of the diagonal: 1 in the corners.
         away = torch.stack(
             torch.meshgrid((y - 0.5) * size[0], (x - 0.5) * size[1], indexing="ij")
         ).norm(dim=0)
@@ -44,8 +45,7 @@ def shares(
 
 
 def blend(styles: Tensor, share: Tensor) -> Tensor:
-    """Styles (style_dim, rows, columns) of a canvas from styles (k, style_dim) that are met at
-    equal distances.
+    """Styles (style_dim, rows, columns) between styles (k, style_dim) met at equal distances.
 
     Args:
         styles: k >= 2 of them.
@@ -56,7 +56,9 @@ def blend(styles: Tensor, share: Tensor) -> Tensor:
     """
     if len(styles) < 2:
         raise UserError(f"a transition needs at least two styles, got {len(styles)}")
+    # Which two styles a cell lies between, and how far it is from the first of them.
     place = share.to(styles.device) * (len(styles) - 1)
     before = place.floor().long().clamp(max=len(styles) - 2)
     rest = (place - before)[..., None]
+    # (rows, columns, style_dim) to (style_dim, rows, columns)
     return torch.lerp(styles[before], styles[before + 1], rest.to(styles)).permute(2, 0, 1)
