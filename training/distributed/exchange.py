@@ -1,6 +1,4 @@
-"""Means and sums over the workers of a run: through memory where they share a machine, else over
-the network.
-"""
+"""Means and sums over workers: by shared memory on one machine, else over the network."""
 
 import contextlib
 import os
@@ -27,8 +25,9 @@ class _Places(NamedTuple):
 
 
 class SharedMemory:
-    """Means and sums of CPU workers on one machine: each adds up some of what all bring, the others
-    fetch it.
+    """Means and sums of CPU workers on one machine.
+
+    Each adds up some of what all bring, the others fetch it.
 
     Args:
         file: float32 numbers that all workers map, (world_size + 1) * size of them.
@@ -43,6 +42,7 @@ class SharedMemory:
         mapped = torch.from_file(
             str(file), shared=True, size=file.stat().st_size // 4, dtype=torch.float32
         )
+        # (size,) each: a row for what every worker brings, and one for the totals
         *self._brought, self._totals = mapped.view(world_size + 1, -1)
         self.size = len(self._totals)
         self._rank = rank
@@ -51,8 +51,7 @@ class SharedMemory:
 
     @classmethod
     def of(cls, rank: int, world_size: int, size: int, group: Any = None) -> "SharedMemory | None":
-        """Room for sums of so many numbers; None if the workers are not on one machine, or it has
-        not so much memory.
+        """Room for sums of so many numbers; None on several machines, or with too little memory.
 
         All workers must ask. The file has no name any more when this returns: nothing stays behind
         a killed worker.
@@ -61,10 +60,10 @@ class SharedMemory:
         memory = None
         try:
             dist.broadcast_object_list(name, src=0, group=group)
-            with contextlib.suppress(
-                OSError, RuntimeError
-            ):  # of another machine, or not to be mapped
+            # The file may be another machine's, or not to be mapped.
+            with contextlib.suppress(OSError, RuntimeError):
                 memory = cls(Path(name[0]), rank, world_size, group)
+            # All or none: workers that exchange in different ways would wait for ever.
             everyone = torch.tensor(float(memory is not None))
             dist.all_reduce(everyone, dist.ReduceOp.MIN, group=group)
         finally:
@@ -78,11 +77,13 @@ class SharedMemory:
         What a worker adds up it need not bring: half of all copies is saved for two workers.
         """
         tensors = [*averaged, *summed]
+        # Means are sums of what each has divided before, on the way into the shared memory.
         weights = [1 / len(self._brought)] * len(averaged) + [1.0] * len(summed)
         places = self._places_of(tensors)
         brought = places.brought[self._rank]
         for number in places.rest:
             torch.mul(tensors[number], weights[number], out=brought[number])
+        # From here on all that is brought is there.
         self._meet()
         for number in places.own:
             total = places.totals[number]
@@ -93,6 +94,8 @@ class SharedMemory:
             for other in others:
                 total += other
             tensors[number].copy_(total)
+        # From here on all totals are there, and nobody reads what was brought: the next call may
+        # overwrite that before its first meeting, and totals only after it.
         self._meet()
         for number in places.rest:
             tensors[number].copy_(places.totals[number])
@@ -109,6 +112,7 @@ class SharedMemory:
         return self._places[layouts]
 
     def _meet(self) -> None:
+        # A sum of nothing, which ends when all have come: a barrier.
         dist.all_reduce(torch.zeros(1), group=self._group)
 
 
@@ -128,8 +132,9 @@ class Exchange:
         self._may_share = device.type == "cpu"  # GPUs have their own ways
 
     def reduce(self, averaged: Sequence[Tensor], summed: Sequence[Tensor]) -> None:
-        """Replace tensors of float32 by their means, and others by their sums; every worker brings
-        the same shapes.
+        """Replace float32 tensors by their means, and others by their sums.
+
+        Every worker brings the same shapes.
         """
         tensors = [*averaged, *summed]
         sizes = [tensor.numel() for tensor in tensors]
@@ -140,6 +145,7 @@ class Exchange:
         if self._memory is not None:
             self._memory.reduce(averaged, summed)
             return
+        # One message for all of them.
         total = torch.cat([_as_stored(tensor).flatten() for tensor in tensors])
         dist.all_reduce(total, group=self._group)
         total[: sum(sizes[: len(averaged)])] /= self._world_size
@@ -149,14 +155,13 @@ class Exchange:
 
 def _as_stored(tensor: Tensor) -> Tensor:
     """The same numbers with axes in the order of memory, so that flattening copies nothing."""
+    # In channels-last memory (n, c, h, w) lies as (n, h, w, c).
     is_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     return tensor.permute(0, 2, 3, 1) if is_last else tensor
 
 
 def _shaped(numbers: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Flat numbers as tensors of given shapes, one after the other, each with its axes in its order
-    of memory.
-    """
+    """Flat numbers as tensors of given shapes, one after the other, in their order of memory."""
     sizes = [tensor.numel() for tensor in like]
     return [
         part.view_as(tensor)
@@ -168,6 +173,7 @@ def _shaped(numbers: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def _adders(sizes: Sequence[int], workers: int) -> list[int]:
     """Which worker adds up each of some tensors: about as many numbers for one as for the other."""
+    # Tensors stay whole: each goes to the worker in whose share of the numbers its middle lies.
     middles = (end - size / 2 for size, end in zip(sizes, accumulate(sizes), strict=True))
     return [min(workers - 1, int(middle * workers / max(1, sum(sizes)))) for middle in middles]
 

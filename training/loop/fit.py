@@ -1,5 +1,6 @@
-"""The outer loop of both stages: restore, step, report, show, save, stop. It knows nothing about
-networks.
+"""The outer loop of both stages: restore, step, report, show, save, stop.
+
+It knows nothing about networks.
 """
 
 import time
@@ -124,6 +125,7 @@ def fit(
             look = clock.look(schedule.minutes, worker)
             is_last = look.share >= 1 or stage.position >= schedule.images
             duties.after_step(before, metrics, is_last=is_last, report=look.report)
+        # What the last step left, unless that is saved already.
         duties.save()
     complete = stage.position >= schedule.images
     if look.stop and not complete:
@@ -155,8 +157,9 @@ class Duties:
     def after_step(
         self, before: int, metrics: dict[str, Tensor], *, is_last: bool, report: bool
     ) -> None:
-        """Do what is due once a step has led from position `before` to the stage's; `report`: one,
-        by the clock.
+        """Do what is due once a step has led from position `before` to the stage's.
+
+        `report`: one is due by the clock.
         """
         stage, worker, schedule, phase = (
             self._stage,
@@ -165,12 +168,14 @@ class Duties:
             self._worker.stopwatch.phase,
         )
         self._meter.add(metrics)
+        # What was measured was measured on other weights.
         self._figures = {}
         if is_last or report or crossed(before, stage.position, schedule.log_every):
             self._report()
         elif self._pulse.due(seconds := self._clock.seconds):
             rate = self._pace.rate(stage.position, seconds) * self._images_per_position
             worker.pace(stage.position, rate, seconds)
+        # Pictures need no other worker.
         if worker.rank == 0 and (is_last or crossed(before, stage.position, schedule.sample_every)):
             with phase("report"):
                 worker.show(stage.position, stage.samples())
@@ -199,6 +204,7 @@ class Duties:
 
 def crossed(before: int, after: int, every: int) -> bool:
     """Whether a multiple of `every` lies in (before, after]."""
+    # Steps are batches, which need not hit a multiple exactly.
     return after // every > before // every
 
 
@@ -219,6 +225,7 @@ class Clock:
     """
 
     def __init__(self, elapsed: float, report_every: float | None = None):
+        # As if all attempts had been one without a break; no change of the wall clock moves it.
         self._start = time.monotonic() - elapsed
         self._report_every = report_every
         self._reported = elapsed
@@ -244,12 +251,14 @@ class Clock:
             worker: who asks.
         """
         share = self.seconds / (60 * minutes) if minutes is not None else 0.0
+        # Zeros from all others: the sum is what the first worker sees.
         here = (
             (share, worker.stop_asked(), self._report_is_due())
             if worker.rank == 0
             else (0.0, 0.0, 0.0)
         )
         coming = worker.sum_meanwhile(torch.tensor(here, device=worker.device))
+        # The answer to the last question, or in the first step to this one.
         share, stop, report = (self._coming or coming)().tolist()
         self._coming = coming if worker.world_size > 1 else None
         return Look(share, bool(stop), bool(report))
@@ -263,9 +272,7 @@ class Clock:
 
 
 class Meter:
-    """Means of what steps return between two reports, their time by phase, and the rate of
-    images.
-    """
+    """Means of what steps return between two reports, time by phase, the rate of images."""
 
     def __init__(self, position: int, stopwatch: Stopwatch):
         self._stopwatch = stopwatch
@@ -286,8 +293,9 @@ class Meter:
         self._steps += 1
 
     def read(self, position: int, images_per_position: int) -> dict[str, float]:
-        """Means since the last reading, each over the steps that have given it, with
-        `images_per_second` and `time/PHASE` in ms per step.
+        """Means since the last reading, each over the steps that have given it.
+
+        With `images_per_second`, and `time/PHASE` in ms per step.
         """
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         means |= self._stopwatch.read(self._steps)

@@ -1,5 +1,6 @@
-"""The losses of both players on a part of a batch; each answers the other as it was before the
-step.
+"""The losses of both players on a part of a batch.
+
+Each answers the other as it was before the step.
 """
 
 from typing import NamedTuple
@@ -66,8 +67,7 @@ class Adversaries:
         self._device = device
 
     def discriminators(self, shown: Shown, *, penalised: bool) -> Loss:
-        """What the discriminators descend: the adversarial loss on real, translated and
-        reconstructed images.
+        """What the discriminators descend: the adversarial loss on real and made images.
 
         Args:
             shown: a part of a batch.
@@ -75,6 +75,7 @@ class Adversaries:
         """
         game = self._config.game
         with self._autocast():
+            # Detached: the discriminators' loss is not to teach the generators.
             made = (picture.detach() for picture in _made(shown.views, game.reconstructed))
             judged = [shown.images, *made]
             real, *others = self._judge(judged, shown.augmentation[: len(judged)])
@@ -83,13 +84,15 @@ class Adversaries:
         terms = {"discriminator": loss.detach().float()}
         if penalised:
             penalty = gradient_penalty(self.discriminator, shown.images)
+            # r1 / 2 |grad D|^2 (Mescheder et al., 2018), as heavy as the steps that it stands for.
             loss = loss + 0.5 * game.r1 * game.r1_every * penalty
             terms["gradient_penalty"] = penalty.detach()
         return Loss(loss, terms)
 
     def generators(self, shown: Shown, patches: torch.Generator, *, heard: bool) -> Loss:
-        """What encoders, codebook and generators descend: equations (2), (5), (6), (7) of the paper
-        and what `laptop64` adds.
+        """What encoders, codebook and generators descend.
+
+        Eq. (2), (5), (6), (7) of the paper, the adversarial terms, and what `laptop64` adds.
 
         Args:
             shown: a part of a batch.
@@ -97,9 +100,11 @@ class Adversaries:
             heard: whether the discriminators' answers count yet.
         """
         config, views = self._config, shown.views
+        # Gradients pass through the discriminators to the images, and stop at their weights.
         self.discriminator.requires_grad_(False)
         with self._autocast():
             made = _made(views, config.weights.adversarial_reconstruction)
+            # The first three groups were the discriminators'.
             draws = shown.augmentation[3 : 3 + len(made)]
             terms = generator_terms(
                 views,
@@ -116,9 +121,7 @@ class Adversaries:
         return Loss(total, named)
 
     def _judge(self, groups: list[Tensor], draws: Tensor) -> list[Tensor]:
-        """Logits of equally large groups of images in one pass, each image augmented by its own
-        draws.
-        """
+        """Logits of equally large groups in one pass, each image augmented by its own draws."""
         domains = self._num_domains
         shown = augment(
             merge(groups, domains), merge(list(draws), domains), self._config.game.augment
@@ -128,6 +131,7 @@ class Adversaries:
     def _contrast(self, views: Views, shift: int, patches: torch.Generator) -> Tensor | None:
         if not self._config.weights.patch_nce:
             return None
+        # Translation i has the content of the image `shift` domains on: that is its source.
         sources = [partners(features, self._num_domains, shift) for features in views.features]
         return self.patch_nce(views.translated_features, sources, patches)
 

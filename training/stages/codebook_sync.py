@@ -20,13 +20,14 @@ class RollingUsage:
 
     def __init__(self, size: int, window: int, *, slots: int = 32):
         self.window = max(window, 1)
-        self._counts = torch.zeros(slots, size)
+        self._counts = torch.zeros(slots, size)  # a ring: slot number n lies in row n % slots
         self._newest = 0  # number of the newest slot, counted from the start of training
 
     def add(self, counts: Tensor, position: int) -> None:
         """Take in how often each code was chosen at `position`, by all workers."""
         slots = len(self._counts)
         number = position * slots // self.window
+        # Rows that a new slot takes over from one a window ago.
         for begun in range(max(self._newest + 1, number - slots + 1), number + 1):
             self._counts[begun % slots] = 0
         self._newest = max(self._newest, number)
@@ -57,14 +58,12 @@ class Assigned(NamedTuple):
 
     counts: Tensor  # (size,)
     sums: Tensor  # (size, d)
-    candidates: (
-        Tensor  # (workers, n, d): each worker's own content, zeros in the places of the others
-    )
+    # (workers, n, d): each worker's own content, zeros in the places of the others
+    candidates: Tensor
 
 
 class SharedCodebook:
-    """What the batches of all workers do to a codebook: the same on every worker, and as one worker
-    would do it.
+    """What all workers' batches do to a codebook, the same on each, as one worker would do it.
 
     Args:
         codebook: this worker's copy.
@@ -82,9 +81,8 @@ class SharedCodebook:
         self._usage = usage
 
     def start_from(self, content: Tensor, generator: torch.Generator) -> None:
-        """Draw the first vectors from content (b, d, h, w); from what is not finite none can be
-        drawn.
-        """
+        """Draw the first vectors from content (b, d, h, w); none from what is not finite."""
+        # (workers, b * h * w, d)
         everyones = self._laid_out(_rows(content))
         self._collectives.sum(everyones)
         vectors = self._by_domain(everyones)
@@ -92,32 +90,29 @@ class SharedCodebook:
             self._codebook.start_from(vectors, generator)
 
     def assigned(self, content: Tensor, tokens: Tensor) -> Assigned:
-        """What a step's content (b, d, h, w) and its tokens (b, h, w) say, on this worker; to be
-        summed over all.
-        """
+        """What this worker's content (b, d, h, w) and tokens (b, h, w) say, to be summed."""
         vectors = _rows(content)
         return Assigned(*assignments(vectors, tokens, self._codebook.size), self._laid_out(vectors))
 
     def follow(self, assigned: Assigned, position: int, generator: torch.Generator) -> int:
-        """Move towards what all workers' content chose; return how many codes began anew, on
-        content of any worker.
-        """
+        """Move towards what all workers' content chose; return how many codes began anew."""
         self._usage.add(assigned.counts, position)
         candidates = self._by_domain(assigned.candidates)
         return self._codebook.follow(assigned.counts, assigned.sums, candidates, generator)
 
     def _laid_out(self, vectors: Tensor) -> Tensor:
-        """Vectors (n, d) in this worker's place among (workers, n, d) zeros: summed over the
-        workers, all of theirs.
+        """Vectors (n, d) in this worker's place among (workers, n, d) zeros.
+
+        Summed over the workers, all of theirs.
         """
         places = vectors.new_zeros(self._collectives.world_size, *vectors.shape)
         places[self._collectives.rank] = vectors
         return places
 
     def _by_domain(self, everyones: Tensor) -> Tensor:
-        """(workers, n, d) as the rows that one worker with the whole batch would have: domain by
-        domain.
-        """
+        """(workers, n, d) as the rows of one worker with the whole batch: domain by domain."""
+        # (workers, domains, n / domains, d) to (domains, workers, n / domains, d); restarts
+        # draw rows by number, so that their order must not depend on the number of workers.
         return everyones.unflatten(1, (self._num_domains, -1)).transpose(0, 1).flatten(0, 2)
 
 

@@ -22,21 +22,19 @@ class Sent(NamedTuple):
     arrived: torch.cuda.Event | None
 
     def receive(self) -> Tensor:
-        """The tensor, for the stream of work that asks; the stream waits if it must, the host does
-        not.
-        """
+        """The tensor, for the stream of work that asks; the stream waits, the host does not."""
         if self.arrived is not None:
             stream = torch.cuda.current_stream(self.tensor.device)
             stream.wait_event(self.arrived)
-            self.tensor.record_stream(
-                stream
-            )  # its memory is not given to another batch before that work is done
+            # Its memory is not given to another batch before that work is done.
+            self.tensor.record_stream(stream)
         return self.tensor
 
 
 class Transfer:
-    """Copies arrays to a device; on a GPU from pinned memory and in a stream of its own, so that it
-    computes on.
+    """Copies arrays to a device.
+
+    On a GPU from pinned memory and in a stream of its own, so that it computes on.
     """
 
     def __init__(self, device: torch.device):
@@ -48,10 +46,8 @@ class Transfer:
         tensor = torch.from_numpy(array)
         if self._stream is None:
             return Sent(tensor, None)
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.stream(self._stream),
-        ):  # a thread begins on the first GPU
+        # A thread begins on the first GPU, whatever this worker's is.
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             there = tensor.pin_memory().to(self._device, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()
@@ -68,8 +64,7 @@ class _End:
 def prefetched(
     source: Generator[Read, None, None], make: Callable[[Read], Made]
 ) -> Generator[Made, None, None]:
-    """`map(make, source)` by a thread that is at most three batches ahead; closing it closes
-    `source`.
+    """`map(make, source)` by a thread, up to three batches ahead; closing it closes `source`.
 
     Args:
         source: read by the thread alone, in its order.
@@ -82,6 +77,7 @@ def prefetched(
     closed = threading.Event()
 
     def hand_over(item: Made | _End) -> None:
+        # A wait with an end: who does not take any more may have closed meanwhile.
         while not closed.is_set():
             try:
                 waiting.put(item, timeout=0.1)
@@ -113,6 +109,7 @@ def prefetched(
                 return
     finally:
         closed.set()
+        # The thread may stand in `put`, or at work on a batch that it will want to hand over.
         while thread.is_alive():
             _take(waiting)
             thread.join(timeout=0.05)

@@ -1,6 +1,4 @@
-"""Image data as a stage wants it: normalised tensors on its device, rows ordered domain by
-domain.
-"""
+"""Image data as a stage wants it: normalised, on its device, rows domain by domain."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -22,9 +20,7 @@ STYLED = 256  # training images of each domain whose styles make the style prior
 
 
 class ImageFeed:
-    """One worker's images: its part of every training batch, and the same held-out images for
-    all.
-    """
+    """One worker's images: its part of every batch, and the same held-out images for all."""
 
     def __init__(self, reader: ShardReader, config: Stage1Config, collectives: Collectives):
         domains = config.network.domains
@@ -48,9 +44,8 @@ class ImageFeed:
                 "to measure models "
                 "on: build it with `vqi2i data shard --validation 0.1`"
             )
-        self.epoch = max(
-            reader.count("train", domain) for domain in domains
-        )  # images of each domain
+        # images of each domain, those of the largest
+        self.epoch = max(reader.count("train", domain) for domain in domains)
         self._batches = Batches(
             reader,
             domains=domains,
@@ -71,6 +66,7 @@ class ImageFeed:
         transfer = Transfer(self.device)
 
         def send(batch: Batch) -> tuple[int, Sent]:
+            # (domains, b, crop, crop, 3) to (domains * b, crop, crop, 3), uint8
             return len(batch.replaced), transfer.send(
                 batch.pixels.reshape(-1, *batch.pixels.shape[2:])
             )
@@ -85,9 +81,7 @@ class ImageFeed:
         return self._batches.names(position, rank)
 
     def held_out(self) -> dict[str, Tensor]:
-        """The first images of each domain in the split `measured`, centre-cropped; they are read
-        anew.
-        """
+        """The first images of each domain in the split `measured`, centre-cropped, read anew."""
         given = {"crop": self.crop, "limit": HELD_OUT}
         return {
             d: imaging.to_tensor(held_out(self.reader, d, split=self.measured, **given))
@@ -109,9 +103,7 @@ def _as_floats(pixels: Tensor) -> Tensor:
 
 
 def styled(reader: ShardReader, domain: str, crop: int) -> Tensor:
-    """Centre crops (n, 3, crop, crop) of training images, evenly spread over a domain, to fit a
-    style prior on.
-    """
+    """Centre crops (n, 3, crop, crop) of training images, evenly spread, to fit styles on."""
     count = reader.count("train", domain)
     indices = np.unique(np.linspace(0, count - 1, min(count, STYLED)).astype(int))
     pixels = reader.read_some("train", domain, indices)

@@ -1,6 +1,4 @@
-"""Steps whose loss is not a number are left out, on all workers alike; too many of them in a row
-end the run.
-"""
+"""Steps whose loss is not a number are left out, on all workers; too many end the run."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,9 +14,8 @@ _SHOWN = 6  # images that a message names
 _REMEDY = "lower optim.learning_rate in another --run, or look at these images"
 _log = logging.getLogger(__name__)
 
-ImagesOf = Callable[
-    [int, int], Sequence[str]
-]  # names of the images at a position, of one rank's part
+# names of the images at a position, of one rank's part
+ImagesOf = Callable[[int, int], Sequence[str]]
 
 
 class DivergenceError(UserError):
@@ -42,12 +39,14 @@ class Guard:
         self.left_out = 0  # steps of the whole run
 
     def verdict(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """This worker's part of the decision: which losses, and whose, are not finite; to be summed
-        over all workers.
+        """This worker's part of the decision, to be summed over all workers.
+
+        Which losses, and whose, are not finite.
 
         Args:
             losses: this worker's own, by the same names on all workers.
         """
+        # (world_size + losses,): who met something that is not finite, and which losses were not
         ranks = torch.zeros(self._collectives.world_size, device=self._collectives.device)
         bad = _not_finite(losses)
         ranks[self._collectives.rank] = bad.any()
@@ -70,9 +69,8 @@ class Guard:
         """
         terms = [*losses, *norms]
         counts = torch.cat([verdict, _not_finite(norms)])
-        found = [
-            count > 0 for count in counts.tolist()
-        ]  # the one place where a step waits for its device
+        # Here the host waits for the device.
+        found = [count > 0 for count in counts.tolist()]
         if not any(found):
             self._in_a_row = 0
             return True

@@ -1,6 +1,4 @@
-"""What learns by an optimiser of its own: gradients clipped by their norm, a rate that follows the
-schedule.
-"""
+"""A network and its Adam: gradients clipped by norm, a rate that follows the schedule."""
 
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -39,6 +37,7 @@ class OptimizedNetwork:
 
     def descend(self, factor: float) -> None:
         """Take a step at `factor` times the full learning rate."""
+        # Set anew in every step: a function of the position, so that a resume needs no scheduler.
         for group in self.adam.param_groups:
             group["lr"] = self.optim.learning_rate * factor
         self.adam.step()

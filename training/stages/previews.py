@@ -1,6 +1,4 @@
-"""What a model looks like while it is trained: held-out figures, a grid of pictures, the use of its
-codebook.
-"""
+"""What a model looks like while it is trained: figures, pictures, the use of its codebook."""
 
 import numpy as np
 from torch import Tensor
@@ -23,14 +21,14 @@ def usage_picture(history: Tensor) -> Pixels:
 
     Returns:
         Above, each code's share against a uniform one (1), most used first; below, the same codes
-            over time, each
-        time's counts by the largest of all: dark is never.
+        over time, the logarithms of their counts: dark is never.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     counts = history.numpy().astype(np.float64)
     totals = counts.sum(0)
+    # stable, so that codes of equal use keep their order from picture to picture
     by_use = np.argsort(-totals, kind="stable")
     share = totals[by_use] * len(totals) / max(totals.sum(), 1)
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
@@ -44,6 +42,7 @@ def usage_picture(history: Tensor) -> Pixels:
     below.set_yticks([0, len(counts) - 1], ["an epoch ago", "now"])
     below.set_xlabel("code, most used first")
     canvas.draw()
+    # Without alpha.
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
@@ -59,12 +58,11 @@ def reconstruction_psnr(translator: Translator, held_out: dict[str, Tensor]) -> 
 
 
 def translation_grid(translator: Translator, held_out: dict[str, Tensor]) -> Pixels:
-    """Per domain three rows: images, their reconstructions, and translations to the next domain by
-    its exemplars.
-    """
+    """Per domain three rows: images, reconstructions, translations by the next domain's styles."""
     rows: list[Pixels] = []
     domains = list(held_out)
     count = min(SHOWN, *(len(images) for images in held_out.values()))
+    # Each domain to the next one, the last to the first.
     for source, target in zip(domains, domains[1:] + domains[:1], strict=True):
         images, exemplars = held_out[source][:count], held_out[target][:count]
         encoded = translator.encode(images, source)

@@ -1,5 +1,6 @@
-"""Random numbers of one training step: functions of seed, position and purpose alone, the same on
-every worker.
+"""Random numbers of a step, the same on every worker.
+
+They are functions of seed, position and purpose alone.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from training.distributed.collectives import Collectives
 def seed_of(*place: str | int) -> int:
     """A 63-bit seed for one place in a run."""
     digest = hashlib.blake2b("/".join(map(str, place)).encode(), digest_size=8).digest()
+    # 63 bits: as int64 it is not negative.
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -39,9 +41,7 @@ class StepRandom:
         return int(torch.randint(low, high, (), generator=self.generator(purpose)))
 
     def uniform(self, purpose: str, groups: int, rows: int, columns: int) -> Tensor:
-        """Uniform numbers (groups, rows, columns) for this worker's rows: its part of those of all
-        workers.
-        """
+        """This worker's rows of the uniform numbers (groups, rows, columns) of all workers."""
         shape = (
             groups,
             self.num_domains,
@@ -49,6 +49,7 @@ class StepRandom:
             rows // self.num_domains,
             columns,
         )
+        # Everyone draws all and takes its own: with any number of workers a row has equal numbers.
         everyone = torch.rand(shape, generator=self.generator(purpose))
         return (
             everyone[:, :, self.collectives.rank]

@@ -1,6 +1,4 @@
-"""Stage 1: teach encoders, codebook and generators to rebuild, translate and fool the
-discriminators.
-"""
+"""Stage 1: encoders, codebook and generators rebuild, translate and fool discriminators."""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -65,6 +63,7 @@ class Stage1:
         self.adversaries = Adversaries(
             config, self.discriminator, perceptual, self.patch_nce, collectives.device
         )
+        # Averages weights; buffers are copied, among them the codebook of moving averages.
         self.averaged = AveragedModel(
             self.autoencoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=False
         )
@@ -94,8 +93,7 @@ class Stage1:
 
         Returns:
             Every term of the objective that was computed under its own name, the discriminators'
-                loss, restarted codes;
-            nothing if one of them was not finite and nothing was learned.
+            loss, restarted codes; nothing if one of them was not finite and nothing was learned.
 
         Raises:
             DivergenceError: that happened too often in a row; the networks are as before.
@@ -107,15 +105,15 @@ class Stage1:
         draws = self._draws()
         self.generators.adam.zero_grad()
         self.discriminators.adam.zero_grad()
+        # The same for all images of a step: 1 where there are two domains.
         shift = draws.integer("shift", 1, len(config.network.domains))
         augmentation = draws.uniform("augmentation", 5, len(images), diff_augment.NUM_DRAWS)
         recolored = self._recolored(images, draws)
         metrics: list[dict[str, Tensor]] = []
         content, tokens = [], []
         parts = self._parts(len(images))
-        shares = [
-            len(rows) / len(images) for rows in parts
-        ]  # terms are means over rows, and so are those of the batch
+        # Terms are means over rows, and so are those of the batch.
+        shares = [len(rows) / len(images) for rows in parts]
         for rows, share in zip(parts, shares, strict=True):
             some = images[rows].contiguous(memory_format=torch.channels_last)
             views = self._look(some, shift, None if recolored is None else recolored[rows])
@@ -132,11 +130,13 @@ class Stage1:
         }
         with self._phase("optimiser"):
             players = self._players(gone)
+            # Everything that workers have to tell each other is known before they meet, once.
             assigned = self._assigned(put_back(content, parts), put_back(tokens, parts))
             verdict = self.guard.verdict(means)
             self.collectives.exchange(
                 (player.network for player in players.values()), verdict, *(assigned or ())
             )
+            # Of the mean gradients, so that all workers clip and judge alike.
             norms = {f"gradients of the {name}": player.clip() for name, player in players.items()}
             if taken := self.guard.passes(verdict, means, norms, self.position):
                 rate = config.schedule.learning_rate_factor(self.position, time_gone)
@@ -144,14 +144,14 @@ class Stage1:
                     player.descend(rate)
                 if assigned is not None:
                     means["restarted_codes"] = images.new_tensor(self._move_codebook(assigned))
+                # Behind the codebook: its newest vectors are copied.
                 self.averaged.update_parameters(self.autoencoder)
+        # Also where the step was left out: the next batch is another one.
         self.position += config.batch_size
         return means if taken else {}
 
     def _recolored(self, images: Tensor, draws: StepRandom) -> Tensor | None:
-        """The images as the content encoder is to see them; in label maps, colours are the
-        content.
-        """
+        """The images as the content encoder sees them; colours of label maps are content."""
         if not self.config.recolor:
             return None
         domains = self.config.network.domains
@@ -172,20 +172,21 @@ class Stage1:
                 shift,
                 quantize=self._quantizes,
                 style_back=weights.style > 0,
+                # PatchNCE needs the features on the way; pairs compare their own two contents.
                 content_back=weights.patch_nce > 0 or (weights.content > 0 and not paired),
                 recolored=recolored,
             )
 
     def _teach(self, shown: Shown, share: float, gone: float) -> dict[str, Tensor]:
-        """Add to the gradients of both players what a part of a batch contributes, a share of
-        it.
-        """
+        """Add to both players' gradients what a part of a batch, a share of it, contributes."""
         game, terms = self.config.game, dict[str, Tensor]()
         if gone >= game.discriminator_from:
+            # By the position, so that a resumed run penalises the same steps.
             penalised = game.r1 > 0 and self.position // self.config.batch_size % game.r1_every == 0
             terms |= self._descend(
                 self.adversaries.discriminators(shown, penalised=penalised), share
             )
+        # A fresh stream for each part: all parts compare the same patches, as one batch would.
         patches, heard = self._draws().generator("patches"), gone >= game.generator_from
         return terms | self._descend(
             self.adversaries.generators(shown, patches, heard=heard), share
@@ -243,9 +244,8 @@ class Stage1:
         return self.feed.batches(start)
 
     def measure(self) -> dict[str, float]:
-        """Codes used over the last epoch, images replaced, held-out reconstruction with the
-        averaged weights.
-        """
+        """Use of the codes, images replaced, held-out reconstruction by the averaged weights."""
+        # Each worker meets damaged images of its own.
         replaced = torch.tensor(float(self.feed.replaced), device=self.collectives.device)
         self.collectives.sum(replaced)
         return {
@@ -257,9 +257,7 @@ class Stage1:
         }
 
     def samples(self) -> dict[str, Pixels]:
-        """Held-out images, reconstructions and translations by the averaged weights; how the codes
-        are used.
-        """
+        """Held-out images, reconstructions, translations by averaged weights; use of the codes."""
         return {
             "translations": translation_grid(self._preview(), self.feed.held_out()),
             "codes": usage_picture(self.usage.history()),
@@ -329,9 +327,7 @@ class Stage1:
 
 
 def _patch_nce(config: Stage1Config, autoencoder: Autoencoder) -> PatchNCE:
-    """Heads for every feature map of the content encoder; without any where the loss has no
-    weight.
-    """
+    """Heads for every feature map of the content encoder; none where the loss has no weight."""
     channels = autoencoder.content_encoder.feature_channels if config.weights.patch_nce else ()
     settings = config.patch_nce
     return PatchNCE(channels, num_patches=settings.num_patches, temperature=settings.temperature)

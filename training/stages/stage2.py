@@ -107,6 +107,7 @@ class Stage2:
         for position, batch in zip(
             count(start, self.config.batch_size), self._read(start), strict=False
         ):
+            # grids of each domain in this worker's part, and the place in the data of their first
             local = len(batch.tokens) // len(self.tokens.domains)
             first = position + self.collectives.rank * local
             places = [
@@ -120,6 +121,7 @@ class Stage2:
                 domain_dropout=self.config.domain_dropout,
             )
             domains = batch.domains
+            # The causal prior has nothing that stands for no domain: it is told all of them.
             if isinstance(self.prior, MaskedPrior):
                 domains = np.where(seen.domains_told.numpy(), domains, self.prior.no_domain)
             yield seen.tokens.numpy(), domains, seen.hidden.numpy()
@@ -156,15 +158,15 @@ class Stage2:
         """
         phase = self.collectives.stopwatch.phase
         self.prior.train()
-        torch.manual_seed(
-            seed_of("stage2", self.config.seed, self.position, self.collectives.rank)
-        )  # of dropout
+        # Of dropout: a function of the position, so that a resumed run drops the same.
+        torch.manual_seed(seed_of("stage2", self.config.seed, self.position, self.collectives.rank))
         with self._autocast():
             nll = self._nll(batch)
         self.optimized.adam.zero_grad()
         with phase("backward"):
             nll.backward()
         with phase("optimiser"):
+            # Workers meet once; the norm is that of their mean gradient.
             verdict = self.guard.verdict({"nll": nll})
             self.collectives.exchange([self.prior], verdict)
             norms = {"gradients of the prior": self.optimized.clip()}
@@ -187,9 +189,7 @@ class Stage2:
         )
 
     def _nll(self, batch: Windows) -> Tensor:
-        """Mean negative log-likelihood in nats per token of windows of a batch, of hidden tokens
-        where some are.
-        """
+        """Mean negative log-likelihood in nats per token, of hidden tokens where some are."""
         if isinstance(self.prior, MaskedPrior):
             return self.prior.nll(batch.tokens, batch.hidden, batch.domains).mean()
         return self.prior.nll(batch.tokens, batch.domains).mean()
@@ -198,10 +198,11 @@ class Stage2:
         return autocast(self.collectives.device, self.config.precision)
 
     def measure(self) -> dict[str, float]:
-        """Negative log-likelihood of held-out grids in nats and bits per token, and how much more
-        that is than of as many training grids (`gap_bits`); see `vqi2i.priors.likelihood` for what
-        is comparable. For a prior that continues pictures upwards, also the bits of held-out
-        pictures turned upside down.
+        """Negative log-likelihood of held-out grids in nats and bits per token.
+
+        Also how much more that is than of as many training grids (`gap_bits`); see
+        `vqi2i.priors.likelihood` for what is comparable. For a prior that continues pictures
+        upwards, also the bits of held-out pictures turned upside down.
         """
         held_out, trained = self._mean_nats(self.measured), self._mean_nats("train")
         upwards = (
@@ -224,6 +225,7 @@ class Stage2:
     def _mean_nats(self, split: Split, *, upside_down: bool = False) -> float:
         """Of the centre crops of a split, by the averaged weights without dropout."""
         prior = self._average().eval()
+        # Of a picture's grids (n, views, H, W): the centre crop, or that one upside down.
         view = self.tokens.identity.variants if upside_down else 0
         seen = [
             measured_windows(

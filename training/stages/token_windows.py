@@ -1,5 +1,4 @@
-"""What stage 2 sees of its token grids: a window of each, and for the masked prior what is hidden
-of it.
+"""What stage 2 sees of its token grids: a window each, and what the masked prior must guess.
 
 In a step, every grid has random numbers of its own, named by its domain and place in the data: any
 number of workers sees the same. What is measured are always the same windows, spread over whole
@@ -51,6 +50,7 @@ def draw_windows(
             int(torch.randint(side - length + 1, (), generator=generator))
             for side, length in zip(grid.shape, window, strict=True)
         )
+        # Drawn for every prior, also where nobody asks: windows and masks do not depend on it.
         told = float(torch.rand((), generator=generator)) >= domain_dropout
         part = grid[top : top + window[0], left : left + window[1]]
         rows.append((part, training_mask(window, generator), torch.tensor(told)))
@@ -58,15 +58,17 @@ def draw_windows(
 
 
 def measured_windows(tokens: np.ndarray, window: tuple[int, int], most: int) -> Tensor:
-    """Windows (n, h, w) that cover grids (b, H, W) evenly: one of each grid, another part of every
-    next one; then, as long as there are fewer than `most`, another of each, until all of every grid
-    is seen.
+    """Windows (n, h, w) that cover grids (b, H, W) evenly.
+
+    One of each grid, another part of every next one; then, as long as there are fewer than `most`,
+    another of each, until all of every grid is seen.
 
     Args:
         tokens: grids, no smaller than the window.
         window: rows and columns; where a grid is no larger, it is the window.
         most: windows that are taken.
     """
+    # Grid r gives tile r in the first turn and tile r + 1 in the next, cyclically.
     tiles = list(lattice(tokens.shape[1:], window, context=0.0))
     places = (
         (row, tiles[(row + turn) % len(tiles)])

@@ -1,6 +1,4 @@
-"""Weight files by path or by URL: fetched once, kept by their sha256, checked before they are
-read.
-"""
+"""Weight files by path or URL: fetched once, kept by sha256, checked before they are read."""
 
 import os
 import shutil
