@@ -1,6 +1,4 @@
-"""Samples of a remote data set in blocks: one request brings many, a few requests are always under
-way.
-"""
+"""Samples of a remote data set in blocks: one request brings many, a few are under way."""
 
 import threading
 from collections import OrderedDict
@@ -21,13 +19,13 @@ def block_numbers(samples: Samples) -> np.ndarray:
 
     A block is what begins within one stretch of `BLOCK_BYTES` of a shard.
     """
+    # (2, count): a block ends where the shard or the stretch changes
     stretch = np.stack([samples.shard, samples.offset // BLOCK_BYTES])
     return np.concatenate([[0], np.cumsum((np.diff(stretch) != 0).any(axis=0))])[: len(samples)]
 
 
 class BlockReader:
-    """Reads the samples of a block order: those of the current `WINDOW` blocks, and ahead in the
-    next.
+    """Reads the samples of a block order: the current `WINDOW` blocks, and ahead in the next.
 
     At most three windows of blocks are in memory; what is asked for beyond that pushes out what was
     used least lately.
@@ -55,6 +53,7 @@ class BlockReader:
     def read(self, index: int) -> Pixels:
         """Decode sample `index`: see `Samples.read`."""
         block = int(self._block[index])
+        # Waited for without the lock: others may ask meanwhile.
         with self._lock:
             future = self._future(block)
         try:
@@ -63,6 +62,7 @@ class BlockReader:
             with self._lock:  # whoever asks again tries again
                 self._blocks.pop(block, None)
             raise
+        # Offsets count from the shard's beginning, `data` from that of the block.
         start = int(self._samples.offset[index] - self._samples.offset[self._first[block]])
         return self._samples.decode(index, data[start : start + int(self._samples.size[index])])
 
@@ -70,6 +70,7 @@ class BlockReader:
         if (future := self._blocks.get(block)) is None:
             future = self._blocks[block] = self._pool.submit(self._fetch, block)
             if len(self._blocks) > 3 * WINDOW:
+                # The one at the front, used least lately.
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(block)
         return future

@@ -35,14 +35,11 @@ class Order:
             return block_permutation(seed, stream, epoch, blocks)
 
         self.count = count
-        self._epoch = lru_cache(maxsize=3)(
-            permuted
-        )  # threads work at the end of one and the start of the next
+        # Threads work at the end of one epoch and the start of the next.
+        self._epoch = lru_cache(maxsize=3)(permuted)
 
     def at(self, position: int, *, skip: int = 0) -> int:
-        """Index of the sample at `position`, or of the one `skip` places later in the same epoch,
-        cyclically.
-        """
+        """Index of the sample at `position`, or `skip` places later in its epoch, cyclically."""
         epoch, rank = divmod(position, self.count)
         return int(self._epoch(epoch)[(rank + skip) % self.count])
 
@@ -64,11 +61,13 @@ def block_permutation(seed: int, stream: str, epoch: int, blocks: np.ndarray) ->
         epoch: number of the epoch.
         blocks: (samples,) number of the block that holds each sample, from 0 without gaps.
     """
+    # place[b]: when block b comes, the inverse of the order in which blocks come
     number = int(blocks[-1]) + 1 if len(blocks) else 0
     place = np.empty(number, np.int64)
     place[np.argsort(_draws("blocks", seed, stream, epoch, number), kind="stable")] = np.arange(
         number
     )
+    # By the last key first: windows of blocks in order, samples of a window at random.
     return np.lexsort(
         (_draws("permutation", seed, stream, epoch, len(blocks)), place[blocks] // WINDOW)
     )
@@ -84,9 +83,8 @@ def _hash64(*parts: str | int) -> int:
 
 
 def _draws(purpose: str, seed: int, stream: str, epoch: int, count: int) -> np.ndarray:
-    """`count` distinct random 64-bit numbers: outputs of the splitmix64 generator with a key of the
-    arguments.
-    """
+    """`count` distinct random 64-bit numbers: splitmix64 with a key of the arguments."""
+    # State i is key + (i + 1) * golden ratio; the mixing is one to one, so no two are equal.
     key = np.uint64(_hash64(purpose, seed, stream, epoch))
     z = (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -24,9 +24,7 @@ _COLUMNS = ("key", "offset", "size", "crc32", "width", "height")
 
 
 class CorruptSample(UserError):  # noqa: N818
-    """The stored bytes of a sample are not those that were written; the message names shard and
-    key.
-    """
+    """The stored bytes of a sample have changed; the message names shard and key."""
 
 
 class Samples:
@@ -40,11 +38,13 @@ class Samples:
     """
 
     def __init__(self, files: ShardFiles, shards: tuple[Shard, ...], tables: Sequence[pa.Table]):
+        # The empty one gives the columns where a domain has no shard.
         table = pa.concat_tables(
             [INDEX_SCHEMA.empty_table().select(_COLUMNS), *tables]
         ).combine_chunks()
         self.files = files
         self.shards = shards
+        # (count,): rows of the index come shard by shard
         self.shard = np.repeat(
             np.arange(len(shards), dtype=np.int32), [shard.samples for shard in shards]
         )
@@ -70,6 +70,7 @@ class Samples:
 
     def decode(self, index: int, data: bytes) -> Pixels:
         """Pixels of image number `index` from its bytes; raises as `read` does."""
+        # Before decoding: many damaged images decode all the same.
         if zlib.crc32(data) != int(self.crc32[index]):
             raise CorruptSample(
                 f"{self.name(index)} have changed: restore the shard from a copy, or delete it "
@@ -154,8 +155,7 @@ class ShardReader:
         return self._samples[split, domain]
 
     def pairs(self, split: Split, domains: Sequence[str]) -> dict[str, np.ndarray]:
-        """Indices of the images that show the same thing in all of these domains, in the same order
-        for each.
+        """Indices of the images that show the same thing in all of these domains, in one order.
 
         Raises:
             UserError: the data set was not built as a paired one, or the images of a pair differ in
@@ -168,7 +168,9 @@ class ShardReader:
         samples = {domain: self.samples(split, domain) for domain in domains}
         keys = {domain: each.keys.to_numpy().astype(str) for domain, each in samples.items()}
         common = reduce(np.intersect1d, keys.values())
+        # Keys rise, so that their places are found by bisection.
         rows = {domain: np.searchsorted(keys[domain], common) for domain in domains}
+        # (domains, 2, pairs): width and height
         sizes = np.stack([np.stack([s.width, s.height])[:, rows[d]] for d, s in samples.items()])
         if (different := (sizes != sizes[0]).any(axis=(0, 1))).any():
             raise UserError(
