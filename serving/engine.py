@@ -1,6 +1,4 @@
-"""Batched execution: requests that arrive together share model calls, and nobody can tell from the
-pixels.
-"""
+"""Batched execution: requests share model calls, and nobody can tell from the pixels."""
 
 import logging
 import math
@@ -27,8 +25,9 @@ Job = TypeVar("Job")
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateJob:
-    """Show an image in a target domain, in an exemplar's style or in `samples` styles of seeds
-    seed, seed + 1, ...
+    """Show an image in a target domain, in an exemplar's or in `samples` sampled styles.
+
+    Sampled styles have the seeds seed, seed + 1, ...
     """
 
     image: Pixels
@@ -42,15 +41,15 @@ class TranslateJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeJob:
-    """Follow a chain on an image, or `count` times from nothing with the seeds seed, seed + 1,
-    ...
+    """Follow a chain on an image, or `count` times from nothing.
+
+    The seeds are seed, seed + 1, ...
     """
 
     chain: Chain
     image: Pixels | None = None  # None if the chain begins by generating
-    pictures: Mapping[str, Pixels] = field(
-        default_factory=dict
-    )  # the examples and masks that its steps name
+    # the examples and masks that its steps name
+    pictures: Mapping[str, Pixels] = field(default_factory=dict)
     count: int = 1
     seed: int = 0
     alone: bool = False  # beside the batches of others
@@ -58,9 +57,7 @@ class ComposeJob:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job has no pictures; returned rather than raised, so that the rest of its batch goes
-    on.
-    """
+    """Why a job has no pictures; returned, not raised, so that the rest of its batch goes on."""
 
     reason: str
     internal: bool = False  # our fault rather than the request's
@@ -113,6 +110,7 @@ class Engine:
 
         def rows(index: int, job: TranslateJob) -> tuple[_Key, list[_Row]]:
             self._check(job.source, job.target)
+            # Rows of a call share size and domains; each has a style of its own.
             key = job.image.shape, job.source, job.target
             return key, [
                 _Row(index, job.image, job.seed + k, style)
@@ -121,6 +119,7 @@ class Engine:
 
         def call(job: TranslateJob, images: Tensor | None, rows: Sequence[_Row]) -> Tensor:
             assert images is not None
+            # (rows, style_dim)
             style = torch.stack([row.style for row in rows if row.style is not None])
             return self.translator.translate(
                 images, source=job.source, target=job.target, style=style
@@ -131,14 +130,13 @@ class Engine:
     def compose(
         self, jobs: Sequence[ComposeJob], given_up: Sequence[GivenUp] | None = None
     ) -> list[JobResult]:
-        """The pictures that each job's chain makes, or why there are none; in the jobs' order. See
-        `translate`.
-        """
+        """The pictures of each job's chain, or why there are none, in order; see `translate`."""
 
         def rows(index: int, job: ComposeJob) -> tuple[_Key, list[_Row]]:
             if job.chain.source is not None:
                 self._check(job.chain.source)
             shape = job.image.shape if job.image is not None else None
+            # Rows of a call share chain and pictures, byte for byte.
             pictures = tuple(
                 (name, made.shape, made.tobytes()) for name, made in sorted(job.pictures.items())
             )
@@ -168,6 +166,7 @@ class Engine:
             try:
                 with self._stoppable([index], given_up):
                     key, rows = split(index, job)
+                # A row's seed is its own, so that its place in a call does not change its pixels.
                 groups[key] += rows
             except Exception as error:
                 failures[index] = _failure(error)
@@ -180,6 +179,7 @@ class Engine:
                 for row, picture in zip(rows, made, strict=True):
                     pictures[row.job].append(picture)
             except Exception as error:
+                # Nobody knows which row was at fault: all jobs of the call fail.
                 failures.update({row.job: _failure(error) for row in rows})
         return [failures.get(index) or pictures[index] for index in range(len(jobs))]
 
@@ -187,9 +187,8 @@ class Engine:
     def _stoppable(
         self, jobs: Collection[int], given_up: Sequence[GivenUp] | None
     ) -> Iterator[None]:
-        """Ends what is computed for some jobs when their time is over, or nobody waits for any of
-        them.
-        """
+        """Ends what is computed for jobs when time is over, or nobody waits for any of them."""
+        # The call of several jobs may take the time of all of them.
         seconds = self.max_seconds * len(jobs)
         end = time.monotonic() + seconds
 

@@ -1,6 +1,4 @@
-"""Large requests beside small ones: a few at a time, so that nobody waits for long behind
-somebody's panorama.
-"""
+"""Large requests beside small ones: nobody waits for long behind somebody's panorama."""
 
 import asyncio
 from collections import defaultdict
@@ -21,6 +19,7 @@ class Lanes:
 
     def __init__(self, limits: Limits):
         self._limits = limits
+        # Made when a model is first asked for.
         self._rooms = defaultdict(lambda: asyncio.Semaphore(limits.large_at_once))
         self._waiting: defaultdict[str, int] = defaultdict(int)
 
@@ -42,6 +41,7 @@ class Lanes:
 
     async def _acquire(self, model: str) -> None:
         room = self._rooms[model]
+        # A free place is taken at once, whatever the limit of those that wait.
         if room.locked() and self._waiting[model] >= self._limits.large_waiting:
             detail = (
                 "too many large requests are waiting: try again in 10 s, or send smaller images"
@@ -51,4 +51,5 @@ class Lanes:
         try:
             await room.acquire()
         finally:
+            # Also where who waited has gone away.
             self._waiting[model] -= 1
