@@ -1,6 +1,4 @@
-"""From a space of settings to the best bundle: places the trials, stops the poor ones early, ranks
-the rest.
-"""
+"""From a space of settings to the best bundle: trials placed, stopped early, ranked."""
 
 import functools
 import logging
@@ -59,9 +57,7 @@ class Found(NamedTuple):
 
 
 class SearchRecord(Frozen):
-    """`search.json`: a search's identity and whether it is over, so that the same command goes on
-    with it.
-    """
+    """`search.json`: a search's identity, and whether it is over, to go on with it."""
 
     identity: dict[str, Any]
     finished: bool = False
@@ -74,8 +70,7 @@ class _Table(RootModel[list[TrialRow]]):
 def search(
     study: Study, run_dir: Path, *, cpus_per_trial: int = 1, console: Console | None = None
 ) -> Found:
-    """Run the trials; the same call after an interruption continues those that were not at their
-    end.
+    """Run the trials; the same call after an interruption continues those that did not end.
 
     Args:
         study: what is searched for.
@@ -151,9 +146,8 @@ def _fit(study: Study, run_dir: Path, cpus_per_trial: int, watch: TrialWatch) ->
         tuner = tune.Tuner.restore(str(state), trainable, resume_errored=True)
     else:
         tuner = _tuner(study, run_dir, trainable, watch, concurrent=min(room, study.trials))
-    with (
-        warnings.catch_warnings()
-    ):  # resumed trials repeat their reports, and Optuna need not say that it knows them
+    # Resumed trials repeat their reports, and Optuna need not say that it knows them.
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
         results = tuner.fit()
     rows = [_row(result, study.metric) for result in results]
@@ -175,6 +169,7 @@ def _tuner(
             mode=study.mode,
             num_samples=study.trials,
             max_concurrent_trials=concurrent,
+            # NumPy's seeds have 32 bits.
             search_alg=OptunaSearch(seed=config.seed % 2**32),
             # The poorer half stops after a quarter, and again after a half of the schedule.
             scheduler=ASHAScheduler(
@@ -190,9 +185,8 @@ def _tuner(
             storage_path=str(run_dir),
             callbacks=[watch],
             verbose=0,
-            failure_config=tune.FailureConfig(
-                max_failures=1
-            ),  # a trial whose process was killed goes on once
+            # A trial whose process was killed goes on once.
+            failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
 
@@ -207,6 +201,7 @@ def _place(cpus_per_trial: int) -> tuple[dict[str, float], int]:
     resources: dict[str, float] = {"CPU": cpus_per_trial}
     if cluster.get("GPU", 0) >= 1:
         resources["GPU"] = 1
+    # By whichever resource runs out first.
     room = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
     if room < 1:
         raise UserError(
@@ -256,6 +251,7 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
     if not file.exists():
         return None
     record = parsed(SearchRecord, file.read_bytes(), str(file), _REMEDY)
+    # What another study left before any trial began is swept away.
     if record.identity != study.identity() and not record.finished and not _has_begun(run_dir):
         for folder in (_RAY, TRIALS):
             shutil.rmtree(run_dir / folder, ignore_errors=True)
