@@ -44,7 +44,7 @@ class ImageFeed:
                 "to measure models "
                 "on: build it with `vqi2i data shard --validation 0.1`"
             )
-        # images of each domain, those of the largest
+        # an epoch in images of each domain: that of the largest
         self.epoch = max(reader.count("train", domain) for domain in domains)
         self._batches = Batches(
             reader,
