@@ -11,7 +11,6 @@ from vqi2i.checking.typed import domain_name
 from vqi2i.errors import UserError
 
 Domain = Annotated[str, AfterValidator(domain_name)]
-MIN_TOKENS = 4  # sides of the smallest grid that every layer can take
 
 
 def assignment(text: str, origin: str) -> tuple[str, Any]:
@@ -79,6 +78,14 @@ class NetworkConfig(Frozen):
     def stride(self) -> int:
         """Image pixels per token along each side."""
         return self.patch * 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def min_tokens(self) -> int:
+        """Tokens along a side of the smallest grid that every layer can take.
+
+        Four, or what 16 pixels have: fewer do not reach the end of the style encoder.
+        """
+        return max(4, -(-16 // self.stride))
 
     @property
     def level_channels(self) -> tuple[int, ...]:

@@ -18,7 +18,6 @@ from vqi2i.bundle import (
     write_bundle,
 )
 from vqi2i.checking.typed import meant
-from vqi2i.config import MIN_TOKENS
 from vqi2i.errors import UserError
 from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.batching import CallLimits, in_calls
@@ -181,6 +180,7 @@ class Model:
         self.check_domain(domain)
         stride = self.network.stride
         # Up to whole tokens, and to the fewest that every layer takes; the edge's pixels go on.
-        height, width = (max(-(-side // stride), MIN_TOKENS) * stride for side in images.shape[2:])
+        least = self.network.min_tokens
+        height, width = (max(-(-side // stride), least) * stride for side in images.shape[2:])
         padding = (0, width - images.shape[3], 0, height - images.shape[2])
         return F.pad(images.to(self.device), padding, mode="replicate")

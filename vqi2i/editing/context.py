@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.config import MIN_TOKENS
-
 # tokens beyond the known part in which it seems to go on: two win two thirds of what an edge costs
 # the prior, four or eight win no more (docs/LOG.md)
 MARGIN = 2
@@ -21,7 +19,7 @@ Box = tuple[slice, slice]  # rows, columns
 
 
 def read_known(
-    encode: Callable[[Tensor], Tensor], pixels: Tensor, kept: Tensor, known: Tensor
+    encode: Callable[[Tensor], Tensor], pixels: Tensor, kept: Tensor, known: Tensor, least: int
 ) -> Tensor:
     """Tokens (b, rows, columns) of the known cells of a canvas; those of other cells mean nothing.
 
@@ -31,12 +29,13 @@ def read_known(
         kept: bool, of the pixels; others are not looked at.
         known: bool (rows, columns), at least one; at least one pixel of the surroundings of known
             cells is kept.
+        least: rows and columns that `encode` must be given; the canvas has as many.
     """
     stride = kept.shape[0] // known.shape[0]
     # The norms of the encoder look at all it is shown: the box alone, without empty canvas.
     box = bounding_box(known)
     rows, columns = (
-        _with_margin(side, length) for side, length in zip(box, known.shape, strict=True)
+        _with_margin(side, length, least) for side, length in zip(box, known.shape, strict=True)
     )
     place = scaled((rows, columns), stride)
     tokens = torch.zeros(len(pixels), *known.shape, dtype=torch.long, device=pixels.device)
@@ -45,11 +44,11 @@ def read_known(
     return tokens
 
 
-def _with_margin(side: slice, length: int) -> slice:
-    # The encoder takes no fewer than MIN_TOKENS; near the end of a canvas the box moves back.
+def _with_margin(side: slice, length: int, least: int) -> slice:
+    # Near the end of a canvas the box moves back.
     start, stop = max(side.start - MARGIN, 0), min(side.stop + MARGIN, length)
-    start = max(0, min(start, length - MIN_TOKENS))
-    return slice(start, max(stop, start + MIN_TOKENS))
+    start = max(0, min(start, length - least))
+    return slice(start, max(stop, start + least))
 
 
 def bounding_box(mask: Tensor) -> Box:

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqi2i.config import MIN_TOKENS
 from vqi2i.editing import style_blending
 from vqi2i.editing.canvas import Canvas, Given, guessed, known_cells
 from vqi2i.editing.context import MARGIN, bounding_box, read_known
@@ -31,6 +30,7 @@ class Editor:
     def __init__(self, model: Model):
         self._model = model
         self._stride = model.network.stride
+        self._least = model.network.min_tokens  # along each side of a grid
 
     def from_images(self, images: Tensor, domain: str) -> Canvas:
         """A canvas of images (b, 3, h, w) of a domain, as they are."""
@@ -50,7 +50,7 @@ class Editor:
 
     def blank(self, styles: Tensor, domain: str, *, height: int, width: int) -> Canvas:
         """Empty canvases of a domain, one for each style."""
-        rows, columns = (max(-(-side // self._stride), MIN_TOKENS) for side in (height, width))
+        rows, columns = (max(-(-side // self._stride), self._least) for side in (height, width))
         tokens = torch.zeros(
             len(styles), rows, columns, dtype=torch.long, device=self._model.device
         )
@@ -124,7 +124,7 @@ class Editor:
                 top=top,
                 bottom=bottom,
                 stride=self._stride,
-                least=MIN_TOKENS,
+                least=self._least,
             )
             yield from self.infilled(grown, sampling, generators)
 
@@ -254,9 +254,8 @@ class Editor:
     ) -> Canvas:
         """Continue pictures at the side where an axis (2: y, 3: x) begins."""
         left, top = (more, 0) if axis == 3 else (0, more)
-        grown = canvas.grown(
-            left=left, top=top, right=0, bottom=0, stride=self._stride, least=MIN_TOKENS
-        )
+        # A part of a canvas may be smaller than what the encoder takes, and stays so.
+        grown = canvas.grown(left=left, top=top, right=0, bottom=0, stride=self._stride, least=0)
         # Tokens (b, rows, columns) have no axis of channels: theirs is one before.
         new = grown.tokens.shape[axis - 1] - canvas.tokens.shape[axis - 1]
         if not new:  # there was room on the canvas
@@ -268,18 +267,18 @@ class Editor:
         mirror = canvas.infilled(F.pad(tokens, after), F.pad(torch.ones_like(canvas.known), after))
         mirror = last(self.infilled(mirror, sampling, generators, upside_down=axis == 2))
         # Back through pixels: mirrored tokens would decode to patches of the wrong orientation.
-        wide = self._model.decode(mirror.tokens, canvas.own, canvas.domain).flip(axis)
+        wide = self._in_its_own(mirror.tokens, canvas).flip(axis)
         strip = wide.narrow(axis, 0, new * self._stride)
         # The new strip beside the pixels that it joins, so that its tokens know no edge.
         read = self._model.encode(torch.cat([strip, pixels], dim=axis), canvas.domain).tokens
-        return grown.infilled(
-            torch.where(grown.known, grown.tokens, read), torch.ones_like(grown.known)
-        )
+        rows, columns = grown.known.shape
+        tokens = torch.where(grown.known, grown.tokens, read[:, :rows, :columns])
+        return grown.infilled(tokens, torch.ones_like(grown.known))
 
     def _whole(self, canvas: Canvas) -> Tensor:
         """The whole canvas in its own domain and style, given pixels put back."""
         tokens = canvas.tokens if canvas.known.all() else guessed(canvas)
-        decoded = self._model.decode(tokens, canvas.own, canvas.domain)
+        decoded = self._in_its_own(tokens, canvas)
         if canvas.given is None:
             return decoded
         (top, left), (height, width) = canvas.offset, canvas.size
@@ -287,6 +286,18 @@ class Editor:
         # A view: what is written to it changes `decoded`.
         picture.copy_(self._restored(picture, canvas.given))
         return decoded
+
+    def _in_its_own(self, tokens: Tensor, canvas: Canvas) -> Tensor:
+        """Tokens (b, rows, columns) as images of a canvas's own domain and style."""
+        rows, columns = tokens.shape[1:]
+        # Parts of canvases may be smaller than what the layers take: their last tokens go on.
+        down, right = (
+            torch.arange(max(side, self._least), device=tokens.device).clamp(max=side - 1)
+            for side in (rows, columns)
+        )
+        whole = tokens[:, down][:, :, right]
+        decoded = self._model.decode(whole, canvas.own, canvas.domain)
+        return decoded[..., : rows * self._stride, : columns * self._stride]
 
     def _restored(self, made: Tensor, given: Given, feather: int = 0) -> Tensor:
         """A picture with the given pixels put back."""
@@ -344,12 +355,13 @@ class Editor:
             pixels,
             kept,
             canvas.known,
+            self._least,
         )
 
     def _read_on(self, canvas: Canvas, *, left: int, right: int, top: int, bottom: int) -> Canvas:
         """Read given pictures as they go on past the borders that are to be extended."""
         sides = {"left": left, "right": right, "top": top, "bottom": bottom}
-        grown = canvas.grown(**sides, stride=self._stride, least=MIN_TOKENS)
+        grown = canvas.grown(**sides, stride=self._stride, least=self._least)
         if not grown.known.any():  # no whole token
             return canvas
         rows, columns = canvas.tokens.shape[1:]

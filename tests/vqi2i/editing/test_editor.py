@@ -130,6 +130,18 @@ def test_completing_what_lies_before_the_kept_part_is_extending_that(
     assert torch.equal(last(whole).tokens, last(wide).tokens)
 
 
+@pytest.mark.parametrize("corner", [(16, 20), (28, 12), (8, 28), (28, 28)])
+@pytest.mark.parametrize("size", [(4, 4), (4, 12), (8, 4)])
+def test_a_kept_part_may_be_smaller_than_what_the_layers_take(
+    translator: Translator, corner: tuple[int, int], size: tuple[int, int]
+) -> None:
+    (top, left), (height, width) = corner, size
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[top : top + height, left : left + width] = True
+    made = translator.complete(images(1), mask=mask, domain="summer", feather=0, sampling=FEW)
+    assert torch.equal(made[..., mask], images(1)[..., mask])
+
+
 def test_a_mask_that_keeps_no_token_is_refused(translator: Translator) -> None:
     mask = torch.zeros(32, 32, dtype=torch.bool)
     mask[1:4, 1:4] = True
