@@ -92,7 +92,9 @@ def test_what_a_step_does_not_compute_it_does_not_report(
         "weights.perceptual=0",
     )
     steps = [set(stage.train_step(batch)) for batch in _batches(stage, 4)]
-    always = {"pixel", "content", "total_variation"}
+    unasked = {"patch_nce", "style", "perceptual", "codebook", "cross_pixel"}
+    later = {"commitment", "adversarial", "adversarial_reconstruction"}
+    always = {*LossWeights.model_fields} - unasked - later
     codes = {"commitment", "restarted_codes"}
     assert steps[0] == always
     assert steps[1] == always | codes
