@@ -304,7 +304,7 @@ class Stage1Config(RunConfig):
             (
                 "codebook",
                 self.weights.codebook,
-                self.network.quantizer in ("vq", "l2", "simvq"),
+                self.network.learns_codes,
                 "a learned codebook",
             ),
             (
@@ -318,7 +318,7 @@ class Stage1Config(RunConfig):
         ):
             if value and not needed:
                 raise UserError(f"weights.{name} does nothing without {reason}: set it to 0")
-        if not self.weights.codebook and self.network.quantizer in ("vq", "l2", "simvq"):
+        if self.network.learns_codes and not self.weights.codebook:
             raise UserError(
                 f"quantizer {self.network.quantizer} learns by weights.codebook alone: set it "
                 "above 0"

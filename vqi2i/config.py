@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -11,6 +11,8 @@ from vqi2i.checking.typed import domain_name
 from vqi2i.errors import UserError
 
 Domain = Annotated[str, AfterValidator(domain_name)]
+LearnedQuantizer = Literal["vq", "l2", "simvq"]  # by gradients: `weights.codebook` teaches codes
+QuantizerKind = Literal["ema_restart", LearnedQuantizer, "fsq"]
 
 
 def assignment(text: str, origin: str) -> tuple[str, Any]:
@@ -55,7 +57,7 @@ class NetworkConfig(Frozen):
     )
     embed_dim: int = Field(default=64, gt=0, description="channels of a codebook vector")
     codebook_size: int = Field(default=256, gt=1)
-    quantizer: Literal["vq", "ema_restart", "l2", "simvq", "fsq"] = Field(
+    quantizer: QuantizerKind = Field(
         default="ema_restart", description="vq in the paper; see `vqi2i.networks.quantizers`"
     )
     fsq_levels: tuple[int, ...] = Field(default=(), description="levels of each channel, for fsq")
@@ -86,6 +88,11 @@ class NetworkConfig(Frozen):
         Four, or what 16 pixels have: fewer do not reach the end of the style encoder.
         """
         return max(4, -(-16 // self.stride))
+
+    @property
+    def learns_codes(self) -> bool:
+        """Whether codes learn by gradients, and so by the codebook term of the objective."""
+        return self.quantizer in get_args(LearnedQuantizer)
 
     @property
     def level_channels(self) -> tuple[int, ...]:

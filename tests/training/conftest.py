@@ -5,6 +5,7 @@ small.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from training.checkpointing.checkpoints import Checkpoints
 from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
 from training.tracking.journal import RunJournal
+from vqi2i.config import LearnedQuantizer
 
 STAGE1 = (
     "crop=16",
@@ -60,6 +62,12 @@ FSQ = (
     "network.embed_dim=2",
     "weights.commitment=0",
 )
+LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
+QUANTIZERS = {  # what is set for each
+    "ema_restart": (),
+    **{kind: (f"network.quantizer={kind}", *LEARNED) for kind in get_args(LearnedQuantizer)},
+    "fsq": FSQ,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from tests.processes import METHOD
-from tests.training.conftest import STAGE1, STAGE2
+from tests.training.conftest import QUANTIZERS, STAGE1, STAGE2
 from training.checkpointing.checkpoints import Checkpoints
 from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
@@ -19,20 +20,10 @@ from training.stages.build import make_stage, prepare
 from training.stages.nan_guard import DivergenceError
 from training.stages.stage1 import Stage1
 from training.tracking.journal import RunJournal
+from vqi2i.config import QuantizerKind
 
-LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
-QUANTIZERS = {
-    "ema_restart": ("codebook.restart_below=0.9",),  # most codes restart at once
-    "vq": LEARNED,
-    "l2": LEARNED,
-    "simvq": LEARNED,
-    "fsq": (
-        "weights.commitment=0",
-        "network.fsq_levels=[4,4]",
-        "network.embed_dim=2",
-        "network.codebook_size=16",
-    ),
-}
+KINDS = get_args(QuantizerKind)
+RESTARTS = ("codebook.restart_below=0.9",)  # most codes of `ema_restart` do at once
 PRIORS = {
     "causal": (),
     "masked": (
@@ -126,9 +117,9 @@ def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
             data=shards,
             model=None,
             recipe="laptop64",
-            settings=[*STAGE1, *GAME, f"network.quantizer={name}", *settings],
+            settings=[*STAGE1, *GAME, *RESTARTS, *QUANTIZERS[name]],
         )
-        for name, settings in QUANTIZERS.items()
+        for name in KINDS
     }
     prior = [*STAGE2, "prior.dropout=0"]  # each worker drops units of its own
     for name, settings in PRIORS.items():
@@ -152,7 +143,7 @@ def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-@pytest.mark.parametrize("name", [*QUANTIZERS, *PRIORS])
+@pytest.mark.parametrize("name", [*KINDS, *PRIORS])
 def test_two_workers_take_the_step_of_one(
     name: str, jobs: dict[str, Job], folder: Path, worker: LocalWorker
 ) -> None:

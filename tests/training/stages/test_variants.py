@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 
 import imaging
 from pipelines.images_to_shards import build_shards
-from tests.training.conftest import FSQ
+from tests.training.conftest import QUANTIZERS
 from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
 from training.recipes import STAGE1
@@ -56,7 +56,6 @@ LARGER = ("crop=32", "network.resolution=32")
 # In flat areas the sign of a difference between neighbours, and so these terms' gradient, is
 # rounding noise.
 SMOOTH = ("weights.total_variation=0", "perceptual.kind=none", "weights.perceptual=0")
-LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "laptop64": ("laptop64", ()),
     "paper256": (
@@ -76,10 +75,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "accumulated": ("laptop64", ("accumulate=2",)),
     "recomputed": ("laptop64", ("recompute=true",)),
     "bf16": ("laptop64", (*LARGER, "precision=bf16")),
-    "vq": ("laptop64", ("network.quantizer=vq", *LEARNED)),
-    "l2": ("laptop64", ("network.quantizer=l2", *LEARNED)),
-    "simvq": ("laptop64", ("network.quantizer=simvq", *LEARNED)),
-    "fsq": ("laptop64", FSQ),
+    # `laptop64` has `ema_restart`.
+    **{kind: ("laptop64", set_) for kind, set_ in QUANTIZERS.items() if kind != "ema_restart"},
 }
 
 

@@ -1,12 +1,12 @@
 """One pass gives reconstructions and translations that are what they claim to be."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from tests.conftest import TINY
-from vqi2i.config import DiscriminatorConfig, NetworkConfig
+from vqi2i.config import DiscriminatorConfig, LearnedQuantizer, NetworkConfig
 from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import merge, part
@@ -24,9 +24,7 @@ VARIANTS = [
     {"domains": ("spring", "summer", "winter"), "decoder": "per_domain"},
     {"style_dim": 0},
     {"style_dim": 0, "decoder": "per_domain", "adain": "bottleneck"},
-    {"quantizer": "vq"},
-    {"quantizer": "l2"},
-    {"quantizer": "simvq"},
+    *({"quantizer": kind} for kind in get_args(LearnedQuantizer)),
     {"quantizer": "fsq", "fsq_levels": (4, 4), "codebook_size": 16, "embed_dim": 2},
 ]
 
