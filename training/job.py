@@ -1,7 +1,7 @@
 """What is trained on what."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import read_manifest
 from training.config import Stage1Config, Stage2Config
 from training.recipes import recipe as named_recipe
-from training.settings import override
+from training.settings import override, with_later
 from vqi2i.bundle import fingerprint, read_config
 from vqi2i.checking.frozen import Frozen
 
@@ -39,14 +39,22 @@ class Job(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """What must not change between a run's first start and its resume."""
-        config = self.config.model_dump(mode="json", exclude=_INCIDENTAL)
-        if isinstance(self.config, Stage2Config) and not self.config.prior.upwards:
-            del config["prior"]["upwards"]  # runs that began before it could be set go on
         return {
-            "config": config,
+            "config": self._decisive(),
             "data": read_manifest(self.data).fingerprint,
             "model": fingerprint(self.model) if self.model is not None else None,
         }
+
+    def begun_as(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        """The identity that a run was started with, as it would be written down today: runs that
+        began before something could be set go on.
+        """
+        if not isinstance(before := held.get("config"), Mapping):
+            return dict(held)
+        return {**held, "config": with_later(before, self._decisive(), self.config)}
+
+    def _decisive(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude=_INCIDENTAL)
 
     def remark(self) -> str:
         """That training will see small parts of the pictures alone, with the remedy; nothing if it

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from errors import UserError
 from vqi2i.checking.frozen import Frozen
@@ -48,6 +49,25 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((f"{prefix}{key}", value))
     return pairs
+
+
+def with_later(held: Mapping[str, Any], now: Mapping[str, Any], config: Frozen) -> dict[str, Any]:
+    """Settings that an earlier version wrote down, with the defaults of those that came later.
+
+    Args:
+        held: what was written down, nested.
+        now: what would be written down today; no other names are added.
+        config: what `now` was made from; it knows the defaults.
+    """
+    filled = dict(held)
+    for name, value in now.items():
+        field, inner = type(config).model_fields[name], getattr(config, name)
+        if name not in held:
+            if not field.is_required():
+                filled[name] = to_jsonable_python(field.get_default(call_default_factory=True))
+        elif isinstance(inner, Frozen) and isinstance(before := held[name], Mapping):
+            filled[name] = with_later(before, value, inner)
+    return filled
 
 
 def _near(name: str, known: Sequence[str]) -> str:

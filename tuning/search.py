@@ -257,7 +257,8 @@ def _claim(study: Study, run_dir: Path) -> SearchRecord | None:
             shutil.rmtree(run_dir / folder, ignore_errors=True)
         forget_others(run_dir)
         return None
-    refuse_other_settings(run_dir, record.identity, study.identity(), held="search")
+    begun_as = study.begun_as(record.identity)
+    refuse_other_settings(run_dir, begun_as, study.identity(), held="search")
     return record
 
 

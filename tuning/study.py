@@ -1,6 +1,6 @@
 """What a search looks for, and what came out of its trials."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -23,6 +23,11 @@ class Study(Frozen):
     def identity(self) -> dict[str, Any]:
         """What must not change between a search's first start and its resume."""
         return {**self.model_dump(mode="json", exclude={"job"}), "job": self.job.identity()}
+
+    def begun_as(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        """The identity that a search was started with, as it would be written down today."""
+        job = held.get("job")
+        return {**held, "job": self.job.begun_as(job) if isinstance(job, Mapping) else job}
 
 
 class TrialRow(Frozen):

@@ -1,5 +1,6 @@
 """What a search writes down and goes on from, with trials that are made up."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +109,16 @@ def test_a_folder_holds_one_search(study: Study, made: Made, tmp_path: Path) -> 
     reports.write_text('{"position": 48, "held_out_psnr": 20.0}\n')
     with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
         search(study.model_copy(update={"trials": 3}), tmp_path)
+
+
+def test_a_search_that_began_before_something_could_be_set_goes_on(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
+    found = search(study, tmp_path)
+    record = json.loads((tmp_path / "search.json").read_text())
+    del record["identity"]["job"]["config"]["accumulate"]
+    (tmp_path / "search.json").write_text(json.dumps(record))
+    assert search(study, tmp_path) == found
 
 
 def test_a_search_that_was_refused_does_not_keep_its_name(

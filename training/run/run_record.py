@@ -58,8 +58,9 @@ def claim(job: Job, place: Store, *, begun: bool) -> RunRecord:
         record = RunRecord(identity=now)
         write_record(place, record)
         return record
+    begun_as = job.begun_as(record.identity)
     accepted = IN_IDENTITY if job.accept_other_data else frozenset[str]()
-    refuse_other_settings(place.root, record.identity, now, accepted=accepted)
+    refuse_other_settings(place.root, begun_as, now, accepted=accepted)
     if record.outcome is None and record.identity != now:
         record = record.model_copy(update={"identity": now})
         write_record(place, record)

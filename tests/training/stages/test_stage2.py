@@ -76,14 +76,6 @@ def test_upwards_is_refused_where_it_would_do_nothing(
         _stage(stage2_job, worker, "prior.upwards=true", *settings)
 
 
-def test_a_run_from_before_upwards_could_be_set_is_the_same_run(stage2_job: Job) -> None:
-    assert "upwards" not in stage2_job.identity()["config"]["prior"]
-    told = stage2_job.model_copy(
-        update={"config": override(stage2_job.config, ["prior.upwards=true"])}
-    )
-    assert told.identity()["config"]["prior"]["upwards"] is True
-
-
 @kinds
 def test_a_resumed_stage_takes_the_same_steps(
     stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
