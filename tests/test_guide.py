@@ -341,6 +341,24 @@ def test_figures_of_the_guide_are_measured() -> None:
         assert own <= {*shown}
 
 
+def test_the_guide_lists_every_route_and_every_field() -> None:
+    from serving.http.api import make_api
+    from tests.serving.local import LocalBackend
+
+    document = make_api(LocalBackend()).openapi()
+    served = {f"{m.upper()} {path}" for path, methods in document["paths"].items() for m in methods}
+    told = {name for name in table("serving.md", "route") if name.startswith(("GET ", "POST "))}
+    assert told - {"GET /docs", "GET /openapi.json"} == served
+    fields = {route: cell for route, cell, *_ in rows("serving.md", "route") if "`" not in route}
+    of_all = {*re.findall("`(.*?)`", fields.pop("all"))}
+    assert {f"POST /v1/{route}" for route in fields} == {n for n in served if n.startswith("POST")}
+    for route, cell in fields.items():
+        (body,) = document["paths"][f"/v1/{route}"]["post"]["requestBody"]["content"].values()
+        form = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+        assert {*re.findall("`(.*?)`", cell)} == {*form["properties"]} - of_all, route
+        assert {*re.findall(r"\*\*`(.*?)`\*\*", cell)} == {*form["required"]}, route
+
+
 def test_limits_and_settings_have_the_defaults_that_the_guide_names() -> None:
     from serving.app import Settings
     from vqi2i import Sampling

@@ -12,8 +12,9 @@ import pytest
 
 import imaging
 from serving.http.api import make_api
+from serving.http.schema import WITH_PRIOR, WITHOUT_PRIOR
 from tests.pipelines.hostile import Corpus
-from tests.serving.attacks import Attacker, files_of
+from tests.serving.attacks import FIELDS, Attacker, files_of
 from tests.serving.local import LocalBackend
 
 COUNT = 112
@@ -27,6 +28,10 @@ def attacker(hostile_images: Corpus) -> Attacker:
 def memory() -> int:
     """Resident bytes of this process."""
     return int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
+
+
+def test_hostile_requests_reach_every_route() -> None:
+    assert {*FIELDS} == {*WITHOUT_PRIOR, *WITH_PRIOR}
 
 
 @pytest.mark.slow
