@@ -62,6 +62,7 @@ FSQ = (
     "network.embed_dim=2",
     "weights.commitment=0",
 )
+WITHOUT_WEIGHT = {"codebook", "cross_pixel"}  # terms that `laptop64` does not compute
 LEARNED = ("weights.codebook=1", "weights.commitment=0.25")
 QUANTIZERS = {  # what is set for each
     "ema_restart": (),

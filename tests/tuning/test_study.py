@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.synthetic.dataset import DOMAINS
+from tests.training.conftest import WITHOUT_WEIGHT
 from training.job import Job
 from training.recipes import recipe
 from training.run.attempt import fit_here
@@ -63,7 +64,5 @@ def test_a_stage_reports_every_metric_that_trials_can_be_ranked_by(
     prepare(job)
     fit_here(job, tmp_path, RunJournal(tmp_path, None, Console(quiet=True)))
     (row,) = read_metrics(tmp_path)
-    without_weight = (
-        {"codebook", "cross_pixel"} if stage == "stage1" else set()
-    )  # in this recipe: not computed
-    assert METRICS[stage].keys() - row.keys() == without_weight
+    not_computed = WITHOUT_WEIGHT if stage == "stage1" else set()
+    assert METRICS[stage].keys() - row.keys() == not_computed

@@ -13,7 +13,7 @@ import imaging
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.reader import ShardReader
 from pipelines.synthetic.dataset import DOMAINS
-from tests.training.conftest import FSQ
+from tests.training.conftest import FSQ, WITHOUT_WEIGHT
 from training.config import LossWeights
 from training.distributed.worker import LocalWorker
 from training.job import Job
@@ -66,8 +66,7 @@ def test_reconstructions_come_closer_to_the_images(stage1_job: Job, worker: Loca
 def test_each_term_of_the_objective_is_reported_under_the_name_of_its_weight(stage: Stage1) -> None:
     (batch,) = _batches(stage, 1)
     metrics = stage.train_step(batch)
-    # Nothing learns codes by gradients, there is no truth, and nobody judges reconstructions.
-    not_computed = {"codebook", "cross_pixel", "adversarial_reconstruction"}
+    not_computed = WITHOUT_WEIGHT | {"adversarial_reconstruction"}  # nobody judges them
     assert (
         metrics.keys()
         == {*LossWeights.model_fields, "discriminator", "restarted_codes"} - not_computed
@@ -92,7 +91,7 @@ def test_what_a_step_does_not_compute_it_does_not_report(
         "weights.perceptual=0",
     )
     steps = [set(stage.train_step(batch)) for batch in _batches(stage, 4)]
-    unasked = {"patch_nce", "style", "perceptual", "codebook", "cross_pixel"}
+    unasked = WITHOUT_WEIGHT | {"patch_nce", "style", "perceptual"}
     later = {"commitment", "adversarial", "adversarial_reconstruction"}
     always = {*LossWeights.model_fields} - unasked - later
     codes = {"commitment", "restarted_codes"}
