@@ -35,6 +35,26 @@ def shell_lines(page: Path) -> list[str]:
     return [line.split("  #")[0].strip() for line in text.splitlines() if line.strip()]
 
 
+def broken_links(page: Path) -> list[str]:
+    """Links of a page to files or headings that are not there."""
+    return [
+        target
+        for target in re.findall(r"\]\((?!http)(.*?)\)", page.read_text())
+        if not _is_there(page, *target.partition("#")[::2])
+    ]
+
+
+def _is_there(page: Path, file: str, heading: str) -> bool:
+    found = page.parent / file if file else page
+    if not heading or not found.is_file():
+        return found.is_file()
+    return heading in [
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in found.read_text().splitlines()
+        if line.startswith("#")
+    ]
+
+
 def environment() -> dict[str, str]:
     """Of a command that may start a Ray of its own."""
     # A token of its own, so that Ray writes none into the home directory.

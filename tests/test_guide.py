@@ -22,7 +22,7 @@ import yaml
 
 import imaging
 from run import app
-from tests.documents import ROOT, SHORT, blocks, shell_lines
+from tests.documents import ROOT, SHORT, blocks, broken_links, shell_lines
 from tests.processes import command
 from vqi2i.modules import MODULES
 
@@ -432,13 +432,4 @@ def test_every_variable_of_ours_is_read_somewhere() -> None:
 
 @page
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!http)(.*?)\)", page.read_text()):
-        file, _, heading = target.partition("#")
-        found = page.parent / file if file else page
-        assert found.is_file(), target
-        headings = [
-            re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-            for line in found.read_text().splitlines()
-            if line.startswith("#")
-        ]
-        assert not heading or heading in headings, target
+    assert broken_links(page) == []
