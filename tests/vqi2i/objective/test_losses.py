@@ -179,6 +179,30 @@ def test_patches_that_match_their_source_cost_less() -> None:
     assert loss([key.roll(1, dims=3) for key in keys]) > loss(keys)
 
 
+def test_patch_nce_is_the_cross_entropy_of_cosines_at_drawn_places() -> None:
+    torch.manual_seed(0)
+    contrast = PatchNCE((8, 4), num_patches=16, temperature=0.2, width=8)
+    queries = features((2, 8, 6, 6), (2, 4, 3, 3))
+    keys = features((2, 8, 6, 6), (2, 4, 3, 3))
+    generator, wanted = torch.Generator().manual_seed(5), []
+    for head, query, key in zip(contrast.heads, queries, keys, strict=True):
+        places = torch.randperm(query[0, 0].numel(), generator=generator)[:16]
+        for row in range(2):
+            found, sought = (
+                head(x[row].flatten(1)[:, places].T) for x in (query, key)
+            )  # (places, width)
+            cosines = torch.cosine_similarity(found[:, None], sought[None], dim=-1)
+            wanted.append(-(cosines / 0.2).log_softmax(1).diagonal().mean())
+    found = contrast(queries, keys, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(found, torch.stack(wanted).mean())
+
+
+def test_patch_nce_has_the_published_settings() -> None:
+    contrast = PatchNCE((8,))
+    assert (contrast.num_patches, contrast.temperature) == (256, 0.07)
+    assert [tuple(p.shape) for p in contrast.parameters()] == [(256, 8), (256,), (256, 256), (256,)]
+
+
 def test_patch_nce_trains_its_heads_and_the_translation_but_not_the_source() -> None:
     contrast = PatchNCE((8,), num_patches=16, width=8)
     (query,), (key,) = features((2, 8, 6, 6)), features((2, 8, 6, 6))

@@ -76,6 +76,31 @@ def test_training_masks_leave_scattered_cells_sides_and_boxes() -> None:
     assert (shares_hidden == 1).any()
 
 
+def test_a_box_is_missing_as_often_as_all_but_a_box() -> None:
+    masks = [training_mask((6, 6), generator) for generator in generators(*range(1500))]
+
+    def boxes(hidden: list[torch.Tensor]) -> int:
+        """Those that are a rectangle of some cells which reaches across in neither direction."""
+        found = 0
+        for mask in hidden:
+            rows, columns = mask.any(1), mask.any(0)
+            filled = torch.equal(mask, rows[:, None] & columns)
+            found += filled and int(mask.sum()) > 3 and not (rows.all() or columns.all())
+        return found
+
+    missing, kept = boxes(masks), boxes([~mask for mask in masks])
+    assert 25 < kept < 90
+    assert 25 < missing < 90
+
+
+@pytest.mark.parametrize("window", [(1, 1), (1, 5), (5, 1)])
+def test_the_smallest_windows_have_masks_too(window: tuple[int, int]) -> None:
+    for generator in generators(*range(60)):
+        mask = training_mask(window, generator)
+        assert mask.shape == window
+        assert mask.any()
+
+
 def test_scattered_masks_hide_as_many_cells_as_asked() -> None:
     (generator,) = generators(0)
     assert [int(scattered((3, 4), count, generator).sum()) for count in (0, 5, 99)] == [1, 5, 12]
@@ -188,6 +213,54 @@ def test_guidance_strengthens_what_a_domain_has_more_of_than_others() -> None:
 
     assert 0.5 < share(0.0) < 0.8
     assert share(8.0) > 0.9
+
+
+class Sure(MaskedPrior):
+    """Knows which token is in the right half, and nothing of the left one."""
+
+    asked: torch.dtype | None = None
+
+    def forward(
+        self, tokens: torch.Tensor, hidden: torch.Tensor, domains: torch.Tensor
+    ) -> torch.Tensor:
+        self.asked = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        logits = torch.zeros(*tokens.shape, self.codebook_size)
+        logits[..., tokens.shape[2] // 2 :, 3] = 9.0
+        return logits
+
+
+def sure(**options: Any) -> tuple[Sure, list[torch.Tensor]]:
+    """Such a prior, and where it is when half of an empty grid is known."""
+    config = PriorConfig(kind="masked", positions="rotary", window=(4, 4))
+    model = Sure(config, codebook_size=5, num_domains=1)
+    empty, known = torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(4, 4, dtype=torch.bool)
+    sampling, half = Sampling(steps=4, **options), []
+    for (generator,) in (generators(seed) for seed in range(8)):
+        canvases = infill(model, empty, known, torch.tensor([0]), sampling, [generator])
+        half.append(next(canvas.known for canvas in canvases if canvas.known.sum() >= 4))
+    return model, half
+
+
+def test_the_surest_cells_come_first_and_at_high_temperature_any() -> None:
+    right = torch.arange(4).expand(4, -1) >= 2
+    _, cool = sure(order="confidence", temperature=0.01)
+    assert all((right | ~known).all() for known in cool)
+    _, hot = sure(order="confidence", temperature=10.0)
+    assert any((known & ~right).any() for known in hot)
+    for found in (cool, hot):  # and chance decides among equals
+        assert len({tuple(known.flatten().tolist()) for known in found}) > 4
+    _, even = sure(order="halton")
+    assert len({tuple(known.flatten().tolist()) for known in even}) == 1
+
+
+def test_bf16_is_bfloat16_whatever_the_device_would_take() -> None:
+    usual = torch.get_autocast_dtype("cpu")
+    torch.set_autocast_dtype("cpu", torch.float16)
+    try:
+        assert sure(precision="bf16")[0].asked == torch.bfloat16
+        assert sure()[0].asked is None
+    finally:
+        torch.set_autocast_dtype("cpu", usual)
 
 
 @pytest.mark.parametrize("order", ["halton", "confidence"])
