@@ -125,6 +125,34 @@ def test_a_block_order_mixes_some_blocks_at_a_time() -> None:
     assert not np.array_equal(order, block_permutation(0, "summer", 1, blocks))
 
 
+def test_a_block_order_follows_seed_stream_and_epoch() -> None:
+    blocks = np.repeat(np.arange(40), 3)
+    order = Order(seed=3, stream="summer", count=120, blocks=blocks)
+    for epoch in (0, 5):
+        wanted = block_permutation(3, "summer", epoch, blocks)
+        found = [order.at(epoch * 120 + rank) for rank in range(120)]
+        assert found == wanted.tolist()
+        for other in ((4, "summer", epoch), (3, "winter", epoch), (3, "summer", epoch + 1)):
+            assert not np.array_equal(wanted, block_permutation(*other, blocks))
+    assert len(block_permutation(0, "summer", 0, blocks[:0])) == 0
+
+
+def test_the_block_order_never_changes_between_versions() -> None:
+    blocks = np.arange(2 * WINDOW) // 2
+    assert block_permutation(0, "summer", 0, blocks)[:8].tolist() == [
+        25,
+        75,
+        108,
+        17,
+        41,
+        61,
+        32,
+        70,
+    ]
+    few = block_permutation(0, "summer", 0, np.repeat(np.arange(3 * WINDOW), 2))
+    assert few[:8].tolist() == [25, 17, 378, 202, 61, 32, 293, 67]
+
+
 def test_a_sample_is_augmented_anew_in_each_epoch(reader: ShardReader) -> None:
     count = reader.count("train", "summer")
     batches = Batches(reader, domains=["summer"], crop=24, global_batch=1, seed=0)

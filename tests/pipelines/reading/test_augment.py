@@ -56,3 +56,24 @@ def test_the_draws_are_those_of_an_albumentations_pipeline() -> None:
     for key in range(20):
         pipeline.set_random_state(np.random.default_rng(key), random.Random(key))
         assert np.array_equal(pipeline(image=MAP)["image"], _augmented(MAP, key))
+
+
+def test_colours_vary_as_far_as_asked_to_both_sides() -> None:
+    import random
+
+    import albumentations as A
+
+    near = (0.6, 1.4)
+    pipeline = A.Compose(
+        [A.ColorJitter(brightness=near, contrast=near, saturation=near, hue=(-0.1, 0.1), p=1)]
+    )
+    for key in range(20):
+        pipeline.set_random_state(
+            np.random.Generator(np.random.Philox(key=key)), random.Random(key)
+        )
+        plain, varied = _augmented(MAP, 3), _augmented(MAP, 3, key, jitter=0.4)
+        assert np.array_equal(pipeline(image=plain)["image"], varied)
+    gray = np.full((24, 24, 3), 100, np.uint8)
+    lights = [int(_augmented(gray, 0, key, jitter=0.4)[0, 0, 0]) for key in range(60)]
+    assert 58 <= min(lights) < 75
+    assert 125 < max(lights) <= 142

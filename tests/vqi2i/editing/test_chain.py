@@ -9,7 +9,8 @@ import torch
 
 from tests.conftest import untrained
 from vqi2i import Sampling, Translator
-from vqi2i.editing.chain import read_chain
+from vqi2i.editing.chain import as_mask, finishing, keep_mask, read_chain
+from vqi2i.editing.steps import Keep
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,80 @@ def test_a_chain_of_one_step_is_the_application(translator: Translator) -> None:
     )
 
 
+# Which quarters of the rows and of the columns stay.
+KEPT: dict[Keep, tuple[str, str]] = {
+    "left": ("1111", "1100"),
+    "right": ("1111", "0011"),
+    "top": ("1100", "1111"),
+    "bottom": ("0011", "1111"),
+    "top-left": ("1100", "1100"),
+    "top-right": ("1100", "0011"),
+    "bottom-left": ("0011", "1100"),
+    "bottom-right": ("0011", "0011"),
+    "center": ("0110", "0110"),
+}
+
+
+@pytest.mark.parametrize("keep", KEPT)
+def test_a_completion_keeps_the_part_that_was_named(keep: Keep, translator: Translator) -> None:
+    rows, columns = (torch.tensor([mark == "1" for mark in marks]) for marks in KEPT[keep])
+    mask = rows.repeat_interleave(8)[:, None] & columns.repeat_interleave(12)
+    assert torch.equal(keep_mask(keep, (32, 48)), mask)
+    if keep in ("top-left", "bottom-right"):
+        batch = images(1, 32, 48)
+        assert torch.equal(
+            translator.compose(batch, chain({"complete": {"keep": keep}}), seed=4),
+            translator.complete(batch, mask=mask, domain="summer", seed=4),
+        )
+
+
+def test_what_a_mask_paints_bright_stays(translator: Translator) -> None:
+    batch, painted = images(1), torch.full((1, 3, 32, 32), -1.0)
+    painted[..., :20] = torch.tensor([0.9, -0.4, 0.1])[:, None, None]  # bright in the mean
+    mask = (torch.arange(32) < 20).expand(32, 32)
+    assert torch.equal(as_mask(painted), mask)
+    assert torch.equal(
+        translator.compose(
+            batch, chain({"complete": {"mask": "painted"}}), pictures={"painted": painted}, seed=4
+        ),
+        translator.complete(batch, mask=mask, domain="summer", seed=4),
+    )
+
+
+def test_a_chain_ends_with_the_look_and_the_pixels_that_were_asked_for() -> None:
+    show, paste = {"translate": {"to": "winter", "style": None}}, {"paste": {"feather": 0}}
+    assert finishing("summer", "summer") == []
+    assert finishing("summer", "winter") == [show]
+    assert finishing("summer", "summer", paste=0) == [paste]
+    assert finishing("summer", "winter", style="snow", paste=3) == [
+        {"translate": {"to": "winter", "style": "snow"}},
+        {"paste": {"feather": 3}},
+    ]
+    assert finishing("summer", "summer", style="dusk") == [
+        {"translate": {"to": "summer", "style": "dusk"}}
+    ]
+    for steps in ([show], [paste]):
+        read_chain({"from": "summer", "steps": steps})
+
+
+def test_a_chain_knows_the_pictures_that_it_asks_for() -> None:
+    steps = chain(
+        {"translate": {"to": "winter", "style": "snow"}},
+        {"complete": {"mask": "hole"}},
+        {"transition": {"to": "winter", "styles": ["dusk", "snow"]}},
+        {"translate": {"to": "summer"}},
+        {"complete": {"keep": "left"}},
+    )
+    assert steps.pictures == ["snow", "hole", "dusk"]
+
+
+def test_many_are_made_from_nothing_as_one_by_one(translator: Translator) -> None:
+    made = chain({"generate": {"domain": "winter", "height": 40}}, source=None)
+    both = translator.compose(None, made, seed=[4, 9])
+    assert both.shape == (2, 3, 40, 32)
+    assert torch.equal(both[1:], translator.compose(None, made, seed=9))
+
+
 def test_a_chain_is_decoded_once(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     decode = translator.autoencoder.decode
@@ -123,19 +198,41 @@ def test_what_comes_into_being_can_be_watched(translator: Translator) -> None:
             {"from": "summer", "steps": [{"generate": {"domain": "winter"}}]},
             r"step 1 \(generate\): a chain begins",
         ),
-        ({"from": "summer", "steps": [{"stretch": {}}]}, "step 1: there is no step 'stretch'"),
-        ({"from": "summer", "steps": ["extend"]}, "step 1 must be one name with its settings"),
+        (
+            {"from": "summer", "steps": [{"paste": {}}, {"extent": {}}]},
+            r"^step 2: there is no step 'extent' \(did you mean 'extend'\?\), choose one of "
+            "translate, extend, complete, generate, transition, paste$",
+        ),
+        ({"from": "summer", "steps": ["extend"]}, "^step 1 must be one name with its settings"),
+        (
+            {"from": "summer", "steps": [{"paste": {}}, {"extend": {}, "paste": {}}]},
+            "^step 2 must be one name with its settings",
+        ),
+        ({"from": "summer", "steps": {"paste": {}}}, "a chain is a mapping with `steps`, a list"),
+        ({"from": "summer", "steps": [{"translate": {}}]}, r"step 1 \(translate\): to: Field req"),
+        (
+            {"from": "summer", "steps": [{"paste": {}}, {"generate": {"domain": "winter"}}]},
+            r"step 2 \(generate\): a chain begins either",
+        ),
+        (
+            {"from": "summer", "steps": [{"complete": {"keep": "left", "mask": "a"}}]},
+            r"step 1 \(complete\): say what stays",
+        ),
         (
             {"from": "summer", "steps": [{"extend": {"rigth": 1}}]},
-            r"step 1 \(extend\): rigth .*did you mean 'right'",
+            r"step 1 \(extend\): rigth is no setting of it \(did you mean 'right'\?\), "
+            "choose among left, right, top, bottom, draw$",
         ),
         (
             {"from": "summer", "steps": [{"extend": {"right": -1}}]},
             r"step 1 \(extend\): right: .*greater than or equal",
         ),
         (
-            {"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"heat": 1}}}]},
-            "it can hold temperature, top_k",
+            {
+                "from": "summer",
+                "steps": [{"extend": {"right": 1, "draw": {"heat": 1, "top_q": 1}}}],
+            },
+            r"step 1 \(extend\): draw: it can hold temperature, top_k.*, and no heat, top_q \(did",
         ),
         (
             {"from": "summer", "steps": [{"extend": {"right": 1, "draw": {"temperature": 0}}}]},
@@ -172,7 +269,7 @@ def test_what_comes_into_being_can_be_watched(translator: Translator) -> None:
             "at most 16 items",
         ),
         ({"from": "summer", "steps": [{"complete": {}}]}, "say what stays"),
-        ({"from": "summer", "to": "winter", "steps": [{"paste": {}}]}, "no to"),
+        ({"from": "summer", "to": "winter", "also": 1, "steps": [{"paste": {}}]}, "no also, to$"),
     ],
 )
 def test_a_bad_chain_names_the_step(data: object, complaint: str) -> None:
@@ -187,5 +284,12 @@ def test_a_step_that_does_not_fit_is_named(translator: Translator) -> None:
         translator.compose(images(), chain({"translate": {"to": "winter"}}, {"paste": {}}))
     with pytest.raises(ValueError, match=r"not given: snow\.jpg"):
         translator.compose(images(), chain({"translate": {"to": "winter", "style": "snow.jpg"}}))
+    twice = chain({"translate": {"to": "winter", "style": "a"}}, {"complete": {"mask": "b"}})
+    with pytest.raises(ValueError, match=r"given: a, b$"):
+        translator.compose(images(), twice)
+    with pytest.raises(ValueError, match=r"given: b$"):
+        translator.compose(images(), twice, pictures={"a": images()})
     with pytest.raises(ValueError, match="takes no image"):
         translator.compose(None, chain({"translate": {"to": "winter"}}))
+    with pytest.raises(ValueError, match="takes no image"):
+        translator.compose(images(), chain({"generate": {"domain": "winter"}}, source=None))

@@ -35,6 +35,21 @@ def test_the_picture_and_not_the_canvas_around_it_is_crossed() -> None:
     assert (share[:, :4] == 0).all()
 
 
+def test_beyond_the_picture_the_last_style_goes_on() -> None:
+    share = shares("horizontal", (8, 20), **WHERE)
+    assert torch.equal(share[:, :16], shares("horizontal", (8, 16), **WHERE))
+    assert (share[:, 16:] == 1).all()
+
+
+def test_shares_grow_evenly_along_each_way() -> None:
+    torch.testing.assert_close(shares("horizontal", (8, 16), **WHERE)[2], torch.arange(16) / 15)
+    torch.testing.assert_close(shares("vertical", (8, 16), **WHERE)[:, 2], torch.arange(8) / 7)
+    radial = shares("radial", (8, 16), **WHERE)
+    middle = torch.tensor([(4 / 7 - 0.5) * 32, (8 / 15 - 0.5) * 64])
+    assert float(radial[4, 8]) == pytest.approx(float(middle.norm() / (32**2 + 64**2) ** 0.5 * 2))
+    assert shares("horizontal", (1, 1), stride=4, size=(3, 4), offset=(0, 0)).tolist() == [[0]]
+
+
 def test_styles_are_met_at_equal_distances() -> None:
     styles = torch.tensor([[0.0, 5.0], [1.0, 3.0], [4.0, 3.0]])
     field = blend(styles, torch.tensor([[0.0, 0.25, 0.5, 1.0]]))
