@@ -51,7 +51,7 @@ def stage2_rates() -> Space:
     from ray import tune
 
     return {
-        "optim.learning_rate": tune.loguniform(1e-4, 3e-3),
+        "optim.learning_rate": tune.loguniform(1e-4, 1e-2),
         "prior.dropout": tune.uniform(0.0, 0.3),
     }
 

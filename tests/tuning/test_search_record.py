@@ -9,12 +9,14 @@ from unittest.mock import MagicMock
 
 import pytest
 from ray import tune
+from rich.console import Console
 
 from tests.tuning.test_search import SETTINGS
 from training.job import make_job
 from tuning.search import Found, _fit, _place, _row, search
 from tuning.study import Study, TrialRow, make_study
 from tuning.trial import trial_folder
+from tuning.watch import TrialWatch
 
 ROWS = [
     TrialRow(
@@ -49,6 +51,7 @@ class Made:
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.trials: Callable[[], list[TrialRow]] = lambda: ROWS[::-1]
         self.fitted = 0
+        self.given: tuple[Any, ...] = ()
         self.exported: list[Any] = []
         self.tracker = MagicMock(is_new=True)
         self.upload = MagicMock()
@@ -67,6 +70,7 @@ class Made:
 
     def _fit(self, *given: Any) -> list[TrialRow]:
         self.fitted += 1
+        self.given = given
         return self.trials()
 
     def _export(self, job: Any, folder: Path, bundle: Path) -> bool:
@@ -93,6 +97,11 @@ def test_a_search_leaves_the_best_trials_bundle_and_settings(
     )
     made.forgotten.assert_called_once_with(run_dir, {"one", "two"})
     tracker = made.tracker
+    assert made.given[:3] == (study, run_dir, 1)
+    watch = made.given[3]
+    assert isinstance(watch, TrialWatch)
+    assert (watch.run_dir, watch.metric) == (run_dir, "held_out_psnr")
+    assert watch.parent_run is tracker.mark
     tracker.config.assert_called_once_with(study.job.config)
     tracker.log.assert_called_once_with(48, {"held_out_psnr": 2.0})
     tracker.tag.assert_called_once_with({"best_trial": "one"})
@@ -136,6 +145,25 @@ def test_a_search_that_was_refused_does_not_keep_its_name(
     assert not any((tmp_path / folder).exists() for folder in ("ray", "trials", "tracking"))
     with pytest.raises(ValueError, match=r"holds a search with other settings \(trials\)"):
         search(study, tmp_path)
+
+
+def test_a_search_that_ended_before_it_made_any_folder_does_not_keep_its_name_either(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
+    made.trials = lambda: [FAILED]
+    with pytest.raises(ValueError, match="got to a checkpoint"):
+        search(study, tmp_path)
+    made.trials = lambda: ROWS
+    assert search(study.model_copy(update={"trials": 3}), tmp_path).trials == ROWS
+
+
+def test_a_search_asks_for_as_many_cores_as_a_trial_has_and_says_where_it_was_told(
+    study: Study, made: Made, tmp_path: Path
+) -> None:
+    console = Console(quiet=True)
+    search(study, tmp_path, cpus_per_trial=3, console=console)
+    assert made.given[2] == 3
+    assert made.given[3].console is console
 
 
 @pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/0000000004.ckpt"])

@@ -27,6 +27,21 @@ def test_every_recipe_takes_every_setting_of_a_space(stage: str, space: str, rec
         assert changed == pytest.approx(value)
 
 
+@pytest.mark.parametrize(("stage", "space", "recipe"), CASES)
+def test_a_space_reaches_to_both_sides_of_what_the_recipes_have(
+    stage: str, space: str, recipe: str
+) -> None:
+    config = RECIPES[stage][recipe](["summer", "winter"])
+    for name, domain in search_space(stage, space).items():
+        usual = config
+        for part in name.split("."):
+            usual = getattr(usual, part)
+        if hasattr(domain, "categories"):
+            assert len(set(domain.categories)) == len(domain.categories) > 2
+        elif usual:
+            assert domain.lower <= usual <= domain.upper, name
+
+
 def test_an_unknown_space_names_those_there_are() -> None:
     with pytest.raises(
         ValueError, match="no stage1 space 'speed': choose one of method, codebook, rates"

@@ -1,3 +1,4 @@
+import io
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -116,3 +117,25 @@ def test_trouble_with_a_report_does_not_reach_tune(
 ) -> None:
     watch.on_trial_result(0, [], _trial(), result={})
     assert "the search goes on" in caplog.text
+
+
+def test_what_trials_do_is_said_word_for_word_in_a_line_each(
+    tmp_path: Path, search: Tracker
+) -> None:
+    said = io.StringIO()
+    console = Console(file=said, width=20, force_terminal=True, color_system="truecolor")
+    watch = TrialWatch(tmp_path / "run", "pixel", search.mark, console)
+    watch.on_trial_start(0, [], _trial())
+    _report(watch, 4)
+    watch.on_trial_complete(0, [], _trial(complete=False))
+    watch.on_trial_start(0, [], _trial())
+    watch.on_trial_complete(0, [], _trial(complete=True))
+    watch._say("one", "[bold]failed[/bold]: 1")
+    assert said.getvalue().splitlines() == [
+        "run one: optim.learning_rate=0.5",
+        "run one: 4 images, pixel 0.25",
+        "run one: stopped early",
+        "run one: optim.learning_rate=0.5",
+        "run one: finished",
+        "run one: [bold]failed[/bold]: 1",
+    ]

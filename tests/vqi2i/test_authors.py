@@ -222,3 +222,80 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": {}}, tmp_path / "other.pt")
     with pytest.raises(authors.CheckpointError, match="no model_state_dict"):
         authors.read_checkpoint(tmp_path / "other.pt")
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    with pytest.raises(authors.CheckpointError, match="no model_state_dict"):
+        authors.read_checkpoint(tmp_path / "list.pt")
+    torch.save({"model_state_dict": {"a": torch.zeros(1), "b": 1}}, tmp_path / "number.pt")
+    with pytest.raises(authors.CheckpointError, match="no model_state_dict"):
+        authors.read_checkpoint(tmp_path / "number.pt")
+    with pytest.raises(authors.CheckpointError, match="is a folder: give the authors' checkpoint"):
+        authors.read_checkpoint(tmp_path)
+
+
+def _with(weights: dict[str, Tensor], **changes: Tensor) -> dict[str, Tensor]:
+    return weights | {key.replace("__", "."): value for key, value in changes.items()}
+
+
+def test_a_prior_is_as_large_as_its_weights_and_has_the_heads_that_are_told() -> None:
+    weights = release.stage2_weights()
+    config = authors.prior_config(weights, 2)
+    assert (config.num_layers, config.num_heads, config.width) == (2, 2, 48)
+    assert (config.window, config.dropout, config.condition) == ((16, 16), 0, "coordinates")
+    small = authors.prior_config(_with(weights, transformer__pos_emb=torch.zeros(1, 18, 48)), 3)
+    assert (small.window, small.num_heads) == ((3, 3), 3)
+
+
+def test_what_holds_no_transformer_of_the_release_is_told() -> None:
+    weights = release.stage2_weights()
+    with pytest.raises(
+        authors.CheckpointError,
+        match=r"^the checkpoint lacks transformer\.pos_emb: it is not a stage-2 checkpoint of the",
+    ):
+        authors.prior_config(release.stage1_weights(), 4)
+    for shape in ((512, 48), (1, 0, 48)):
+        with pytest.raises(
+            authors.CheckpointError, match=r"pos_emb has shape .*not that of a stage-2 checkpoint"
+        ):
+            authors.prior_config(_with(weights, transformer__pos_emb=torch.zeros(shape)), 4)
+    with pytest.raises(authors.CheckpointError, match=r"^transformer\.pos_emb has 20 positions:"):
+        authors.prior_config(_with(weights, transformer__pos_emb=torch.zeros(1, 20, 48)), 4)
+    with pytest.raises(ValueError, match="the transformer is 48 wide, no multiple of 5 heads"):
+        authors.prior_config(weights, 5)
+
+
+def test_stages_are_read_as_a_pair_that_belongs_together(tmp_path: Path) -> None:
+    one = release.write(tmp_path / "one.pt", release.stage1_weights())
+    two = release.write(tmp_path / "two.pt", release.stage2_weights())
+    first, second = authors.read_pair(one, two)
+    assert first.keys() == authors.read_checkpoint(one).keys()
+    assert second is not None
+    assert second.keys() == authors.read_checkpoint(two).keys()
+    alone, nothing = authors.read_pair(two, None)  # the file of stage 2 holds stage 1, too
+    assert nothing is None
+    assert alone.keys() == first.keys()
+    other = release.stage1_weights()
+    other["encoder.conv_in.bias"] = other["encoder.conv_in.bias"] + 1
+    release.write(one, other)
+    with pytest.raises(
+        authors.CheckpointError,
+        match=r"two\.pt was trained on another stage 1 than .*one\.pt: encoder\..*bias differs",
+    ):
+        authors.read_pair(one, two)
+
+
+def test_many_keys_that_do_not_fit_are_counted() -> None:
+    weights = {k: v for k, v in release.stage1_weights().items() if not authors.is_unused(k)}
+    network = authors.network_config(weights, DOMAINS)
+    wrong = _with(weights, **{f"more__{n}": torch.zeros(1) for n in range(7)})
+    del wrong["encoder.conv_in.bias"]
+    with pytest.raises(
+        authors.CheckpointError,
+        match=r"^the checkpoint lacks encoder\.conv_in\.bias and holds unknown more\.0, more\.1, "
+        r"more\.2, more\.3, more\.4 and 2 more$",
+    ):
+        authors.load_stage1(wrong, network)
+    judged = {k: v for k, v in weights.items() if not k.startswith("loss_a.discriminator")}
+    with pytest.raises(
+        authors.CheckpointError, match=r"lacks loss_a\.discriminator: it is not a st"
+    ):
+        authors.load_stage1(judged, network)

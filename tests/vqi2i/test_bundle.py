@@ -3,7 +3,9 @@
 import json
 import resource
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch
 from errors import UserError
 from tests.conftest import untrained
 from training.checkpointing.checkpoints import take_bundle
-from vqi2i import BundleError, Translator
+from vqi2i import BundleError, Translator, bundle
 from vqi2i.bundle import checksum, fingerprint, read_card, read_config
 
 
@@ -36,6 +38,30 @@ def test_saving_replaces_an_older_bundle_whole(copy: Path) -> None:
     Translator.load(copy).save(copy)
     assert not (copy / "leftover").exists()
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_a_bundle_is_written_out_of_sight_beside_its_place_whatever_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "another disk"))
+    place, seen = tmp_path / "models/summer/bundle", set[str]()
+    write, remove = bundle.save_file, shutil.rmtree
+
+    def watched(tensors: Any, file: Path) -> None:
+        seen.update(path.name for path in place.parent.iterdir())
+        write(tensors, file)
+
+    def removed(folder: Path, **how: Any) -> None:
+        seen.add(folder.name)
+        remove(folder, **how)
+
+    monkeypatch.setattr(bundle, "save_file", watched)
+    monkeypatch.setattr("vqi2i.bundle.shutil.rmtree", removed)
+    for _ in range(2):
+        untrained(prior=False).save(place)
+    assert [path.name for path in place.parent.iterdir()] == ["bundle"]
+    assert any(name.startswith(".bundle-old-") for name in seen)
+    assert all(name.startswith(".bundle-") for name in seen - {"bundle"})
 
 
 def test_saving_takes_nothing_else_away(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -70,6 +96,41 @@ def test_the_card_says_what_the_model_can_do(
     assert "generate" in (tiny_bundle / "MODEL_CARD.md").read_text()
     assert "not upwards" not in (tiny_bundle / "MODEL_CARD.md").read_text()
     assert "generate" not in (tiny_bundle_without_prior / "MODEL_CARD.md").read_text()
+
+
+CARD = """# VQ-I2I: summer, winter
+
+Translates images between summer, winter. It can translate, restyle, blend styles, \
+generate, extend, complete.
+
+| property | value |
+|---|---|
+| nominal size | 32 px, one token for 4x4 px |
+| codebook | 16 vectors of 8 numbers |
+| style | 8 numbers |
+| prior | causal transformer, 1 layers, 16 wide, 8x8 tokens |
+| recipe | untrained |
+
+Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). \
+A model knows its training images: what it was not shown it will not draw well, and its licence follows the images'.
+
+```python
+from vqi2i import Translator
+translator = Translator.load("PATH")
+```
+"""
+
+
+def test_a_card_tells_sizes_and_origin_in_markdown(
+    tiny_bundle: Path, tiny_bundle_without_prior: Path
+) -> None:
+    assert read_card(tiny_bundle) == CARD
+    assert "| prior | none (stage 2 not trained) |" in read_card(tiny_bundle_without_prior)
+
+
+def test_a_card_that_somebody_has_written_into_is_still_read(copy: Path) -> None:
+    (copy / "MODEL_CARD.md").write_bytes("für Übungen".encode() + b"\xff")
+    assert read_card(copy) == "für Übungen\ufffd"
 
 
 def test_a_bundle_from_before_priors_could_go_upwards_is_what_it_was(

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.pipelines.building.test_interrupted_builds import write
-from vqi2i.modules import HOME, MODULES
+from vqi2i.__main__ import main
+from vqi2i.modules import HOME, MODULES, finding_ours
 
 ENTRANCE = "import sys; from vqi2i.__main__ import main; sys.argv[0] = 'vqi2i'; main()"
 
@@ -65,6 +66,48 @@ def test_commands_use_our_modules(path: str, entrance: tuple[str, ...], folder: 
         entrance=entrance,
     )
     assert (done.returncode, done.stdout) == (0, "r/0388_winter.png\n"), done.stderr
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_our_names_are_looked_for_in_our_places_and_no_others(
+    shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("sent", "users"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "errors.py").touch()
+    (tmp_path / "users/run.py").touch()
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.syspath_prepend(tmp_path / "users")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "sent"), ""]))
+    finding_ours(shipped=shipped)()
+    finder = sys.meta_path[0]
+
+    def origin(name: str) -> Path:
+        spec = finder.find_spec(name, None)
+        assert spec is not None
+        return Path(str(spec.origin))
+
+    assert origin("errors") == (tmp_path / "sent" if shipped else HOME) / "errors.py"
+    assert origin("run") == HOME / "run.py"  # even if it was not sent
+    assert finder.find_spec("numpy", None) is None
+    assert finder.find_spec("errors", [str(tmp_path / "users")]) is None  # part of a package
+    monkeypatch.delenv("PYTHONPATH")
+    finding_ours(shipped=shipped)()
+    assert Path(str(sys.meta_path[0].find_spec("errors", None).origin)) == HOME / "errors.py"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("moment", ["vqi2i.__main__.ours_first", "run.main"])
+def test_ctrl_c_ends_with_its_exit_code_at_any_moment(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vqi2i.__main__.ours_first", lambda: None)
+    monkeypatch.setattr(moment, interrupted)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """What a worker is given of a data set, and what is kept from it."""
 
+import shutil
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 import imaging
 from pipelines.reading.reader import ShardReader
+from tests.pipelines.conftest import flip_byte
 from training.distributed.worker import LocalWorker
 from training.job import Job
 from training.settings import override
@@ -50,6 +53,21 @@ def test_batches_are_pixels_from_minus_one_to_one_domain_by_domain(feed: ImageFe
     assert -1 <= float(batch.min()) < 0 < float(batch.max()) <= 1
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert [name.split("/")[1] for name in feed.names(0, 0)] == ["summer"] * 4 + ["winter"] * 4
+
+
+def test_damaged_images_are_counted_over_all_batches(
+    stage1_job: Job, shards: Path, worker: LocalWorker, tmp_path: Path
+) -> None:
+    shutil.copytree(shards, tmp_path / "shards")
+    flip_byte(tmp_path / "shards/train/summer/000000.tar")
+    config = override(stage1_job.config, ["crop=16", "max_corrupt=1"])
+    feed = ImageFeed(ShardReader(tmp_path / "shards"), config, worker)  # type: ignore[arg-type]
+    count = feed.reader.count("train", "summer")
+    stream = feed.batches(0)
+    for _ in islice(stream, -(-3 * count // config.batch_size)):  # type: ignore[union-attr]
+        pass
+    stream.close()
+    assert feed.replaced in (3, 4)  # once in each epoch; the last batch may reach into the fourth
 
 
 def test_an_epoch_is_that_of_the_largest_domain(feed: ImageFeed) -> None:

@@ -311,6 +311,75 @@ def test_data_to_measure_nothing_on_is_refused_before_the_first_step(
         _stage(stage1_job.model_copy(update={"data": str(tmp_path / "shards")}), worker)
 
 
+def test_a_state_has_the_names_under_which_checkpoints_keep_it(stage: Stage1) -> None:
+    assert set(stage.state_dict()) == {
+        "position",
+        "quantizes",
+        "generators",
+        "averaged",
+        "discriminator",
+        "generator_adam",
+        "discriminator_adam",
+        "usage",
+        "guard",
+    }
+
+
+def test_a_checkpoint_of_before_the_clock_begins_its_codebook_by_its_position(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
+    for position, begun in ((8, False), (9, True)):
+        stage = _stage(stage1_job, worker, "codebook.start_at=8")
+        state = stage.state_dict() | {"position": position}
+        del state["quantizes"]
+        stage.load_state_dict(state)
+        assert (stage.position, stage.state_dict()["quantizes"]) == (position, begun)
+
+
+def test_damaged_images_of_all_workers_are_reported(
+    stage: Stage1, worker: LocalWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "sum", lambda counted: counted.mul_(2))  # as many of another worker
+    stage.feed.replaced = 3
+    assert stage.measure()["replaced_images"] == 6
+
+
+@pytest.mark.parametrize("side", ["generators", "discriminators"])
+def test_gradients_that_are_not_finite_are_told_by_whose_they_are(
+    side: str, stage1_job: Job, worker: LocalWorker
+) -> None:
+    stage = _stage(stage1_job, worker, "max_nonfinite=0")
+    network = stage.autoencoder if side == "generators" else stage.discriminator
+    next(network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    (batch,) = _batches(stage, 1)
+    with pytest.raises(
+        DivergenceError, match=rf"^gradients of the {side} not finite after 0 images"
+    ):
+        stage.train_step(batch)
+
+
+def test_the_time_of_a_step_is_told_by_its_parts(stage: Stage1) -> None:
+    (batch,) = _batches(stage, 1)
+    stage.collectives.stopwatch.read(1)
+    stage.train_step(batch)
+    figures = stage.collectives.stopwatch.read(1)
+    for part in ("backward", "optimiser"):
+        assert figures[f"time/{part}"] > 0, part
+
+
+def test_label_maps_are_shown_to_the_content_encoder_in_their_own_colours(
+    stage1_job: Job, worker: LocalWorker
+) -> None:
+    stage = _stage(stage1_job, worker, "recolor=1")
+    stage.feed.labels = frozenset({"winter"})
+    (batch,) = _batches(stage, 1)
+    shown = stage._recolored(batch, stage._draws())
+    assert shown is not None
+    assert torch.equal(shown[4:], batch[4:])
+    assert all(not torch.equal(own, other) for own, other in zip(shown[:4], batch, strict=False))
+    assert _stage(stage1_job, worker, "recolor=0")._recolored(batch, stage._draws()) is None
+
+
 def test_a_resumed_stage_takes_the_same_steps(stage1_job: Job, worker: LocalWorker) -> None:
     stage, resumed = _stage(stage1_job, worker), _stage(stage1_job, worker)
     for batch in _batches(stage, 2):

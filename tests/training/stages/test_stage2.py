@@ -114,6 +114,23 @@ def test_a_loss_that_is_not_finite_teaches_nothing_and_names_the_images(
     )
 
 
+def test_a_state_has_the_names_under_which_checkpoints_keep_it(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
+    state = _stage(stage2_job, worker).state_dict()
+    assert set(state) == {"position", "prior", "averaged", "adam", "guard"}
+
+
+def test_the_time_of_a_step_is_told_by_its_parts(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker)
+    (batch,) = islice(stage.batches(0), 1)
+    stage.collectives.stopwatch.read(1)
+    stage.train_step(batch)
+    figures = stage.collectives.stopwatch.read(1)
+    for part in ("backward", "optimiser"):
+        assert figures[f"time/{part}"] > 0, part
+
+
 @kinds
 def test_the_bundle_holds_stage_1_and_the_prior(
     stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]

@@ -107,6 +107,17 @@ def test_a_model_on_the_gpu_is_written_as_one_on_the_host(
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_styles_are_fitted_and_sampled_there(gpu: PretendGPU, tmp_path: Path) -> None:
+    untrained().save(tmp_path / "bundle")
+    here, there = (Translator.load(tmp_path / "bundle", device) for device in ("cpu", "cuda"))
+    for model in (here, there):
+        model.fit_styles(dict.fromkeys(model.domains, PHOTOGRAPHS))
+        assert len(model.style_prior.styles("winter")) == 2
+    drawn = there.sample_styles("winter", 3, seed=1)
+    assert device_of(drawn) == GPU
+    assert_close(drawn.cpu(), here.sample_styles("winter", 3, seed=1), atol=1e-4, rtol=0)
+
+
 def test_tensors_of_two_devices_are_refused(gpu: PretendGPU) -> None:
     there = torch.ones(3, device="cuda")
     assert torch.equal((there + torch.tensor(1.0)).cpu(), torch.full((3,), 2.0))
