@@ -11,6 +11,7 @@ import io
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -90,19 +91,34 @@ def try_out(mutants: Iterable[Mutant]) -> None:
     )
 
 
-def verdict(mutant: Mutant, code: int | None, accepted: set[tuple[str, str, str]]) -> str:
+class Accepted(NamedTuple):
+    """Mutants that may live."""
+
+    single: set[tuple[str, str, str]]  # file, lines as they were, lines as they are
+    parts: list[re.Pattern[str]]  # of a line, in which they may differ
+
+    def holds(self, mutant: Mutant) -> bool:
+        """Whether a mutant is one of them."""
+        was, now = mutant.change
+        return (mutant.file, was, now) in self.single or any(
+            part.sub("", was) == part.sub("", now) for part in self.parts
+        )
+
+
+def verdict(mutant: Mutant, code: int | None, accepted: Accepted) -> str:
     """What came of a mutant."""
     if code in _TIME:
         return "out of time"
     found = _VERDICTS.get(code, "killed" if code is not None and code < 0 else "broken")
     is_alive = found in ("survived", "not reached")
-    return "accepted" if is_alive and (mutant.file, *mutant.change) in accepted else found
+    return "accepted" if is_alive and accepted.holds(mutant) else found
 
 
-def read_accepted() -> set[tuple[str, str, str]]:
-    """File, lines as they were and lines as they are of the mutants that may live."""
-    entries = tomllib.loads(ACCEPTED.read_text())["mutants"]
-    return {(entry["file"], entry["was"], now) for entry in entries for now in entry["is"]}
+def read_accepted() -> Accepted:
+    """The mutants that may live."""
+    known = tomllib.loads(ACCEPTED.read_text())
+    single = {(it["file"], it["was"], now) for it in known["mutants"] for now in it["is"]}
+    return Accepted(single, [re.compile(it["part"]) for it in known["kinds"]])
 
 
 def report(verdicts: dict[Mutant, str]) -> float:

@@ -1,5 +1,6 @@
 """What is known of mutants that live must go with the code."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,3 +17,11 @@ def test_mutants_that_may_live_are_of_lines_that_are_there_and_have_a_reason() -
             )
         assert entry["reason"]
         assert entry["was"] not in entry["is"]
+
+
+def test_kinds_of_mutants_that_may_live_are_met_in_the_code_and_have_a_reason() -> None:
+    code = "".join(file.read_text() for file in (ROOT / "vqi2i").rglob("*.py"))
+    for kind in tomllib.loads((ROOT / "tests/mutants.toml").read_text())["kinds"]:
+        assert kind.keys() == {"part", "reason"}, kind
+        assert re.search(kind["part"], code), kind
+        assert kind["reason"]

@@ -140,7 +140,9 @@ def test_a_job_that_cannot_be_done_does_not_stop_the_others(engine):
     assert "style" in third.reason
 
 
-def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator, monkeypatch):
+def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(
+    translator, monkeypatch, caplog
+):
     translate = translator.translate
 
     def exhausted(images: torch.Tensor, **options):
@@ -154,7 +156,12 @@ def test_a_failing_model_call_is_an_internal_failure_of_its_own_jobs(translator,
     )
     assert isinstance(large, Failure)
     assert large.internal
+    assert large.reason == "the model failed (RuntimeError), a fault of ours: its log says why"
     assert len(small) == 1
+    (told,) = caplog.records
+    assert told.message == "a model call failed"
+    assert told.exc_info is not None
+    assert str(told.exc_info[1]) == "out of memory"
 
 
 def test_a_model_without_prior_says_that_it_cannot_extend(tiny_bundle_without_prior):

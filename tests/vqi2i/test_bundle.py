@@ -112,7 +112,8 @@ generate, extend, complete.
 | recipe | untrained |
 
 Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). \
-A model knows its training images: what it was not shown it will not draw well, and its licence follows the images'.
+A model knows its training images: what it was not shown it will not draw well, \
+and its licence follows the images'.
 
 ```python
 from vqi2i import Translator

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ def test_stage_2_reads_the_tokens_of_its_model_which_are_made_once(
     assert stage.provenance == {"prior_recipe": "laptop64"}
     assert job.model is not None
     assert stage.stage1.provenance == Translator.load(job.model).provenance
+
+
+def test_who_watches_a_terminal_sees_how_far_preparation_is(
+    stage2_job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    printed = {True: io.StringIO(), False: io.StringIO()}
+    for is_terminal, file in printed.items():
+        console = Console(file=file, force_terminal=is_terminal, width=200, color_system=None)
+        prepare(
+            stage2_job.model_copy(update={"tokens": tmp_path / f"{is_terminal}"}), console=console
+        )
+    shown = printed[True].getvalue()
+    assert re.search(r"images to tokens .* (\d+)/\1 ", shown)  # all of so many
+    assert shown.endswith("\x1b[2K")  # nothing stays
+    assert printed[False].getvalue() == ""
+    prepare(stage2_job.model_copy(update={"tokens": tmp_path / "unseen"}))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("built", "times"), [("shards", 1), ("validated", 0)])
