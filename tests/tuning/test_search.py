@@ -87,6 +87,21 @@ def asked(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: M
     return _tuner(study, tmp_path, MagicMock(), MagicMock(), concurrent=2)
 
 
+@pytest.mark.parametrize("mode", ["min"])
+def test_tune_is_asked_for_all_trials_in_the_searchs_folder(
+    asked: Any, study: Study, tmp_path: Path, mode: Mode
+) -> None:
+    assert set(asked.param_space) == set(search_space("stage1", "rates"))
+    wanted = asked.tune_config
+    assert (wanted.num_samples, wanted.max_concurrent_trials) == (study.trials, 2)
+    assert (wanted.metric, wanted.mode) == (study.metric, mode)
+    assert wanted.trial_dirname_creator(SimpleNamespace(trial_id="one")) == "one"
+    run = asked.run_config
+    assert (run.name, run.storage_path) == ("ray", str(tmp_path))
+    assert (len(run.callbacks), run.verbose) == (1, 0)
+    assert run.failure_config.max_failures == 1
+
+
 @modes
 def test_the_poorer_of_two_trials_stops_after_a_quarter_of_the_schedule(
     asked: Any, study: Study, mode: Mode

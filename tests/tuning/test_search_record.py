@@ -1,11 +1,13 @@
 """What a search writes down and goes on from, with trials that are made up."""
 
 import json
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, call
 
 import pytest
 from ray import tune
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from tests.tuning.test_search import SETTINGS
 from training.job import make_job
+from training.stages.build import caution
 from tuning.search import Found, _fit, _place, _row, search
 from tuning.study import Study, TrialRow, make_study
 from tuning.trial import trial_folder
@@ -158,12 +161,29 @@ def test_a_search_that_ended_before_it_made_any_folder_does_not_keep_its_name_ei
 
 
 def test_a_search_asks_for_as_many_cores_as_a_trial_has_and_says_where_it_was_told(
-    study: Study, made: Made, tmp_path: Path
+    study: Study, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = Console(quiet=True)
+    console, prepared, said = Console(quiet=True), MagicMock(), MagicMock()
+    monkeypatch.setattr("tuning.search.prepare", prepared)
+    monkeypatch.setattr("tuning.search.say", said)
     search(study, tmp_path, cpus_per_trial=3, console=console)
     assert made.given[2] == 3
     assert made.given[3].console is console
+    prepared.assert_called_once_with(study.job, console=console)
+    said.assert_called_once_with(caution(study.job), console)
+    search(study, tmp_path, console=console)
+    assert made.upload.call_args_list == [call(made.tracker, tmp_path, console)] * 2
+
+
+def test_a_search_is_refused_before_it_begins_where_ray_does_not_answer(
+    study: Study, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = MagicMock()
+    monkeypatch.setattr("tuning.search.expect_ray", expected)
+    search(study, tmp_path)
+    expected.assert_called_once()
+    search(study, tmp_path)  # what is over needs none
+    expected.assert_called_once()
 
 
 @pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/0000000004.ckpt"])
@@ -251,7 +271,15 @@ def test_as_many_trials_run_at_once_as_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tuning.search.join_ray", lambda: cluster)
+    for name in ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "RAY_AIR_NEW_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "7")
     assert _place(cores) == (resources, room)
+    assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"
+    assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+    assert os.environ["TUNE_GLOBAL_CHECKPOINT_S"] == "7"  # whoever has set it wants it
+    for noisy in ("ray.tune", "optuna"):
+        assert logging.getLogger(noisy).level == logging.ERROR
 
 
 def test_a_cluster_without_room_for_a_trial_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
