@@ -20,7 +20,9 @@ def test_mutants_that_may_live_are_of_lines_that_are_there_and_have_a_reason() -
 
 
 def test_kinds_of_mutants_that_may_live_are_met_in_the_code_and_have_a_reason() -> None:
-    code = "".join(file.read_text() for file in (ROOT / "vqi2i").rglob("*.py"))
+    folders = ("vqi2i", "training", "tuning")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    code = "".join(file.read_text() for file in files)
     for kind in tomllib.loads((ROOT / "tests/mutants.toml").read_text())["kinds"]:
         assert kind.keys() == {"part", "reason"}, kind
         assert re.search(kind["part"], code), kind

@@ -181,6 +181,16 @@ def test_a_step_is_as_long_as_the_schedule_says(stage2_job: Job, worker: LocalWo
         torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
 
 
+def test_weights_decay_beside_their_gradients(stage2_job: Job, worker: LocalWorker) -> None:
+    stages = [_stage(stage2_job, worker, f"optim.weight_decay={decay}") for decay in (0, 0.5)]
+    before = [parameter.detach().clone() for parameter in stages[0].prior.parameters()]
+    for stage in stages:
+        _step(stage, 1)
+    plain, decayed = (list(stage.prior.parameters()) for stage in stages)
+    for old, one, other in zip(before, plain, decayed, strict=True):
+        torch.testing.assert_close(other, one - 1e-2 * 0.5 * old, atol=1e-6, rtol=1e-4)
+
+
 @kinds
 def test_nothing_is_dropped_while_measuring(
     stage2_job: Job, worker: LocalWorker, settings: tuple[str, ...]
