@@ -122,11 +122,11 @@ translator = Translator.load("PATH")
 """
 
 
-def test_a_card_tells_sizes_and_origin_in_markdown(
-    tiny_bundle: Path, tiny_bundle_without_prior: Path
-) -> None:
-    assert read_card(tiny_bundle) == CARD
-    assert "| prior | none (stage 2 not trained) |" in read_card(tiny_bundle_without_prior)
+def test_a_card_tells_sizes_and_origin_in_markdown(tmp_path: Path) -> None:
+    untrained().save(tmp_path / "whole")
+    assert read_card(tmp_path / "whole") == CARD
+    untrained(prior=False).save(tmp_path / "half")
+    assert "| prior | none (stage 2 not trained) |" in read_card(tmp_path / "half")
 
 
 def test_a_card_that_somebody_has_written_into_is_still_read(copy: Path) -> None:
