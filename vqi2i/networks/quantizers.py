@@ -231,7 +231,11 @@ class UnitCodebook(LearnedCodebook):
 
     def forward(self, content: Tensor) -> Quantized:
         """Quantise the directions of content (b, d, h, w)."""
-        return super().forward(F.normalize(content.float(), dim=1))
+        return super().forward(self.bounded(content))
+
+    def bounded(self, content: Tensor) -> Tensor:
+        """Content (b, d, h, w) on the unit sphere."""
+        return F.normalize(content.float(), dim=1)
 
 
 class ProjectedCodebook(VectorQuantizer):

@@ -66,11 +66,17 @@ def test_content_that_is_drawn_to_a_code_reads_back_as_it(levels: tuple[int, ...
     assert torch.equal(quantize(content).tokens, tokens)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fsq"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("fsq", "l2")])
 def test_vectors_have_no_bounds(kind: str) -> None:
     quantize = quantizer(kind)
     content = 5 * torch.randn(1, quantize.dim, 2, 2)
     assert quantize.bounded(content) is content
+
+
+def test_directions_are_compared_with_codes_where_codes_lie() -> None:
+    quantize = quantizer("l2")
+    codes = quantize.lookup(torch.arange(quantize.size).view(1, 1, -1))
+    torch.testing.assert_close(quantize.bounded(3 * codes), codes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
