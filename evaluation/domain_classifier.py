@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluation.metrics import Images
 from imaging import to_tensor
+from imaging.codec import Images
 
 BATCH_SIZE = 32
 PREDICTION_BATCH_SIZE = 256

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from errors import UserError
+from evaluation.color_transfer import reinhard
 from evaluation.domain_classifier import DomainClassifier
-from evaluation.metrics import Images, gradient_correlation, psnr, reinhard
+from evaluation.metrics.similarity import gradient_correlation, psnr
 from imaging import to_pixels, to_tensor
+from imaging.codec import Images
 from vqi2i.networks.quantizers import Usage
 from vqi2i.translator import Translator
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import Images
+from evaluation.metrics.luminance import luminance
+from imaging.codec import Images
 
 Values = NDArray[np.float64]
 PATCH = 16  # pixels; side of what is looked for elsewhere in the picture
@@ -26,13 +27,6 @@ class Border(NamedTuple):
     orientation: Literal["vertical", "horizontal"]
     at: int
     span: tuple[int, int] | None = None  # the part of the line that counts; all of it if None
-
-
-def luminance(images: Images) -> NDArray[np.float32]:
-    """Luminance (n, height, width) of RGB images, in steps of 255."""
-    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]).astype(
-        np.float32
-    )
 
 
 def seam_scores(images: Images, borders: Sequence[Border]) -> Values:

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 import imaging
-from evaluation.metrics import Images
 from evaluation.pictures import Figure, Row
 from evaluation.protocol import Paired
-from imaging.codec import Pixels
+from imaging.codec import Images, Pixels
 from vqi2i.translator import Translator
 
 Progress = Callable[[int, int], None]  # told (figures done, figures in all)

@@ -24,6 +24,7 @@ from imaging.colors import Color
 from imaging.conversion import shown_by_opencv, to_rgb
 
 Pixels = np.ndarray  # uint8, (height, width, 3), RGB
+Images = np.ndarray  # uint8, (n, height, width, 3), RGB
 
 _READABLE = {
     ".jpg",

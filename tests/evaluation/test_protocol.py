@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from evaluation.color_transfer import reinhard
 from evaluation.domain_classifier import DomainClassifier
-from evaluation.metrics import gradient_correlation, psnr, reinhard
+from evaluation.metrics.similarity import gradient_correlation, psnr
 from evaluation.protocol import (
     CRITERIA,
     PSNR_CEILING,

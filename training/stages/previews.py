@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 import imaging
-from evaluation.metrics import psnr
+from evaluation.metrics.similarity import psnr
 from imaging.codec import Pixels
 from vqi2i.translator import Translator
 

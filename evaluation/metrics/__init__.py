@@ -1,0 +1,1 @@
+"""Metrics, one idea a file: each says its definition, source, unit and range."""
