@@ -1,0 +1,105 @@
+"""KID of Gaussians is the closed form; its intervals and its floor are what they say."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from errors import UserError
+from evaluation.metrics.kid import kid, kid_blocks, kid_floor, kid_interval
+
+WIDTH = 6
+
+
+class Gaussian:
+    """Independent features of one variance."""
+
+    def __init__(self, mean: float, variance: float = 1.0):
+        self.mean, self.variance = np.linspace(0, 2 * mean, WIDTH), variance
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return rng.normal(self.mean, self.variance**0.5, (count, WIDTH))
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First three moments: E[x_i], E[x_i x_j], E[x_i x_j x_k]."""
+        m, spread = self.mean, self.variance * np.eye(WIDTH)
+        third = np.einsum("i,j,k->ijk", m, m, m)
+        for order in ("ij,k->ijk", "ik,j->ijk", "jk,i->ijk"):
+            third = third + np.einsum(order, spread, m)
+        return m, spread + np.outer(m, m), third
+
+
+def mean_kernel(a: Gaussian, b: Gaussian) -> float:
+    """E[(x . y / d + 1)^3] of independent x and y, by the binomial theorem."""
+    first, second, third = (
+        float(np.sum(x * y)) / WIDTH**power
+        for power, (x, y) in enumerate(zip(a.moments(), b.moments(), strict=True), start=1)
+    )
+    return 1 + 3 * first + 3 * second + third
+
+
+def closed_form(a: Gaussian, b: Gaussian) -> float:
+    return mean_kernel(a, a) + mean_kernel(b, b) - 2 * mean_kernel(a, b)
+
+
+PAIRS = [
+    (Gaussian(0.3), Gaussian(0.3)),
+    (Gaussian(0.3), Gaussian(0.8)),
+    (Gaussian(0.3), Gaussian(0.3, 2.0)),
+]
+
+
+@pytest.mark.parametrize(("real", "generated"), PAIRS)
+def test_the_mean_over_samples_is_the_closed_form(real: Gaussian, generated: Gaussian):
+    figures = [
+        kid(real.draw(40, 2 * seed), generated.draw(50, 2 * seed + 1)) for seed in range(400)
+    ]
+    error = np.std(figures) / len(figures) ** 0.5
+    assert np.mean(figures) == pytest.approx(closed_form(real, generated), abs=3 * error)
+
+
+@pytest.mark.parametrize(("real", "generated"), PAIRS)
+@pytest.mark.parametrize("measure", [partial(kid_interval, draws=300), kid_blocks])
+def test_intervals_hold_the_closed_form(real: Gaussian, generated: Gaussian, measure):
+    truth, held = closed_form(real, generated), []
+    for seed in range(100):
+        found = measure(real.draw(80, 2 * seed), generated.draw(80, 2 * seed + 1))
+        held.append(found.low <= truth <= found.high)
+    assert np.mean(held) >= 0.88
+
+
+def test_the_interval_lies_around_the_figure_itself():
+    real, generated = Gaussian(0.3).draw(60, 0), Gaussian(0.8).draw(70, 1)
+    found = kid_interval(real, generated)
+    assert found.value == pytest.approx(kid(real, generated))
+    assert found.low < found.value < found.high
+    assert found == kid_interval(real, generated)
+
+
+def test_the_floor_is_at_zero_and_sees_who_lies_above_it():
+    floor = kid_floor(Gaussian(0.3).draw(400, 0), images=100)
+    assert abs(floor.mean) < floor.deviation
+    assert floor.images == 100
+    samples = [kid(Gaussian(0.3).draw(100, s), Gaussian(0.3).draw(100, s + 500)) for s in range(99)]
+    assert floor.deviation == pytest.approx(np.std(samples), rel=0.4)
+    far = kid(Gaussian(0.3).draw(100, 1), Gaussian(2.0).draw(100, 2))
+    assert floor.deviations(far) > 10
+    assert floor.deviations(floor.mean + 2 * floor.deviation) == pytest.approx(2)
+
+
+def test_too_few_images_are_told_in_a_sentence():
+    two = np.zeros((2, WIDTH))
+    with pytest.raises(UserError, match="two images on each side, got 2 and 1"):
+        kid(two, two[:1])
+    with pytest.raises(UserError, match="at 30 images a side needs 60 real ones, got 50"):
+        kid_floor(np.zeros((50, WIDTH)), images=30)
+    with pytest.raises(UserError, match="two images"):
+        kid_blocks(np.zeros((9, WIDTH)), np.zeros((9, WIDTH)), blocks=5)
+
+
+def test_features_of_two_kinds_do_not_compare():
+    with pytest.raises(ValueError, match="one d"):
+        kid(np.zeros((5, 3)), np.zeros((5, 4)))
+    with pytest.raises(ValueError, match="at least 2"):
+        kid_blocks(np.zeros((9, 3)), np.zeros((9, 3)), blocks=1)
