@@ -7,7 +7,7 @@ import torch
 
 import imaging
 from errors import UserError
-from evaluation.metrics.st_lpips import STLPIPS
+from evaluation.metrics.st_lpips import STLPIPS, _unit
 
 EXAMPLES = Path(__file__).parents[3].parent / "shared/golden/stlpips"
 PUBLISHED = 0.7777554988861084  # of ex_p0.png to ex_ref.png, in the metric's documentation
@@ -63,3 +63,10 @@ def test_loading_it_leaves_the_global_random_state(st_lpips: STLPIPS):
     before = torch.get_rng_state()
     STLPIPS()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_where_nothing_is_seen_the_gradient_is_finite():
+    maps = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    _unit(maps).sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.isfinite().all()
