@@ -7,15 +7,14 @@ from imaging.codec import Images, Pixels
 
 
 def reinhard(images: Images, exemplars: Images) -> Images:
-    """Give each image the mean and deviation of its exemplar's Lab channels (Reinhard et al.,
-    2001).
-    """
+    """Give images the mean and deviation of exemplars' Lab channels (Reinhard et al., 2001)."""
     return np.stack(
         [_transfer(image, exemplar) for image, exemplar in zip(images, exemplars, strict=True)]
     )
 
 
 def _transfer(image: Pixels, exemplar: Pixels) -> Pixels:
+    # float32 in [0, 1], for which OpenCV's L runs from 0 to 100 and a, b are not rounded
     source, target = (
         cv2.cvtColor(x.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for x in (image, exemplar)
     )

@@ -72,13 +72,13 @@ def _windowed(channels: Values) -> Values:
 
 def luminance_gradient(images: Images) -> NDArray[np.float32]:
     """Magnitude of the luminance gradient of each image (n, height, width)."""
+    # Central differences, one-sided at the edges: (n, h, w) each.
     rows, columns = np.gradient(luminance(images), axis=(1, 2))
     return np.hypot(rows, columns)
 
 
 def gradient_correlation(images: Images, truths: Images) -> Values:
-    """Pearson correlation of luminance-gradient magnitudes, per image: do edges lie where they
-    should?
+    """Pearson correlation of luminance-gradient magnitudes, per image: are edges in place?
 
     Args:
         images: uint8 (n, h, w, 3).
@@ -87,7 +87,9 @@ def gradient_correlation(images: Images, truths: Images) -> Values:
     Returns:
         (n,) in [-1, 1]; 0 where an image has no edges.
     """
+    # (n, h * w)
     a, b = (luminance_gradient(x).reshape(len(x), -1) for x in (images, truths))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    # A flat image has no gradient to correlate: 0 rather than a division by zero.
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.sum(a * b, axis=1, dtype=np.float64) / np.maximum(norm, 1e-12)
