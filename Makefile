@@ -54,7 +54,7 @@ serve: $(READY)
 # Renew the locks from the newest versions that pyproject.toml allows; needs uv.
 lock:
 	uv $(COMPILE) --output-file requirements.lock
-	uv $(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	uv $(COMPILE) --extra dev --extra metrics --constraint requirements.lock --output-file requirements-dev.lock
 
 COMPILE := pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-annotate --no-header \
 	--python-version 3.11 --no-emit-package torch
