@@ -213,7 +213,7 @@ def test_an_interrupted_search_says_so_and_goes_on(
     with pytest.raises(type(error)):
         search(study, tmp_path)
     made.tracker.end.assert_called_once_with(status)
-    made.upload.assert_called_once()
+    made.upload.assert_called_once_with(made.tracker, tmp_path, None)
     made.trials, made.tracker.is_new = lambda: ROWS, False
     assert search(study, tmp_path).trials == ROWS
     made.tracker.config.assert_called_once()  # MLflow knows it already
@@ -282,12 +282,17 @@ def test_as_many_trials_run_at_once_as_there_is_room_for(
         assert logging.getLogger(noisy).level == logging.ERROR
 
 
-def test_a_cluster_without_room_for_a_trial_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.search.join_ray", lambda: {"CPU": 2.0})
+@pytest.mark.parametrize(
+    ("cluster", "cores", "has"), [({"CPU": 2.0}, 3, "2"), ({}, 1, "0"), ({"CPU": 0.5}, 1, "0.5")]
+)
+def test_a_cluster_without_room_for_a_trial_is_told_so(
+    cluster: dict[str, float], cores: int, has: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.search.join_ray", lambda: cluster)
     with pytest.raises(
-        ValueError, match="a trial wants 3 cores, Ray has 2: lower --cpus-per-trial"
+        ValueError, match=f"^a trial wants {cores} cores, Ray has {has}: lower --cpus-per-trial$"
     ):
-        _place(3)
+        _place(cores)
 
 
 class Results(list[Any]):

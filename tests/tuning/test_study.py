@@ -37,6 +37,21 @@ def test_trials_that_trained_to_their_end_are_ranked_before_those_stopped_on_the
     assert [row.trial for row in ranked(rows, "min")] == ["worse", "best", "lucky", "failed"]
 
 
+def test_of_those_stopped_on_the_way_who_came_farther_is_ranked_before() -> None:
+    rows = [
+        _row("lucky", 30.0, 12, "stopped early"),
+        _row("farther", 20.0, 24, "stopped early"),
+        _row("as far", 25.0, 24, "stopped early"),
+        _row("longer", 20.0, 96, "finished"),
+        _row("finished", 21.0, 48, "finished"),
+        _row("failed later", None, 24, "failed"),
+        _row("failed", None, 0, "failed"),
+    ]
+    best_first = [row.trial for row in ranked(rows, "max")]
+    assert best_first[:2] == ["finished", "longer"]
+    assert best_first[2:] == ["as far", "farther", "lucky", "failed later", "failed"]
+
+
 def test_the_direction_follows_from_the_metric() -> None:
     job = Job(config=recipe("stage1", "laptop64", DOMAINS), data=Path("shards"))
     assert make_study(job, space="rates", trials=2, metric="pixel").mode == "min"

@@ -259,7 +259,7 @@ def test_what_holds_no_transformer_of_the_release_is_told() -> None:
             authors.prior_config(_with(weights, transformer__pos_emb=torch.zeros(shape)), 4)
     with pytest.raises(authors.CheckpointError, match=r"^transformer\.pos_emb has 20 positions:"):
         authors.prior_config(_with(weights, transformer__pos_emb=torch.zeros(1, 20, 48)), 4)
-    with pytest.raises(ValueError, match="the transformer is 48 wide, no multiple of 5 heads"):
+    with pytest.raises(ValueError, match="48 wide, no multiple of 5 heads: give the right number"):
         authors.prior_config(weights, 5)
 
 

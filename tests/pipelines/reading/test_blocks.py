@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,6 +115,17 @@ def test_what_failed_is_asked_for_again(server: Server) -> None:
         reader.read(3)
     server.is_gone = False
     assert reader.read(3).shape[2] == 3
+    reader.close()
+
+
+def test_all_who_wait_for_what_fails_are_told_why(server: Server) -> None:
+    reader = BlockReader(server.samples)
+    server.is_gone = True
+    server.open.clear()
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(reader.read, 3) for _ in range(3)]
+        threading.Timer(0.1, server.open.set).start()
+        assert all(isinstance(each.exception(), OSError) for each in readers)
     reader.close()
 
 
