@@ -156,6 +156,16 @@ def test_a_transition_changes_along_its_direction(translator: Translator, direct
     assert not close(one, two)
 
 
+def test_a_transition_leads_from_left_to_right_if_nothing_is_said(translator: Translator) -> None:
+    styles = torch.cat([translator.encode(images(1, 40, 40), "winter").style * n for n in (0, 20)])
+    usual, across, down = (
+        translator.transition(images(1), domain="summer", target="winter", styles=styles, **way)
+        for way in ({}, {"direction": "horizontal"}, {"direction": "vertical"})
+    )
+    assert torch.equal(usual, across)
+    assert not close(usual, down)
+
+
 def test_mistakes_are_named(translator: Translator) -> None:
     with pytest.raises(ValueError, match="unknown domain 'spring'"):
         translator.translate(images(), source="summer", target="spring")

@@ -207,6 +207,16 @@ def test_a_causal_prior_that_has_not_learned_it_says_that_it_cannot_go_upwards(k
         model.complete(batch, mask=keep_mask(keep, (32, 32)), domain="summer", sampling=FEW)
 
 
+def test_what_cannot_go_upwards_is_refused_before_anything_is_made() -> None:
+    editor = Editor(untrained(upwards=False))
+    canvas = editor.from_images(images(), "summer")
+    wide = last(editor.extended(canvas, FEW, generators(0, 1, "tokens"), left=5))
+    assert wide.offset == (0, 3)
+    for begun in (canvas, wide):
+        with pytest.raises(UserError, match="cannot continue them upwards"):
+            next(editor.extended(begun, FEW, generators(0, 1, "tokens"), left=9, top=2))
+
+
 def test_without_going_upwards_a_causal_prior_does_all_else() -> None:
     model, batch = untrained(upwards=False), images()
     assert model.extend(batch, domain="summer", left=5, right=4, bottom=4, sampling=FEW).shape == (

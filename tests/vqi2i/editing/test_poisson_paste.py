@@ -2,7 +2,7 @@
 
 import torch
 
-from vqi2i.editing.poisson_paste import inside, paste
+from vqi2i.editing.poisson_paste import _membrane, inside, paste
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -50,3 +50,14 @@ def test_depth_counts_from_the_border_of_the_kept_part() -> None:
     kept = torch.zeros(9, 9, dtype=torch.bool)
     kept[:, :5] = True
     assert inside(kept, 3)[4].tolist() == [3, 3, 3, 2, 1, 0, 0, 0, 0]
+
+
+def test_what_is_the_same_wherever_it_is_known_is_the_same_everywhere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    known = (torch.rand(1, 1, 33, 50, generator=generator) < 0.05).float()
+    values = torch.where(known > 0, torch.tensor([0.3, -0.2]).view(1, 2, 1, 1), 7.0)
+    smooth = _membrane(values, known)
+    torch.testing.assert_close(
+        smooth, torch.tensor([0.3, -0.2]).view(1, 2, 1, 1).expand(1, 2, 33, 50)
+    )
+    assert torch.equal(_membrane(values, torch.ones_like(known)), values)

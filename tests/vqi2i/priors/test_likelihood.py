@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.vqi2i.priors import test_causal, test_masked
-from vqi2i.priors.likelihood import nats_per_token
+from vqi2i.priors.likelihood import _one_draw_each, nats_per_token
 
 
 def test_the_causal_priors_figure_is_the_chain_rule() -> None:
@@ -41,6 +41,14 @@ def test_the_masked_priors_figure_is_a_mean_over_orders() -> None:
         ).log_softmax(-1)
     truth = -likely.gather(3, grid.expand(len(hidden), -1, -1)[..., None])[..., 0][asked].mean()
     assert found == pytest.approx(float(truth), rel=0.03)
+
+
+def test_every_number_of_hidden_cells_comes_equally_often_and_always_the_same_way() -> None:
+    for count, times in ((24, 1), (72, 3)):
+        hidden = _one_draw_each(count, (4, 6)).sum(dim=(1, 2))
+        assert torch.bincount(hidden).tolist() == [0, *[times] * 24]
+        assert hidden.tolist() != sorted(hidden.tolist())
+    assert torch.equal(_one_draw_each(9, (4, 6)), _one_draw_each(9, (4, 6)))
 
 
 def test_a_prior_that_knows_nothing_needs_all_bits() -> None:

@@ -13,6 +13,7 @@ from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.masked_infill import best_window, halton, shares
 from vqi2i.priors.masks import scattered, training_mask
 from vqi2i.priors.sampling import Sampling
+from vqi2i.priors.transformer import Rotation
 
 WINDOW = (4, 6)
 
@@ -47,6 +48,23 @@ def test_hidden_tokens_do_not_matter_and_visible_ones_do() -> None:
     changed[0, 3, 5] = (changed[0, 3, 5] + 1) % 11  # after the hidden ones in raster order
     assert not torch.allclose(logits[hidden], model(changed, hidden, domains)[hidden])
     assert not torch.allclose(logits, model(tokens, hidden, torch.tensor([1])))
+
+
+def test_a_cell_is_the_sum_of_its_token_its_place_and_the_domain() -> None:
+    model, tokens = prior(), torch.randint(11, (2, *WINDOW))
+    hidden, domains = torch.rand(2, *WINDOW) < 0.5, torch.tensor([1, 2])  # the second is not told
+    x = torch.zeros(2, *WINDOW, 16)
+    for row in range(2):
+        for y in range(4):
+            for c in range(6):
+                shown = 11 if hidden[row, y, c] else int(tokens[row, y, c])
+                x[row, y, c] = model.embedding.weight[shown] + model.rows[y] + model.columns[c]
+                x[row, y, c] += model.domains.weight[int(domains[row])]
+    x, turn = x.flatten(1, 2), Rotation(*model.turns)
+    for block in model.blocks:
+        x = block(x, (turn, turn), causal=False)
+    wanted = model.head(model.norm(x)).view(2, *WINDOW, 11)
+    torch.testing.assert_close(model(tokens, hidden, domains), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_only_hidden_tokens_are_measured() -> None:
