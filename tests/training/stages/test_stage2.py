@@ -181,6 +181,39 @@ def test_a_step_is_as_long_as_the_schedule_says(stage2_job: Job, worker: LocalWo
         torch.testing.assert_close(quarter, 0.25 * full, atol=1e-7, rtol=1e-3)
 
 
+def test_what_is_dropped_depends_on_the_seed_and_the_position(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
+    def nll(seed: int, position: int) -> float:
+        stage = _stage(stage2_job, worker, "prior.dropout=0.5", f"seed={seed}")
+        stage.prior.load_state_dict(weights)
+        stage.position = position
+        return float(stage.train_step(batch)["nll"])
+
+    first = _stage(stage2_job, worker, "prior.dropout=0.5")
+    (batch,) = islice(first.batches(0), 1)
+    weights = copy.deepcopy(first.prior.state_dict())
+    assert len({nll(0, 0), nll(1, 0), nll(0, 4)}) == 3
+    assert nll(0, 4) == nll(0, 4)
+
+
+def test_figures_of_pictures_upside_down_are_measured_on_such_pictures(
+    stage2_job: Job, worker: LocalWorker
+) -> None:
+    stage = _stage(stage2_job, worker, "prior.upwards=true")
+    for domain in stage.tokens.domains:
+        held_out = stage.tokens.tokens("test", domain)
+        held_out[:] = 5
+        held_out[:, stage.tokens.identity.variants] = 3  # the centre crop turned upside down
+    with torch.no_grad():  # it expects this token, and nothing else
+        stage._average().head.weight.zero_()
+        stage._average().head.weight[3] = 10
+        stage._average().norm.bias.fill_(1)
+    figures = stage.measure()
+    assert figures["held_out_bits_upside_down"] < 0.1
+    assert figures["held_out_bits_per_token"] > 1
+
+
 def test_weights_decay_beside_their_gradients(stage2_job: Job, worker: LocalWorker) -> None:
     stages = [_stage(stage2_job, worker, f"optim.weight_decay={decay}") for decay in (0, 0.5)]
     before = [parameter.detach().clone() for parameter in stages[0].prior.parameters()]
@@ -244,6 +277,10 @@ def test_measured_windows_see_all_of_the_grids(grid: tuple[int, int], most: int)
         assert np.array_equal(windows.numpy(), grids)
 
 
+def test_no_grids_have_no_windows() -> None:
+    assert measured_windows(np.empty((0, 12, 9), np.uint16), (8, 8), 4).shape == (0, 8, 8)
+
+
 def test_few_windows_of_many_grids_lie_everywhere() -> None:
     grids = np.tile(np.arange(16 * 16).reshape(1, 16, 16), (50, 1, 1))
     windows = measured_windows(grids, (8, 8), 20)
@@ -304,6 +341,16 @@ def test_a_crop_that_holds_no_window_is_refused(
         ValueError, match=f"crop {crop} must be a multiple of the model's 4 px per token"
     ):
         _stage(stage2_job, worker, f"crop={crop}")
+
+
+def test_grids_that_hold_no_window_are_refused(stage2_job: Job, worker: LocalWorker) -> None:
+    stage = _stage(stage2_job, worker)
+    config = override(stage2_job.config, ["prior.window=[8,9]"])
+    with pytest.raises(
+        ValueError,
+        match=r"^the token grids \(8, 8\) are smaller than prior\.window: set a larger crop$",
+    ):
+        Stage2(config, worker, stage.tokens, stage.stage1, {})  # type: ignore[arg-type]
 
 
 def test_stage_2_needs_a_bundle(stage2_job: Job, worker: LocalWorker) -> None:

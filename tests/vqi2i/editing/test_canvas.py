@@ -81,6 +81,8 @@ def test_a_canvas_has_the_least_number_of_cells_and_sides_that_stay_keep_theirs(
     assert larger.tokens.shape == (2, 9, 9)
     assert torch.equal(larger.tokens[:, 1:7, :8], before.tokens)
     assert larger.offset == (3, 1)
+    again = larger.grown(left=0, right=0, top=0, bottom=0, stride=STRIDE, least=4)
+    assert torch.equal(again.tokens, larger.tokens)
 
 
 def test_a_field_of_styles_goes_on_as_it_ends() -> None:

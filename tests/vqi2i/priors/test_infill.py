@@ -6,6 +6,8 @@ from torch import Tensor
 
 from tests.vqi2i.company import check_rows_are_the_same_in_any_company
 from tests.vqi2i.priors.test_causal import generators, prior
+from vqi2i.priors import causal_infill
+from vqi2i.priors.causal_infill import rows_per_call
 from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.sampling import Precision, Sampling
 
@@ -47,6 +49,34 @@ def test_a_canvas_without_gaps_comes_back() -> None:
     (canvas,) = infill(prior(), tokens, known, torch.tensor([0]), Sampling(), generators(1))
     assert torch.equal(canvas.tokens, tokens)
     assert canvas.known.all()
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "count", "rows"),
+    [
+        ("float32", "cpu", 3, 4),
+        ("float32", "cpu", 9, 4),
+        ("bf16", "cpu", 3, 1),
+        ("int8", "cpu", 3, 3),
+        ("int8", "cpu", 9, 8),
+        ("bf16", "cuda", 3, 4),
+    ],
+)
+def test_calls_have_as_many_rows_as_the_precision_and_the_device_take_well(
+    precision: Precision, device: str, count: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rows_per_call(precision, torch.device(device), count) == rows
+    asked: list[tuple[object, ...]] = []
+
+    def noting(*given: object) -> int:
+        asked.append(given)
+        return 1
+
+    monkeypatch.setattr(causal_infill, "rows_per_call", noting)
+    tokens, known = left_column_known(4, 6)
+    given = prior(), tokens, known, torch.tensor([0, 1]), Sampling(precision=precision)
+    complete(infill(*given, generators(1, 2)))
+    assert set(asked) == {(precision, torch.device("cpu"), 2)}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])

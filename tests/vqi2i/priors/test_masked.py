@@ -11,7 +11,7 @@ from vqi2i.config import PriorConfig
 from vqi2i.priors.infill import complete, infill
 from vqi2i.priors.masked import MaskedPrior
 from vqi2i.priors.masked_infill import best_window, halton, shares
-from vqi2i.priors.masks import scattered, training_mask
+from vqi2i.priors.masks import _partly, scattered, training_mask
 from vqi2i.priors.sampling import Sampling
 from vqi2i.priors.transformer import Rotation
 
@@ -109,6 +109,21 @@ def test_a_box_is_missing_as_often_as_all_but_a_box() -> None:
     missing, kept = boxes(masks), boxes([~mask for mask in masks])
     assert 25 < kept < 90
     assert 25 < missing < 90
+
+
+def test_half_of_the_regions_are_missing_in_part_by_a_cosine_share() -> None:
+    region = torch.zeros(10, 12, dtype=torch.bool)
+    region[:, :10] = True
+    parts = [_partly(region, generator) for generator in generators(*range(1200))]
+    assert all(bool((part <= region).all()) and part.any() for part in parts)
+    counts = torch.tensor([int(part.sum()) for part in parts])
+    scattered_ones = counts[counts < 100].float() / 100
+    assert 0.4 < len(scattered_ones) / len(parts) < 0.56
+    assert float(scattered_ones.mean()) == pytest.approx(0.63, abs=0.04)  # 2 / pi, all aside
+    few = [int(_partly(region[:2, :2], generator).sum()) for generator in generators(*range(200))]
+    assert min(few) == 1
+    nothing = torch.zeros(3, 3, dtype=torch.bool)
+    assert all(_partly(nothing, generator).any() for generator in generators(*range(20)))
 
 
 @pytest.mark.parametrize("window", [(1, 1), (1, 5), (5, 1)])
