@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import imaging
+from errors import UserError
 from pipelines.reading.order import WINDOW, Order, block_permutation, permutation, sample_key
 from pipelines.reading.reader import CorruptSample, ShardReader
 from pipelines.shards_to_batches import Batches, held_out
@@ -297,6 +298,23 @@ def test_a_cut_or_missing_shard_is_found_when_the_data_set_is_opened(
     shard.unlink()
     with pytest.raises(ValueError, match=r"train/winter/000000\.tar cannot be opened"):
         ShardReader(folder)
+
+
+def test_an_index_that_does_not_fit_its_shard_is_told(reader: ShardReader) -> None:
+    (shard, *_) = reader.manifest.of("train", "summer")
+    data = (Path(reader.root) / shard.index_name).read_bytes()
+    more = shard.model_copy(update={"samples": shard.samples + 2})
+    with pytest.raises(
+        UserError,
+        match=rf"/{shard.index_name} lists {shard.samples} samples, not {more.samples}: run "
+        r"`vqi2i data shard` again$",
+    ):
+        reader._table(more, data)
+    with pytest.raises(
+        UserError,
+        match=rf"/{shard.index_name} cannot be read \(.+\): run `vqi2i data shard` again$",
+    ):
+        reader._table(shard, data[: len(data) // 2])
 
 
 def test_mistakes_are_told_in_one_sentence(reader: ShardReader, tmp_path: Path) -> None:
