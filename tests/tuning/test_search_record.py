@@ -104,7 +104,7 @@ def test_a_search_leaves_the_best_trials_bundle_and_settings(
     watch = made.given[3]
     assert isinstance(watch, TrialWatch)
     assert (watch.run_dir, watch.metric) == (run_dir, "held_out_psnr")
-    assert watch.parent_run is tracker.mark
+    assert watch.parent_run is tracker.run_tag
     tracker.config.assert_called_once_with(study.job.config)
     tracker.log.assert_called_once_with(48, {"held_out_psnr": 2.0})
     tracker.tag.assert_called_once_with({"best_trial": "one"})

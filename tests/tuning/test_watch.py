@@ -124,7 +124,7 @@ def test_what_trials_do_is_said_word_for_word_in_a_line_each(
 ) -> None:
     said = io.StringIO()
     console = Console(file=said, width=20, force_terminal=True, color_system="truecolor")
-    watch = TrialWatch(tmp_path / "run", "pixel", search.mark, console)
+    watch = TrialWatch(tmp_path / "run", "pixel", search.run_tag, console)
     watch.on_trial_start(0, [], _trial())
     _report(watch, 4)
     watch.on_trial_complete(0, [], _trial(complete=False))

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqi2i.config import MIN_TOKENS
 from vqi2i.editing.context import MARGIN, bounding_box, continued, read_known, scaled
 
-STRIDE = 4
+STRIDE, LEAST = 4, 4
 
 
 def test_lost_pixels_are_the_mean_of_kept_neighbours_ring_by_ring_and_then_of_all() -> None:
@@ -46,7 +45,7 @@ def seen(kept: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows, columns = (side // STRIDE for side in images.shape[2:])
         return torch.arange(1, rows * columns + 1).view(1, rows, columns).expand(2, -1, -1)
 
-    tokens = read_known(encode, pixels, kept, known)
+    tokens = read_known(encode, pixels, kept, known, LEAST)
     return pixels, shown[0], tokens
 
 
@@ -77,11 +76,11 @@ def test_the_encoder_sees_the_given_part_and_a_margin(name: str) -> None:
 
 def test_a_few_cells_are_shown_among_enough_for_the_encoder() -> None:
     assert MARGIN == 2
-    known = torch.zeros(3, MIN_TOKENS + 6, dtype=torch.bool)
+    known = torch.zeros(3, LEAST + 6, dtype=torch.bool)
     known[1, -1] = True
     kept = known.repeat_interleave(STRIDE, 0).repeat_interleave(STRIDE, 1)
     _, image, _ = seen(kept, known)
-    assert image.shape[3] == max(MIN_TOKENS, 1 + MARGIN) * STRIDE
+    assert image.shape[3] == max(LEAST, 1 + MARGIN) * STRIDE
 
 
 def test_only_as_many_rings_go_on_as_the_margin_needs() -> None:
