@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from tests.conftest import untrained
+from tests.conftest import TINY, untrained
 from vqi2i import Translator
+from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.networks.batching import CallLimits
+from vqi2i.priors.style_prior import StylePrior
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +179,12 @@ def test_mistakes_are_named(translator: Translator) -> None:
         translator.transition(images(), domain="summer", styles=torch.zeros(1, 8))
     with pytest.raises(ValueError, match="train stage 2"):
         untrained(prior=False).generate(1, domain="summer")
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_small_picture_fits_a_model_of_small_strides(patch: int) -> None:
+    network = TINY.model_copy(update={"patch": patch, "channel_multipliers": (1,)})
+    styles = StylePrior({domain: torch.randn(5, network.style_dim) for domain in network.domains})
+    model = Translator(Autoencoder(network).eval(), styles, None, {})
+    shown = model.translate(images(2, 5, 7), source="summer", target="winter")
+    assert shown.shape == (2, 3, 5, 7)
