@@ -118,7 +118,10 @@ def _fill(convolution: nn.Conv2d, weights: dict[str, Tensor], key: str, path: Pa
     try:
         convolution.load_state_dict({name: weights[f"{key}.{name}"] for name in ("weight", "bias")})
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path} holds no {key} of VGG-16: {first_line(error)}") from error
+        raise UserError(
+            f"{path} holds no {key} of VGG-16, {convolution.in_channels} to "
+            f"{convolution.out_channels} channels: give the weights of torchvision's vgg16"
+        ) from error
 
 
 def _vgg_stages() -> list[nn.Sequential]:
