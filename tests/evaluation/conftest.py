@@ -8,12 +8,12 @@ import torch
 
 from evaluation.domain_classifier import DomainClassifier, train_classifier
 from pipelines.synthetic.dataset import DOMAINS, Triples, draw_content, draw_style, render
+from tests.conftest import TINY
 from vqi2i import Translator
-from vqi2i.config import NetworkConfig
 from vqi2i.networks.autoencoder import Autoencoder
 from vqi2i.priors.style_prior import StylePrior
 
-SIZE = 32
+SIZE = TINY.resolution
 
 
 def landscapes(domain: str, count: int, seed: int) -> np.ndarray:
@@ -70,22 +70,7 @@ def triples() -> dict[tuple[str, str], Triples]:
 @pytest.fixture(scope="session")
 def tiny_translator() -> Translator:
     """Random weights: its pictures mean nothing, but every path is the real one."""
-    network = NetworkConfig(
-        domains=DOMAINS,
-        resolution=SIZE,
-        patch=2,
-        base_channels=8,
-        channel_multipliers=(1, 1),
-        num_res_blocks=1,
-        z_channels=8,
-        embed_dim=8,
-        codebook_size=16,
-        style_channels=4,
-        num_style_blocks=1,
-    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        styles = StylePrior(
-            {domain: torch.randn(4, network.style_dim) for domain in network.domains}
-        )
-        return Translator(Autoencoder(network), styles)
+        styles = StylePrior({domain: torch.randn(4, TINY.style_dim) for domain in TINY.domains})
+        return Translator(Autoencoder(TINY), styles)
