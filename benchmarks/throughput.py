@@ -201,9 +201,8 @@ def measure(options: argparse.Namespace, batch: int) -> dict[str, Any]:
     config = override(recipe("stage1", options.recipe, DOMAINS), settings)
     assert isinstance(config, Stage1Config)
     nothing: Any = None  # steps write no checkpoint and report to nobody
-    feed: Any = SimpleNamespace(
-        epoch=1, labels=frozenset(), names=lambda position, rank: ()
-    )  # and read no data
+    # and read no data
+    feed: Any = SimpleNamespace(epoch=1, labels=frozenset(), names=lambda position, rank: ())
     try:
         worker = LocalWorker(nothing, nothing)
         flops = count(config.model_copy(update={"compile": False}), worker, feed)

@@ -15,9 +15,8 @@ from typer.models import CommandFunctionType
 
 from errors import named
 
-PIPE_CLOSED = (
-    128 + signal.SIGPIPE
-)  # the exit code of what is piped into `head`, once that has read enough
+# the exit code of what is piped into `head`, once that has read enough
+PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
 @contextmanager

@@ -80,9 +80,8 @@ def perform(
     """
     pictures = {name: _load(path) for name, path in picture_paths(chain, beside).items()}
     for folder in dict.fromkeys(work.target.parent for work in works):
-        folder.mkdir(
-            parents=True, exist_ok=True
-        )  # before anything is computed that could not be written
+        # before anything is computed that could not be written
+        folder.mkdir(parents=True, exist_ok=True)
     targets = [work.target for work in works]
     with replacing(targets):
         for some in _together(works):

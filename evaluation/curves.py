@@ -55,9 +55,8 @@ def _for_page(figure: Figure, name: str) -> str:
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": name}
-    ):  # the salt keeps ids unique on the page
+    # the salt keeps ids unique on the page
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -57,11 +57,12 @@ def _is_simple_jpeg(data: bytes) -> bool:
         marker = data[position + 1]
         if marker == 0xE2 and data[position + 4 : position + 15] == b"ICC_PROFILE":
             return False
+        # the frame: nothing about colour follows
         if 0xC0 <= marker <= 0xCF and marker not in (
             0xC4,
             0xC8,
             0xCC,
-        ):  # the frame: nothing about colour follows
+        ):
             return data[position + 9] != 4
         fill = marker == 0xFF
         position += 1 if fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
@@ -124,9 +125,8 @@ def _colors(image: Image.Image, header: Header) -> tuple[Image.Image, Image.Imag
     """The image in sRGB, and its alpha channel if it has one."""
     alpha = None
     if image.mode in {"La", "RGBa"}:
-        image = image.convert(
-            {"La": "LA", "RGBa": "RGBA"}[image.mode]
-        )  # alpha had been multiplied in
+        # alpha had been multiplied in
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if header.alpha:
         image = _as(image, "RGBA")
         alpha = image.getchannel("A")
@@ -155,8 +155,7 @@ def _flatten(image: Image.Image, alpha: Image.Image | None, background: Color) -
         rows = (0, top, image.width, min(top + _ROWS, image.height))
         opacity = np.asarray(alpha.crop(rows), np.uint16)[..., None]
         colors = np.asarray(image.crop(rows), np.uint16)
-        mixed = colors * opacity + np.array(background, np.uint16) * (
-            255 - opacity
-        )  # at most 255 * 255
+        # at most 255 * 255
+        mixed = colors * opacity + np.array(background, np.uint16) * (255 - opacity)
         pixels[top : top + _ROWS] = (mixed + 127) // 255
     return pixels

@@ -12,10 +12,11 @@ from imaging.kinds import FORMATS, HEAD_BYTES, Box, ImageError, boxes, refuse_un
 MAX_PIXELS = 50_000_000
 _MAX_PIXELS = {"JPEG2000": 36_000_000}  # its decoder takes 18 bytes for each
 _ORIENTATION = 0x0112
+# TIFF: what a picture in a file is, and that it is a small copy of another
 _SUBFILE, _REDUCED = (
     254,
     1,
-)  # TIFF: what a picture in a file is, and that it is a small copy of another
+)
 _DNG = 50706
 _HIGH_RANGE = {
     16: "PQ",
@@ -59,9 +60,8 @@ def read_header(data: bytes) -> Header:
         )
     try:
         if kind == "WEBP":
-            _check_size(
-                *_webp_size(data)
-            )  # Pillow's decoder takes memory for the canvas when it opens the file
+            # Pillow's decoder takes memory for the canvas when it opens the file
+            _check_size(*_webp_size(data))
         deep = _is_deep(kind, data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(*image.size, _MAX_PIXELS.get(kind, MAX_PIXELS))
@@ -164,10 +164,11 @@ def _refuse_high_range(data: bytes) -> None:
 def _jp2_profile(data: bytes) -> bytes:
     """The ICC profile of a JPEG 2000 file, which Pillow leaves out; empty if there is none."""
     for name, start, stop in _inside(data, b"jp2h"):
+        # an ICC profile, restricted or any
         if name == b"colr" and data[start : start + 1] in (
             b"\2",
             b"\3",
-        ):  # an ICC profile, restricted or any
+        ):
             return data[start + 3 : stop]
     return b""
 

@@ -81,12 +81,10 @@ class BuildOptions(Frozen):
     """What, beside the images, decides the bytes of a data set."""
 
     size: int = Field(ge=8, le=4096)  # short side of every image, in pixels
-    test_fraction: float = Field(
-        default=0.1, ge=0, lt=1
-    )  # of the images, held out by the hash of their content
-    validation_fraction: float = Field(
-        default=0, ge=0, lt=1
-    )  # likewise; the test images are the same whatever it is
+    # of the images, held out by the hash of their content
+    test_fraction: float = Field(default=0.1, ge=0, lt=1)
+    # likewise; the test images are the same whatever it is
+    validation_fraction: float = Field(default=0, ge=0, lt=1)
     shard_samples: int = Field(default=2048, ge=1)
     paired: bool = (
         False  # images of the same name in all domains show the same thing, and share a key

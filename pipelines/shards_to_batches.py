@@ -194,9 +194,8 @@ class Batches:
             pending: deque[Future[Batch]] = deque()
             upcoming = start
             while True:
-                while (
-                    len(pending) <= self._threads
-                ):  # one batch waits while each thread makes another
+                # one batch waits while each thread makes another
+                while len(pending) <= self._threads:
                     if self._reader.files.in_ranges:
                         self._ask_ahead(upcoming, first=upcoming == start)
                     pending.append(pool.submit(self.at, upcoming))

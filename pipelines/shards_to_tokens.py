@@ -245,9 +245,8 @@ def _on_ray(
 
     cluster = join_ray()
     gpu = cluster.get("GPU", 0) >= 1
-    room = int(
-        cluster["GPU" if gpu else "CPU"]
-    )  # an actor without a place would keep its job for ever
+    # an actor without a place would keep its job for ever
+    room = int(cluster["GPU" if gpu else "CPU"])
     actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(
         TokenEncoder
     )

@@ -102,9 +102,8 @@ class TokenBatch(NamedTuple):
     """Token grids of a batch, rows ordered domain by domain."""
 
     tokens: np.ndarray  # (domains * b, rows, columns) int64
-    domains: (
-        np.ndarray
-    )  # (domains * b,) int64 indices; those of pictures turned upside down come after all others
+    # (domains * b,) int64 indices; those of pictures turned upside down come after all others
+    domains: np.ndarray
 
 
 class TokenReader:

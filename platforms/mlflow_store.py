@@ -139,9 +139,8 @@ def _open_database(uri: str, file: Path, *, write: bool) -> "MlflowClient":
         return _client(uri)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(
-            file.with_name(f".{file.name}.lock")
-        ):  # two processes that make tables at once break them
+        # two processes that make tables at once break them
+        with FileLock(file.with_name(f".{file.name}.lock")):
             if file.exists():
                 _check_file(uri, file)
                 file.open("ab").close()

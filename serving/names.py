@@ -23,9 +23,8 @@ def named(settings: Sequence[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for setting in settings:
         name, model = _parted(setting)
-        model = (
-            str(Path(model).expanduser()) if model.startswith("~") else model
-        )  # shells leave NAME=~/MODEL as it is
+        # shells leave NAME=~/MODEL as it is
+        model = str(Path(model).expanduser()) if model.startswith("~") else model
         if name in models:
             raise UserError(
                 f"two models would be called {name!r}, {models[name]} and {model}: name them, for "

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 _URI = re.compile(r"(?P<uri>(models|runs):/+.+?)(#(?P<checksum>[0-9a-f]{64}))?", re.DOTALL)
 _RUN = re.compile(r"runs:/+(?P<id>[^/]+)/.+", re.DOTALL)
 _MODEL = re.compile(r"models:/+(?P<name>[^/]+)(/(?P<version>[^/]+)|@(?P<alias>[^/@]+))", re.DOTALL)
+# so MLflow says that it has no such thing
 _ABSENT = (
     "RESOURCE_DOES_NOT_EXIST",
     "INVALID_PARAMETER_VALUE",
-)  # so MLflow says that it has no such thing
+)
 
 
 class _Source(NamedTuple):
@@ -163,9 +164,8 @@ def _version(
         for each in newest
         if version.lower() in ("latest", each.current_stage.lower())
     ]
-    return client.get_model_version(
-        name, str(max(there, default=0))
-    )  # MLflow has no version 0, and says so
+    # MLflow has no version 0, and says so
+    return client.get_model_version(name, str(max(there, default=0)))
 
 
 def _download(source: _Source, wanted: str | None, cache: Path) -> _Fetched:

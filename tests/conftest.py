@@ -149,9 +149,8 @@ def started_ray() -> Iterator[None]:
         environment.setattr(
             RayParams, "__init__", partialmethod(RayParams.__init__, dashboard_agent_listen_port=0)
         )
-        environment.setenv(
-            "RAY_AUTH_TOKEN", secrets.token_hex(32)
-        )  # otherwise one is written to the user's home
+        # otherwise one is written to the user's home
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
         ray.init(

@@ -32,9 +32,8 @@ def begin(
             goes beside it, into a file of the same name that ends with `.out`.
     """
     where = (str(folder or Path.cwd()), str(said or os.devnull), dict(os.environ))
-    process = _CONTEXT.Process(
-        target=_run, args=(*where, target, args), daemon=True
-    )  # it ends with the tests
+    # it ends with the tests
+    process = _CONTEXT.Process(target=_run, args=(*where, target, args), daemon=True)
     process.start()
     return process
 

@@ -47,9 +47,8 @@ ALLOWED = {
     "imaging": {"errors"},
     "vqi2i": set(),
 }
-ENTRANCE = (
-    ROOT / "vqi2i/__main__.py"
-)  # the way into the command line, by the one name that nobody else bears
+# the way into the command line, by the one name that nobody else bears
+ENTRANCE = ROOT / "vqi2i/__main__.py"
 THE_METHOD_MAY_USE = {"torch", "numpy", "einops", "pydantic", "safetensors"}
 RAY = (
     "platforms/ray_cluster.py",

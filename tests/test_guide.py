@@ -235,9 +235,8 @@ def test_every_block_of_python_runs(
     from serving.app import Settings, build
 
     def served(models: dict[str, str], *, port: int, settings: Settings) -> SimpleNamespace:
-        build(
-            {"models": models, **settings.model_dump()}
-        )  # all that is done before a Ray is asked for
+        # all that is done before a Ray is asked for
+        build({"models": models, **settings.model_dump()})
         return SimpleNamespace(url=f"http://127.0.0.1:{port}", stop=lambda: None)
 
     monkeypatch.chdir(reader)

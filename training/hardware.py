@@ -13,12 +13,13 @@ Precision = Literal["auto", "bf16", "float32"]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 _MB = 1e6
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
+# as `torch.cpu.get_capabilities` names them
 _NATIVE = (
     "avx512_bf16",
     "amx_bf16",
     "bf16",
     "sve_bf16",
-)  # as `torch.cpu.get_capabilities` names them
+)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -41,9 +42,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 by itself."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if (
-        torch.backends.cpu.get_cpu_capability() == "AVX2"
-    ):  # also where ATEN_CPU_CAPABILITY tells a newer one to be it
+    # also where ATEN_CPU_CAPABILITY tells a newer one to be it
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in _NATIVE)

@@ -176,9 +176,8 @@ def fingerprint(path: Path) -> str:
             "upwards"
         ]  # bundles that were made before there was such a prior keep their identity
     digest.update(json.dumps(fields, sort_keys=True).encode())
-    for file in sorted(
-        Path(path).glob("[!.]*.safetensors")
-    ):  # not what a file manager has left there
+    # not what a file manager has left there
+    for file in sorted(Path(path).glob("[!.]*.safetensors")):
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

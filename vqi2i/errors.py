@@ -95,9 +95,8 @@ def _about(error: OSError, places: list[str]) -> str | None:
 def _between(error: OSError, found: str, place: str) -> str | None:
     """A sentence about an error at a path that has to do with a place."""
     path, real = os.path.realpath(found), os.path.realpath(os.path.expanduser(place))  # noqa: PTH111 -- Path fails without a home
-    if (
-        _in(real, path) and error.errno == errno.ENOENT
-    ):  # what is missing inside of the place has nobody named
+    # what is missing inside of the place has nobody named
+    if _in(real, path) and error.errno == errno.ENOENT:
         return f"{found} does not exist: check the path"
     if _in(real, path) or _in(path, real):
         return complaint(error)

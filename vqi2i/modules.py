@@ -30,9 +30,8 @@ MODULES = (
 def ours_first() -> None:
     """From here on, our names mean our modules in this process."""
     finding_ours()()
-    if (
-        sys.modules["vqi2i"].__file__ is None
-    ):  # a folder of that name lies on the path: the next import finds ours
+    # a folder of that name lies on the path: the next import finds ours
+    if sys.modules["vqi2i"].__file__ is None:
         del sys.modules["vqi2i"]
 
 

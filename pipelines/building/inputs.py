@@ -20,9 +20,8 @@ from imaging.kinds import HEAD_BYTES, ImageError, refuse_unreadable, sniff
 from pipelines.progress import Advance
 from pipelines.storage.atomic_files import entries, read_table, write_table
 
-MAX_BYTES = (
-    4 * MAX_PIXELS
-)  # of a file: nothing that is accepted needs more, and it is read as a whole
+# of a file: nothing that is accepted needs more, and it is read as a whole
+MAX_BYTES = 4 * MAX_PIXELS
 IGNORED = frozenset({"hidden", "other_file"})  # reasons of files that nobody meant as images
 
 _SAVE_EVERY = 5.0  # seconds

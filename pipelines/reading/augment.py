@@ -64,9 +64,8 @@ class Augmentation:
             np.copyto(out, own.colors(image=out)["image"])
 
     def _build(self) -> tuple[random.Random, Any, Any, Any]:
-        os.environ.setdefault(
-            "NO_ALBUMENTATIONS_UPDATE", "1"
-        )  # importing it asks PyPI for news otherwise
+        # importing it asks PyPI for news otherwise
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
 
         draws = random.Random()

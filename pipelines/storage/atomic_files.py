@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from errors import UserError
 
-_LITTER = frozenset(
-    {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-)  # what file managers leave behind
+# what file managers leave behind
+_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
 def is_litter(name: str) -> bool:

@@ -65,9 +65,8 @@ class ShardCache:
         """
         if (file := self._open(sha256, size)) is not None:
             return file
-        with self._lock(
-            sha256
-        ):  # the other processes of this machine wait here and find what the first one fetched
+        # the other processes of this machine wait here and find what the first one fetched
+        with self._lock(sha256):
             if (file := self._open(sha256, size)) is None:
                 self._fetch(name, sha256, size, fetch)
                 file = self._open(sha256, size)
@@ -83,9 +82,8 @@ class ShardCache:
         if status.st_size != size:
             os.close(file)
             return None
-        os.utime(
-            file
-        )  # most file systems are mounted so that reading does not set the time of access
+        # most file systems are mounted so that reading does not set the time of access
+        os.utime(file)
         return file
 
     def _fetch(self, name: str, sha256: str, size: int, fetch: Callable[[BinaryIO], None]) -> None:
@@ -102,9 +100,8 @@ class ShardCache:
                         f"{name} is not the file that the manifest names: upload the data set again"
                     )
                 os.fsync(stream.fileno())
-            with (
-                self._room()
-            ):  # whoever counts files meanwhile would miss one that has just changed its name
+            # whoever counts files meanwhile would miss one that has just changed its name
+            with self._room():
                 part.replace(self._folder / sha256)
         finally:
             with self._room():

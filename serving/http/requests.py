@@ -168,9 +168,8 @@ def work_of_chain(
                 f"{limits.max_pixels / 1e6:g} megapixels",
             )
         if isinstance(step, Extend | Complete):
-            passed += (
-                4 * height * width
-            )  # read, and for a prior in raster order mirrored, painted and read again
+            # read, and for a prior in raster order mirrored, painted and read again
+            passed += 4 * height * width
         largest = max(largest, height * width)
     _check_new(new, added, limits)
     _check_made(count, height * width, limits)

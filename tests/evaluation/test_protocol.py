@@ -133,9 +133,8 @@ def test_thresholds_follow_the_direction_and_are_met_when_just_reached(evaluatio
         same = tuple(d.model_copy(update=changes) for d in (forth, back))
         found = verdict_of(evaluation.model_copy(update={"directions": same}))
         assert found["edges_over_best_control", "summer_to_winter"] is met
-        assert (
-            found["edges_over_best_control", "winter_to_summer"] is None
-        )  # no model seen so far beats the input's
+        # no model seen so far beats the input's
+        assert found["edges_over_best_control", "winter_to_summer"] is None
         assert found["reconstruction_psnr", "winter_to_summer"]
 
 

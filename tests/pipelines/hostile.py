@@ -413,9 +413,8 @@ def _odd_names(corpus: Corpus) -> None:
 def _odd_files(corpus: Corpus) -> None:
     (corpus.folder / "dangling.jpg").symlink_to("nowhere.jpg")
     (corpus.folder / "itself.jpg").symlink_to("itself.jpg")
-    (corpus.folder / "unreadable.jpg").symlink_to(
-        "/proc/self/mem"
-    )  # even root cannot read its beginning
+    # even root cannot read its beginning
+    (corpus.folder / "unreadable.jpg").symlink_to("/proc/self/mem")
     (corpus.folder / "loop").symlink_to(corpus.folder, target_is_directory=True)
     os.mkfifo(corpus.folder / "pipe.jpg")
     corpus.rejected.update(

@@ -55,9 +55,8 @@ def _rejects(root: Path) -> dict[str, tuple[str, str]]:
 
 def _read_with_webdataset(paths: list[str]) -> list[dict[str, Any]]:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # webdataset leaves shards open until they are collected
+        # webdataset leaves shards open until they are collected
+        warnings.simplefilter("ignore", ResourceWarning)
         samples = list(webdataset.WebDataset(paths, shardshuffle=False))
         gc.collect()
     return samples

@@ -55,9 +55,8 @@ def test_webdataset_sees_the_same_pixels(folders: dict[str, Path], tmp_path: Pat
     build_shards(folders, out=tmp_path / "out", size=48, shard_samples=7)
     reader = ShardReader(tmp_path / "out")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # webdataset leaves shards open until they are collected
+        # webdataset leaves shards open until they are collected
+        warnings.simplefilter("ignore", ResourceWarning)
         samples: list[dict[str, Any]] = list(
             webdataset.WebDataset(paths(reader), shardshuffle=False).decode("rgb8")
         )

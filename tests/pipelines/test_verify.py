@@ -119,9 +119,8 @@ def test_a_changed_byte_in_the_manifest_is_noticed_and_the_next_build_writes_it_
     flip(file, 40)
     source = whole.parent
     with pytest.raises(ValueError, match="build the data set again"):
-        build_shards(
-            {"a": source / "a"}, out=copy, size=32, shard_samples=9
-        )  # other images: nothing is lost
+        # other images: nothing is lost
+        build_shards({"a": source / "a"}, out=copy, size=32, shard_samples=9)
     assert verify(whole) == []
     report = build_shards({d: source / d for d in "ab"}, out=copy, size=32, shard_samples=9)
     assert report.built == 0

@@ -128,9 +128,8 @@ def test_who_comes_while_a_deadly_request_is_tried_again_is_not_taken_for_it():
         replica = Replica(deadly=lambda job: job.seed == 0, seconds=0.05)
         sender = Sender(replica)  # type: ignore[arg-type]
         first = [asyncio.create_task(sender.send("translate", job)) for job in JOBS[:2]]
-        await asyncio.sleep(
-            0.07
-        )  # the first death is over, the deadly one is on its second journey
+        # the first death is over, the deadly one is on its second journey
+        await asyncio.sleep(0.07)
         later = asyncio.create_task(sender.send("translate", JOBS[5]))
         return await asyncio.gather(*first, later, return_exceptions=True)
 

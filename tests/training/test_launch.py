@@ -38,9 +38,8 @@ def test_two_workers_train_a_bundle(
     assert [row["position"] for row in rows] == [8, 16, 24, 32, 40, 48]
     assert "held_out_psnr" in rows[-1]
     assert list((tmp_path / "run/samples").glob("*.png"))
-    assert (
-        train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET) == result
-    )  # at once
+    # at once
+    assert train(stage1_job, tmp_path / "run", RayPlan(workers=2), console=QUIET) == result
 
 
 @pytest.mark.ray
@@ -77,9 +76,8 @@ def test_two_ray_workers_read_the_batches_of_one_process(
         run_config=RunConfig(name="read", storage_path=str(tmp_path)),
     ).fit()
     parts = [np.load(tmp_path / f"{rank}.npy").reshape(60, 2, 2, 3, 16, 16) for rank in range(2)]
-    together = np.concatenate(parts, axis=2).reshape(
-        60, 8, 3, 16, 16
-    )  # each domain's rows, rank by rank
+    # each domain's rows, rank by rank
+    together = np.concatenate(parts, axis=2).reshape(60, 8, 3, 16, 16)
     nothing: Any = None
     assert stage1_job.config.stage == "stage1"
     alone = ImageFeed(

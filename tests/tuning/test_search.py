@@ -159,12 +159,13 @@ def test_what_a_search_found_is_best_first(
         for name, metric in (("middle", 2.0), ("most", 3.0), ("least", 1.0))
     ]
     monkeypatch.setattr("tuning.search._fit", lambda *given: rows)
+    # what needs trials and MLflow
     for part in (
         "_conclude",
         "Tracker",
         "upload",
         "close_forgotten",
-    ):  # what needs trials and MLflow
+    ):
         monkeypatch.setattr(f"tuning.search.{part}", MagicMock())
     found = search(study.model_copy(update={"mode": mode}), tmp_path)
     best_first = ["least", "middle", "most"]

@@ -29,9 +29,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iter
 @pytest.fixture
 def search(tmp_path: Path) -> Tracker:
     tracker = Tracker(tmp_path / "run", {"kind": "search"})
-    assert (
-        not tracker.close()
-    )  # the first one waits until the store is made, trials would give up meanwhile
+    # the first one waits until the store is made, trials would give up meanwhile
+    assert not tracker.close()
     return tracker
 
 

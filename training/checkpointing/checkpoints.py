@@ -26,9 +26,8 @@ BUNDLE = "bundle"
 _SUFFIX = ".ckpt"
 _VERSION = 1
 _ANY_VERSION = re.compile(rb"vqi2i checkpoint (\d+) ")
-_FIRST_LINE = re.compile(
-    rb"vqi2i checkpoint %d ([0-9a-f]{64})\n" % _VERSION
-)  # with the sha256 of all that follows
+# with the sha256 of all that follows
+_FIRST_LINE = re.compile(rb"vqi2i checkpoint %d ([0-9a-f]{64})\n" % _VERSION)
 _HEAD_BYTES = 2**16  # that hold the first two lines
 _log = logging.getLogger(__name__)
 

@@ -116,9 +116,8 @@ def fit_on_ray(
             answer = run_in_thread(trainer.fit, interrupt, reports.stop.remote).return_value
         except (TrainingFailedError, RayActorError) as error:
             if _died_at_once(error):
-                release(
-                    held() - before
-                )  # Ray Train forgets the places of workers that die while they are started
+                # Ray Train forgets the places of workers that die while they are started
+                release(held() - before)
             raise _reason(reports, run.checkpoints, plan, cpus, error) from None
     assert answer is not None
     if isinstance(answer, int):
@@ -192,9 +191,8 @@ def _train_on_worker(settings: dict[str, Any]) -> tuple[int | float | bool, ...]
     except Exception as error:
         if (sentence := explained(error, checkpoints_of(job, settings["place"]))) is not None:
             ray.get(settings["reports"].give_up.remote(sentence))
-        error.add_note(
-            traceback.format_exc().strip()
-        )  # Ray brings the error without where it arose
+        # Ray brings the error without where it arose
+        error.add_note(traceback.format_exc().strip())
         raise
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platforms.mlflow_store import StoreError, database_of, open_store, store_error
+
+# the store of a run is the one that is set
 from platforms.mlflow_store import (
     tracking_uri as tracking_uri,
-)  # the store of a run is the one that is set
+)
 from training.tracking.outbox import Blocked, Call, Forgotten, NotYet, Refused
 from vqi2i.bundle import CHECKSUM_TAG
 

@@ -166,9 +166,8 @@ def test_hashes_survive_an_interruption_and_a_changed_file_is_named(
     data = bytearray(changed.read_bytes())
     data[-20] ^= 1
     changed.write_bytes(data)
-    os.utime(
-        changed, ns=(facts.st_atime_ns, facts.st_mtime_ns)
-    )  # looks as it was, and its hash is known
+    # looks as it was, and its hash is known
+    os.utime(changed, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     build_shards({"a": folder}, out=out, **SETTINGS)
     rows = pq.read_table(out / "rejects.parquet").to_pylist()
     assert [(row["source"], row["reason"]) for row in rows] == [("0003.png", "changed")]

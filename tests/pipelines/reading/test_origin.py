@@ -21,9 +21,8 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def provenance(folders: dict[str, Path], out: Path, **settings: object) -> dict[str, object]:
     manifest = build_shards(folders, out=out, **({"size": 32} | settings)).manifest  # type: ignore[typeddict-item]
-    return json.loads(
-        json.dumps({"recipe": "tiny", **origin(manifest)})
-    )  # as a bundle's file keeps it
+    # as a bundle's file keeps it
+    return json.loads(json.dumps({"recipe": "tiny", **origin(manifest)}))
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,8 @@ def test_what_was_opened_longest_ago_makes_room(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.is_file()) <= 3 * SIZE
     for name in ("d", "e", "f"):
         origin.read(cache, name)
-    assert origin.read(cache, "a") == os.pread(
-        held, SIZE, 0
-    )  # gone meanwhile, but not for who had it open
+    # gone meanwhile, but not for who had it open
+    assert origin.read(cache, "a") == os.pread(held, SIZE, 0)
     assert origin.fetched[-1] == "a"
     os.close(held)
 

@@ -177,9 +177,8 @@ def test_another_machine_goes_on_from_a_bucket_in_the_same_mlflow_run(
 def test_a_shard_that_is_deleted_is_named_and_the_run_goes_on_when_it_is_back(
     job: Job, tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "pipelines.storage.shard_files._OPEN_FILES", 1
-    )  # as with many shards: they are opened again and again
+    # as with many shards: they are opened again and again
+    monkeypatch.setattr("pipelines.storage.shard_files._OPEN_FILES", 1)
     synthesize(tmp_path / "images", pairs=20, size=32, tests=1, wide=0)
     folders = {domain: tmp_path / "images/train" / domain for domain in DOMAINS}
     build_shards(folders, out=tmp_path / "shards", size=32, shard_samples=4)
@@ -241,9 +240,8 @@ def test_a_sentence_of_ours_is_passed_on_as_it_is(tmp_path: Path) -> None:
 def test_what_may_go_better_the_next_time_is_not_explained(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     with pytest.raises(ValueError, match="process group") as error:
-        torch.distributed.all_reduce(
-            torch.zeros(1)
-        )  # as what is left of a run finds it when a worker has died
+        # as what is left of a run finds it when a worker has died
+        torch.distributed.all_reduce(torch.zeros(1))
     assert explained(error.value, checkpoints) is None
     assert explained(RuntimeError("Connection closed by peer"), checkpoints) is None
     assert explained(OSError(errno.EIO, "Input/output error"), checkpoints) is None

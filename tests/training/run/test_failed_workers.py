@@ -34,9 +34,8 @@ def failing(what: str, attempts: Path) -> Callable[[dict[str, Any]], Any]:
         def attempt(*_: object) -> None:
             (attempts / uuid.uuid4().hex).touch()
             if what == "death":
-                time.sleep(
-                    3
-                )  # past the start of the workers, which waits for others of this machine
+                # past the start of the workers, which waits for others of this machine
+                time.sleep(3)
                 os._exit(1)
             raise (
                 UserError("the moon is full: wait")

@@ -65,9 +65,8 @@ def test_a_submitted_job_trains_with_the_code_it_brings(
     assert client.get_job_status(job) == "SUCCEEDED", logs
     assert Translator.load(tmp_path / "runs/sent/bundle").domains == ("summer", "winter")
     (run,) = MlflowClient(store).search_runs(["1"], filter_string="attributes.run_name = 'sent'")
-    assert (
-        run.data.tags["environment.brought"] == "yes"
-    )  # workers ran what was sent, not what is installed
+    # workers ran what was sent, not what is installed
+    assert run.data.tags["environment.brought"] == "yes"
     assert sorted(path.name for path in (tmp_path / "storage/sent").iterdir()) == [
         "checkpoints",
         "run.json",

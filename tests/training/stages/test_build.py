@@ -36,9 +36,8 @@ def test_a_model_of_stage_1_says_from_what_it_was_made(
 def test_a_perceptual_distance_of_files_is_told_by_their_content(
     stage1_job: Job, worker: LocalWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "training.stages.stage1._perceptual", lambda config, device: None
-    )  # these are no weights
+    # these are no weights
+    monkeypatch.setattr("training.stages.stage1._perceptual", lambda config, device: None)
     for name in ("vgg", "heads"):
         (tmp_path / name).write_text(name)
     settings = [

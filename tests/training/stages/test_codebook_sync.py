@@ -12,9 +12,8 @@ from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from vqi2i.networks.quantizers import EmaCodebook
 
 DOMAINS = 2
-CONTENT = (
-    torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10
-)  # two images of each domain, domain by domain
+# two images of each domain, domain by domain
+CONTENT = torch.arange(4 * 3 * 2 * 2).view(4, 3, 2, 2) / 10
 
 
 def shared(codebook: EmaCodebook, rank: int = 0, world_size: int = 1) -> SharedCodebook:

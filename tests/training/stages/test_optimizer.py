@@ -27,9 +27,8 @@ def test_a_step_is_as_long_as_the_schedule_says(factor: float) -> None:
     optimized.descend(factor)
     assert optimized.learning_rate == pytest.approx(0.1 * factor)
     (weight,) = optimized.network.parameters()
-    torch.testing.assert_close(
-        weight.detach(), torch.full((1, 2), 1 - 0.1 * factor)
-    )  # Adam's first step
+    # Adam's first step
+    torch.testing.assert_close(weight.detach(), torch.full((1, 2), 1 - 0.1 * factor))
 
 
 def test_weights_decay_apart_from_gradients_where_the_optimiser_does_so() -> None:

@@ -54,10 +54,11 @@ PRIORS = {
     ),
     "averaged": ("prior.positions=rotary", "prior.local=true", "ema_decay=0.9"),
 }
+# in small pictures rounding moves the figures by more
 LARGER = (
     "crop=32",
     "network.resolution=32",
-)  # in small pictures rounding moves the figures by more
+)
 SHORT = (
     "schedule.constant_until=1",
     "schedule.log_every=8",

@@ -93,9 +93,8 @@ def objective(stage: Stage1, metrics: dict[str, float]) -> float:
     weights = stage.config.weights.model_dump(
         exclude={"adversarial", "adversarial_reconstruction", "codebook", "commitment"}
     )
-    return sum(
-        weight * metrics[name] for name, weight in weights.items() if weight
-    )  # others are not computed
+    # others are not computed
+    return sum(weight * metrics[name] for name, weight in weights.items() if weight)
 
 
 def learn(stage: Stage1, steps: int = 100) -> list[float]:
@@ -286,9 +285,8 @@ def test_a_compiled_step_is_the_same_step(
 ) -> None:
     """Traced whole by the real compiler front end; its code generator would take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(
-        jaxtyping.config, "jaxtyping_disable", True
-    )  # it cannot trace the checks of shapes
+    # it cannot trace the checks of shapes
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     plain, compiled = (
         stage_of(
             make_job(

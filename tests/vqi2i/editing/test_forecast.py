@@ -83,9 +83,8 @@ def test_small_pictures_and_what_cannot_be_done_are_not_foreseen(translator: Tra
 def test_attention_costs_the_square_of_the_pixels(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        forecast, "_seconds_of_a_pair", lambda device: 1.0
-    )  # as if nothing else took time
+    # as if nothing else took time
+    monkeypatch.setattr(forecast, "_seconds_of_a_pair", lambda device: 1.0)
     chain = read_chain(CHAINS["translation"])
     found = forecast.forecast(translator, chain, *inputs(chain))
     assert found is not None

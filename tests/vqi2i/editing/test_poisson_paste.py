@@ -32,9 +32,8 @@ def test_a_feather_leaves_what_lies_deeper_and_mixes_the_rest() -> None:
     mixed = paste(made, given, kept, feather=5)
     assert torch.equal(mixed[..., :27], given[..., :27])
     row = mixed[0, 0, 16]
-    assert (
-        row.diff().abs().max() < 0.06
-    )  # the darker tone comes in slowly, inside and outside of the border
+    # the darker tone comes in slowly, inside and outside of the border
+    assert row.diff().abs().max() < 0.06
     detail = 0.1 * torch.rand(made.shape, generator=torch.Generator().manual_seed(1))
     softer = paste(made + detail, given, kept, feather=5)[..., 27:32].std(dim=2).mean(dim=(0, 1))
     assert (softer.diff() > 0).all()  # the model's detail fades in towards the border

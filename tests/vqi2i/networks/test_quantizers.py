@@ -171,9 +171,8 @@ def test_vectors_move_to_the_mean_of_what_chooses_them() -> None:
         counts, sums = assignments(
             target.expand(12, -1), torch.zeros(12, dtype=torch.long), book.size
         )
-        book.counts.clamp_min_(
-            1
-        )  # keeps the idle codes from being restarted: another test's business
+        # keeps the idle codes from being restarted: another test's business
+        book.counts.clamp_min_(1)
         book.follow(counts, sums, target, generator)
     torch.testing.assert_close(book.vectors[0], target[0], atol=1e-2, rtol=0)
 

@@ -81,10 +81,11 @@ def test_where_no_reconstructions_are_judged_only_translations_count() -> None:
     torch.testing.assert_close(loss, torch.tensor(0.5 * (0.75 + 1.5)))
     images = torch.rand(4, 3, 32, 32)
     terms = generator_terms(Autoencoder(TINY)(images), images, judged=Judged(translated))
+    # not computed
     assert (terms["adversarial"], terms["adversarial_reconstruction"]) == (
         -0.5,
         None,
-    )  # not computed
+    )
 
 
 def test_paired_images_are_compared_with_their_truth() -> None:
@@ -140,9 +141,8 @@ def test_augmentation_follows_its_draws_and_lets_gradients_through(
     assert shown.shape == images.shape
     assert not torch.equal(shown, images)
     assert torch.equal(augment(images, draws, policy), shown)
-    torch.testing.assert_close(
-        augment(images[1:2], draws[1:2], policy), shown[1:2]
-    )  # rows do not disturb each other
+    # rows do not disturb each other
+    torch.testing.assert_close(augment(images[1:2], draws[1:2], policy), shown[1:2])
     shown.sum().backward()
     assert images.grad is not None
     assert images.grad.any()
@@ -188,9 +188,8 @@ def test_patch_nce_is_the_cross_entropy_of_cosines_at_drawn_places() -> None:
     for head, query, key in zip(contrast.heads, queries, keys, strict=True):
         places = torch.randperm(query[0, 0].numel(), generator=generator)[:16]
         for row in range(2):
-            found, sought = (
-                head(x[row].flatten(1)[:, places].T) for x in (query, key)
-            )  # (places, width)
+            # (places, width)
+            found, sought = (head(x[row].flatten(1)[:, places].T) for x in (query, key))
             cosines = torch.cosine_similarity(found[:, None], sought[None], dim=-1)
             wanted.append(-(cosines / 0.2).log_softmax(1).diagonal().mean())
     found = contrast(queries, keys, torch.Generator().manual_seed(5))

@@ -33,6 +33,5 @@ def test_tokens_of_near_codes_begin_near_each_other(kind: str, quantizer: str) -
         assert 0.02 < begun.std() < 0.08
         pairs = torch.stack([distances(codes), distances(begun)])
         assert torch.corrcoef(pairs)[0, 1] > 0.8
-    assert torch.equal(
-        prior.embedding.weight[len(codes) :], others
-    )  # domains, or what hidden tokens look like
+    # domains, or what hidden tokens look like
+    assert torch.equal(prior.embedding.weight[len(codes) :], others)
