@@ -21,24 +21,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "network.base_channels=16 network.codebook_size=64 batch_size=4 schedule.images=48"
-    " schedule.log_every=16 schedule.save_every=16 schedule.save_seconds=null "
-    "schedule.minutes=null codebook.start_at=8"
-    " schedule.log_seconds=null game.discriminator_from=8 game.generator_from=16 precision=float32"
+    "network.base_channels=16 network.codebook_size=64 batch_size=4 schedule.images=48 "
+    "schedule.log_every=16 schedule.save_every=16 schedule.save_seconds=null "
+    "schedule.minutes=null codebook.start_at=8 schedule.log_seconds=null "
+    "game.discriminator_from=8 game.generator_from=16 precision=float32"
 )
 PRIOR = (
-    "prior.width=32 prior.num_layers=1 batch_size=4 schedule.images=48 schedule.log_every=16"
-    " schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null "
-    "schedule.minutes=null"
-    " precision=float32"
+    "prior.width=32 prior.num_layers=1 batch_size=4 schedule.images=48 schedule.log_every=16 "
+    "schedule.save_every=16 schedule.save_seconds=null schedule.log_seconds=null "
+    "schedule.minutes=null precision=float32"
 )
 STAGE1 = {
     "ema_restart": "",
     "vq": "network.quantizer=vq weights.codebook=1",
     "fsq": (
         "network.quantizer=fsq network.fsq_levels=[4,4] network.codebook_size=16 "
-        "network.embed_dim=2"
-        " weights.commitment=0"
+        "network.embed_dim=2 weights.commitment=0"
     ),
 }
 STAGE2 = {"causal": "--recipe laptop64", "masked": "--recipe masked64"}

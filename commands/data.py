@@ -252,8 +252,7 @@ def verify(
         more = f", and {len(damages) - 1} more damages, listed above" if len(damages) > 1 else ""
         raise UserError(
             f"{data} is damaged: {damages[0]}{more}; restore these files from a copy, or delete "
-            "them and run "
-            "`vqi2i data shard` again"
+            "them and run `vqi2i data shard` again"
         )
     manifest = Manifest.load(data)
     shards = list(manifest.shards())

@@ -173,15 +173,13 @@ def _reason(first: "Result", second: "Result", out: Path) -> str:
             longer = math.ceil(result.seconds * result.planned / max(result.position, 1) / 60)
             return (
                 f"stage {number} reached {result.position:,} of {result.planned:,} images of each "
-                "season before its "
-                f"clock ended it; `vqi2i demo --out {out}-longer --stage{number} "
-                f"schedule.minutes={longer}` has time "
-                "for all"
+                f"season before its clock ended it; `vqi2i demo --out {out}-longer "
+                f"--stage{number} schedule.minutes={longer}` has time for all"
             )
     return (
         f"stage 1 saw all its {first.position:,} images of each season, so another --seed or a "
-        "longer "
-        f"--stage1 schedule.images may do better; {out / 'report.html'} shows what falls short"
+        f"longer --stage1 schedule.images may do better; {out / 'report.html'} shows what falls "
+        "short"
     )
 
 

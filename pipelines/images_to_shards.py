@@ -226,8 +226,8 @@ def _check_rejects(
         reasons = ", ".join(f"{count} {reason}" for reason, count in unusable.most_common())
         raise UserError(
             f"{unusable.total()} of {plan.files} files are unusable ({reasons}): "
-            f"{out / REJECTS_NAME} names them;"
-            " repair or remove them, or allow more with a larger reject fraction"
+            f"{out / REJECTS_NAME} names them; repair or remove them, or allow more with a larger "
+            "reject fraction"
         )
 
 
@@ -272,6 +272,5 @@ def _check_enough(
     needed = "one to train on and another to test on" if tested else "one to train on"
     raise UserError(
         f"domain {domain} has {count or 'no'} image{'' if count == 1 else 's'} that can be "
-        f"used{because} and needs "
-        f"{needed}: give more images"
+        f"used{because} and needs {needed}: give more images"
     )

@@ -106,6 +106,5 @@ def _nobody(address: str, why: str) -> UserError:
     reason = " ".join(why.split())[:200].rstrip(".")
     return UserError(
         f"no Ray cluster answers at {address} ({reason}): name another one in RAY_ADDRESS or with "
-        "--address,"
-        " or neither for a Ray of your own"
+        "--address, or neither for a Ray of your own"
     )

@@ -136,8 +136,7 @@ def _check_place(client: ServeControllerClient, host: str | None, port: int | No
     if (host or options.host, port or options.port) != (options.host, options.port):
         raise UserError(
             f"Ray Serve of this cluster listens on {options.host}:{options.port} and cannot "
-            "listen elsewhere as well: "
-            "leave out --host and --port, or use another RAY_ADDRESS"
+            "listen elsewhere as well: leave out --host and --port, or use another RAY_ADDRESS"
         )
 
 

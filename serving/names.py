@@ -28,8 +28,7 @@ def named(settings: Sequence[str]) -> dict[str, str]:
         if name in models:
             raise UserError(
                 f"two models would be called {name!r}, {models[name]} and {model}: name them, for "
-                "example "
-                f"{name}={models[name]} {name}-2={model}"
+                f"example {name}={models[name]} {name}-2={model}"
             )
         models[name] = model
     return models

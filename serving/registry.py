@@ -211,8 +211,7 @@ def _downloaded(source: _Source, folder: str) -> Path:
     ) as error:  # each kind of place for artifacts has a library of its own, with errors of its own
         raise BundleError(
             f"{source.uri} cannot be fetched from MLflow at {store} ({reason_of(error)}): check "
-            "that its files are"
-            " still there, and that this machine may read them and has room"
+            "that its files are still there, and that this machine may read them and has room"
         ) from error
 
 

@@ -68,8 +68,8 @@ class Job(Frozen):
         )
         return (
             f"the images of {self.data} are {size} px, and training sees crops of {crop} px of "
-            "them: to show it whole "
-            f"pictures, build them with `vqi2i data shard --size {crop}`{larger}"
+            "them: to show it whole pictures, build them with `vqi2i data shard --size "
+            f"{crop}`{larger}"
         )
 
     def _crop(self) -> int:

@@ -220,8 +220,8 @@ def model_card(config: BundleConfig) -> str:
         *(f"| {name} | {value} |" for name, value in config.provenance.items()),
         "",
         "Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). A "
-        "model knows its training "
-        "images: what it was not shown it will not draw well, and its licence follows the images'.",
+        "model knows its training images: what it was not shown it will not draw well, and its "
+        "licence follows the images'.",
         "",
         "```python",
         "from vqi2i import Translator",

@@ -118,8 +118,7 @@ class NetworkConfig(Frozen):
         ):
             raise UserError(
                 f"fsq_levels {self.fsq_levels} make {math.prod(self.fsq_levels)} codes of "
-                f"{len(self.fsq_levels)} "
-                f"channels: set codebook_size and embed_dim to these"
+                f"{len(self.fsq_levels)} channels: set codebook_size and embed_dim to these"
             )
         if any(level < 2 for level in self.fsq_levels):
             raise UserError("every one of fsq_levels must be at least 2")
@@ -215,8 +214,7 @@ class PriorConfig(Frozen):
         if self.upwards and (self.kind, self.condition) != ("causal", "domain"):
             raise UserError(
                 "prior.upwards is for prior.kind=causal (masked ones see all sides) and "
-                "prior.condition=domain: set it "
-                "to false"
+                "prior.condition=domain: set it to false"
             )
         if self.condition == "coordinates" and (self.positions == "rotary" or self.local):
             raise UserError(

@@ -74,8 +74,7 @@ class Samples:
         if zlib.crc32(data) != int(self.crc32[index]):
             raise CorruptSample(
                 f"{self.name(index)} have changed: restore the shard from a copy, or delete it "
-                "and run"
-                " `vqi2i data shard` again"
+                "and run `vqi2i data shard` again"
             )
         try:
             return imaging.decode(data)

@@ -164,8 +164,8 @@ class CachedFiles(RangeFiles):
         if (total := sum(shard.bytes + shard.index_bytes for shard in shards)) > self._cache.limit:
             raise UserError(
                 f"{self.root} has {total / 1e9:.3g} GB and the cache may hold "
-                f"{self._cache.limit / 1e9:.3g} GB:"
-                " enlarge it with --cache-gb, or read without it: --cache-gb 0 --set order=blocks"
+                f"{self._cache.limit / 1e9:.3g} GB: enlarge it with --cache-gb, or read without "
+                "it: --cache-gb 0 --set order=blocks"
             )
         super().check(shard for shard in shards if not self._cache.holds(shard.sha256, shard.bytes))
 

@@ -164,8 +164,7 @@ def work_of_chain(
             raise Problem(
                 422,
                 f"the canvas would become {width}x{height}: at most {limits.max_side} pixels a "
-                "side and "
-                f"{limits.max_pixels / 1e6:g} megapixels",
+                f"side and {limits.max_pixels / 1e6:g} megapixels",
             )
         if isinstance(step, Extend | Complete):
             # read, and for a prior in raster order mirrored, painted and read again
@@ -187,8 +186,7 @@ def _check_new(new: int, added: int, limits: Limits) -> None:
         raise Problem(
             422,
             f"{new:,} pixels are to be imagined and at most {limits.max_new_pixels:,} can be: ask "
-            "for fewer, or "
-            "scale the image down",
+            "for fewer, or scale the image down",
         )
 
 

@@ -100,8 +100,7 @@ def _check_size(size: Size, field: str, limits: Limits) -> None:
         raise Problem(
             413,
             f"{field}: the image is {width}x{height}; scale it to at most {limits.max_side} "
-            "pixels a side "
-            f"and {limits.max_pixels / 1e6:g} megapixels",
+            f"pixels a side and {limits.max_pixels / 1e6:g} megapixels",
         )
 
 
@@ -111,6 +110,6 @@ def _check_sum(sizes: Sequence[Size], limits: Limits) -> None:
         raise Problem(
             413,
             f"the images have {pixels / 1e6:.1f} megapixels together and at most "
-            f"{limits.max_sent_pixels / 1e6:g} "
-            "can be in one request: send fewer, or scale them down",
+            f"{limits.max_sent_pixels / 1e6:g} can be in one request: send fewer, or scale them "
+            "down",
         )

@@ -97,8 +97,7 @@ class Snapshot(NamedTuple):
         if version is not None and int(version[1]) != _VERSION:
             raise OtherVersion(
                 f"it has format {int(version[1])} of another version of vqi2i, and this one reads "
-                f"format {_VERSION}: "
-                "go on with that version, or choose another --run"
+                f"format {_VERSION}: go on with that version, or choose another --run"
             )
         first = _FIRST_LINE.match(data)
         if (

@@ -65,9 +65,8 @@ def caution(job: Job) -> str:
     without = ", ".join(domain for domain, count in validation.items() if not count)
     return (
         f"{job.data} has no validation images of {without}: weights are chosen by its test "
-        "images, whose figures are "
-        "better then than those of new images; build it anew with `vqi2i data shard --validation "
-        "0.1`"
+        "images, whose figures are better then than those of new images; build it anew with "
+        "`vqi2i data shard --validation 0.1`"
     )
 
 

@@ -41,8 +41,7 @@ class ImageFeed:
         if unmeasured := [domain for domain in domains if not reader.count(self.measured, domain)]:
             raise UserError(
                 f"{reader.root} has neither validation nor test images of {', '.join(unmeasured)} "
-                "to measure models "
-                "on: build it with `vqi2i data shard --validation 0.1`"
+                "to measure models on: build it with `vqi2i data shard --validation 0.1`"
             )
         # an epoch in images of each domain: that of the largest
         self.epoch = max(reader.count("train", domain) for domain in domains)

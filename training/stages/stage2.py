@@ -79,8 +79,7 @@ class Stage2:
         if not all(len(tokens.tokens(self.measured, domain)) for domain in tokens.domains):
             raise UserError(
                 "there are neither validation nor test images to measure a prior on: build the "
-                "shards with `vqi2i data "
-                "shard --validation 0.1`"
+                "shards with `vqi2i data shard --validation 0.1`"
             )
         self.averaged = AveragedModel(
             self.prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)

@@ -71,9 +71,8 @@ class View(ABC):
         minutes = math.ceil((seconds + (start.total - position) / rate) / 60)
         return (
             f"at this pace its clock (schedule.minutes) ends it after about {reached:,.0f} of "
-            f"{start.total:,} images; "
-            f"for all of them set schedule.minutes={minutes} (train: --set, demo: --stage1 or "
-            "--stage2)"
+            f"{start.total:,} images; for all of them set schedule.minutes={minutes} (train: "
+            "--set, demo: --stage1 or --stage2)"
         )
 
     @abstractmethod

@@ -113,8 +113,7 @@ class Tracker:
             return ""
         return (
             f"MLflow at {tracking_uri()} has yet to take {pending} reports of "
-            f"{self._run_dir.name}: "
-            "the same command uploads them once it answers"
+            f"{self._run_dir.name}: the same command uploads them once it answers"
         )
 
     def _put_once(self, kind: str, **content: str) -> None:

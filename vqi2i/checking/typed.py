@@ -49,8 +49,7 @@ def domain_name(name: str) -> str:
     remedy = f"call it {near!r}" if near else "choose such a name"
     raise UserError(
         f"a domain cannot be called {name!r}: names are made of small letters, digits, - and _ "
-        "and begin with a "
-        f"letter or a digit, {remedy}"
+        f"and begin with a letter or a digit, {remedy}"
     )
 
 

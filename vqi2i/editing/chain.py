@@ -63,8 +63,7 @@ class Chain:
             if isinstance(step, Generate) != (self.source is None and number == 1):
                 raise UserError(
                     f"step {number} ({name_of(step)}): a chain begins either with the domain of "
-                    "its images (from) or "
-                    "with generate, and goes on with other steps"
+                    "its images (from) or with generate, and goes on with other steps"
                 )
             if isinstance(step, Complete) and (step.keep is None) == (step.mask is None):
                 raise UserError(f"step {number} (complete): say what stays, by either keep or mask")

@@ -95,10 +95,8 @@ class CausalPrior(nn.Module):
         if not self.config.upwards:
             raise UserError(
                 "this model's prior reads pictures from above and cannot continue them upwards: "
-                "train stage 2 with "
-                "prior.upwards=true or prior.kind=masked (recipes plus64, masked64 and plus256), "
-                "or ask for the other "
-                "sides alone"
+                "train stage 2 with prior.upwards=true or prior.kind=masked (recipes plus64, "
+                "masked64 and plus256), or ask for the other sides alone"
             )
         return domains + self.num_domains
 

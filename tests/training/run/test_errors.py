@@ -90,8 +90,8 @@ def test_a_disk_that_fills_up_with_checkpoints_is_named_and_the_last_one_stays(
             train(job, tmp_path / "run", storage=str(disk), console=QUIET)
         assert str(trouble.value) == (
             f"{disk}/run/checkpoints/0000000048.ckpt cannot be written (No space left on device): "
-            "check space and "
-            f"rights; the same command goes on from {disk}/run/checkpoints/0000000032.ckpt"
+            "check space and rights; the same command goes on from "
+            f"{disk}/run/checkpoints/0000000032.ckpt"
         )
         assert [path.name for path in sorted((disk / "run/checkpoints").iterdir())] == [
             "0000000016.ckpt",
@@ -225,9 +225,8 @@ def test_memory_that_is_not_enough_is_said_as_such(tmp_path: Path) -> None:
     on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
     assert explained(on_gpu, checkpoints) == (
         "the GPU's memory is not enough (CUDA out of memory. Tried to allocate 2 GiB.): raise "
-        "accumulate, lower "
-        "batch_size in another --run, or take a larger machine; nothing was saved yet, the same "
-        "command begins anew"
+        "accumulate, lower batch_size in another --run, or take a larger machine; nothing was "
+        "saved yet, the same command begins anew"
     )
 
 

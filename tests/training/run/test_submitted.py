@@ -50,8 +50,7 @@ def test_a_submitted_job_trains_with_the_code_it_brings(
     job = client.submit_job(
         entrypoint=(
             f"{sys.executable} run.py train stage1 --data {shards} --runs {tmp_path}/runs --run "
-            "sent"
-            f" --storage {tmp_path}/storage --cpus-per-worker 1 {settings}"
+            f"sent --storage {tmp_path}/storage --cpus-per-worker 1 {settings}"
         ),
         runtime_env={
             "working_dir": str(code),

@@ -68,8 +68,7 @@ def test_gradients_are_nobodys_and_many_images_are_cut_short(
     assert not first.passes(verdict, losses(), {"gradients": torch.tensor(torch.nan)}, 8)
     assert [record.getMessage() for record in caplog.records] == [
         "gradients not finite after 8 images, on 8:0:0, 8:0:1, 8:0:2, 8:1:0, 8:1:1, 8:1:2 and 3 "
-        "more: "
-        "this step is left out"
+        "more: this step is left out"
     ]
 
 

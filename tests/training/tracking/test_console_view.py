@@ -103,8 +103,8 @@ def test_a_run_that_its_clock_will_end_far_short_says_so_once_with_the_remedy() 
     short = [line for line in text.getvalue().splitlines() if "schedule.minutes" in line]
     assert short == [
         "first: at this pace its clock (schedule.minutes) ends it after about 960 of 8,000 "
-        "images; for all of them set "
-        "schedule.minutes=67 (train: --set, demo: --stage1 or --stage2)"
+        "images; for all of them set schedule.minutes=67 (train: --set, demo: --stage1 or "
+        "--stage2)"
     ]
 
 
