@@ -147,9 +147,8 @@ class Statistics(Frozen):
 
     mean: tuple[float, float, float]  # of red, green and blue, 0 to 255, over all stored pixels
     std: tuple[float, float, float]
-    short_sides: dict[
-        int, int
-    ]  # source images by short side: 128 counts those of 128 to 255 pixels, and so on
+    # source images by short side: 128 counts those of 128 to 255 pixels, and so on
+    short_sides: dict[int, int]
     changes: dict[str, int]  # images by what was done to them: see pipelines/building/sample.py
 
 

@@ -172,9 +172,8 @@ def fingerprint(path: Path) -> str:
     config = read_config(path)
     fields = config.model_dump(mode="json", exclude={"provenance"})
     if config.prior is not None and not config.prior.upwards:
-        del fields["prior"][
-            "upwards"
-        ]  # bundles that were made before there was such a prior keep their identity
+        # bundles that were made before there was such a prior keep their identity
+        del fields["prior"]["upwards"]
     digest.update(json.dumps(fields, sort_keys=True).encode())
     # not what a file manager has left there
     for file in sorted(Path(path).glob("[!.]*.safetensors")):

@@ -101,9 +101,8 @@ def test_killed_at_ten_moments_it_ends_with_the_same_bytes_and_keeps_what_was_do
         finished = [*marks, *(tar for mark in marks if (tar := mark.with_suffix(".tar")).exists())]
         before = identities(finished)
         report = build_shards({d: folders / d for d in ("a", "b")}, out=out, **SETTINGS)
-        kept = [
-            path for path in finished if path.exists()
-        ]  # an index without images goes when all is done
+        # an index without images goes when all is done
+        kept = [path for path in finished if path.exists()]
         assert identities(kept) == [
             who for path, who in zip(finished, before, strict=True) if path in kept
         ]
