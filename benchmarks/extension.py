@@ -1,9 +1,9 @@
 """Extensions beside the truth: seams, repetition and skylines of real pictures, of ours and of the
 release's way.
 
-    python benchmarks/extension.py --model BUNDLE [--model BUNDLE ...] --paint SEED --count 32
-    --sheet sheet.png python benchmarks/extension.py --model BUNDLE --wide FOLDER --domain summer
-    --count 32
+    python benchmarks/extension.py --model BUNDLE [--model BUNDLE ...] \\
+        --paint SEED --count 32 --sheet sheet.png
+    python benchmarks/extension.py --model BUNDLE --wide FOLDER --domain summer --count 32
 
 The middle half of wide pictures is extended back to their full width. Ends with one JSON line; a
 score is to be read against that of the real pictures at the same borders, and of their own tokens

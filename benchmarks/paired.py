@@ -1,12 +1,13 @@
 """L1 of translations to their truth on the held-out pairs of a data set, against the mean training
 image.
 
-    vqi2i data shard --paired --labels label --domain photo=... --domain label=... --out shards
-    --size 64 vqi2i train stage1 --data shards --recipe laptop64 --set pairing=paired --set
-    weights.cross_pixel=10 \
-        --set weights.adversarial=0.02 --set schedule.minutes=null --run paired
-    python benchmarks/paired.py --data shards --bundle runs/paired/bundle --source label --target
-    photo
+    vqi2i data shard --paired --labels label --domain photo=... --domain label=... \\
+        --out shards --size 64
+    vqi2i train stage1 --data shards --recipe laptop64 --set pairing=paired \\
+        --set weights.cross_pixel=10 --set weights.adversarial=0.02 \\
+        --set schedule.minutes=null --run paired
+    python benchmarks/paired.py --data shards --bundle runs/paired/bundle \\
+        --source label --target photo
 
 Pixels count from 0 to 1. The truth's style is unknown to a translator, so the mean style of the
 training images stands in for it; beside it the style of the truth itself, as a bound.

@@ -1,7 +1,7 @@
 """Bits per token of named settings of the prior on held-out images, after equally many images seen.
 
-    python benchmarks/prior.py --data shards --model runs/first/bundle --images 6400 paper causal
-    plus masked
+    python benchmarks/prior.py --data shards --model runs/first/bundle --images 6400 \\
+        paper causal plus masked
 
 Sizes, batches and schedule are those of the recipe laptop64 in all of them. One JSON line per
 setting. A causal prior's figure is exact, a masked one's an upper bound
