@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from throughput import EVERYTHING_ON, make_shards
+from throughput import EVERYTHING_ON, make_shards, train_command
 
 from training.tracking.journal import read_metrics
 
@@ -60,27 +60,17 @@ def kill_once(shards: Path, run_dir: Path, seconds: float) -> dict[str, float]:
         # reports come more often than the recipe's, and would bring checkpoints with them
         'schedule.best=""',
     )
-    command = [
-        sys.executable,
-        str(ROOT / "run.py"),
-        "train",
-        "stage1",
-        "--data",
-        str(shards),
-        "--local",
-        "--runs",
-        str(run_dir.parent),
-        "--run",
-        run_dir.name,
-    ]
-    for setting in settings:
-        command += ["--set", setting]
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "MLFLOW_TRACKING_URI": f"sqlite:///{run_dir.parent}/mlflow.db",
     }
     start = time.time()
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        train_command(shards, run_dir, "--local", settings=settings),
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     back = 0.0  # of a first start, which goes on from nothing
     for line in cast(IO[str], process.stderr):
         if "goes on after" in line:

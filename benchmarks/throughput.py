@@ -10,8 +10,9 @@ With `--sweep 1,2,4`, only steps are measured, on random images, one configurati
 images per second (of all domains), peak memory, and on GPUs the share of the card's dense bfloat16
 peak, from the multiplications that `torch.utils.flop_counter` sees.
 
-    python benchmarks/throughput.py [--steps 160] [--threads 2] python benchmarks/throughput.py
-    --sweep 8,16,32 --recipe plus256 [--precision bf16|float32] [--compile] [--steps 20]
+    python benchmarks/throughput.py [--steps 160] [--threads 2]
+    python benchmarks/throughput.py --sweep 8,16,32 --recipe plus256 \\
+        [--precision bf16|float32] [--compile] [--steps 20]
 """
 
 import argparse
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -123,6 +125,13 @@ def make_shards(folder: Path) -> Path:
     return folder / "shards"
 
 
+def train_command(shards: Path, run_dir: Path, *where: str, settings: Sequence[str]) -> list[str]:
+    """The command that trains stage 1 in a process of its own."""
+    places = ["--data", str(shards), "--runs", str(run_dir.parent), "--run", run_dir.name]
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    return [sys.executable, str(ROOT / "run.py"), "train", "stage1", *places, *where, *chosen]
+
+
 def train(
     shards: Path, run_dir: Path, place: str, steps: int, threads: int
 ) -> list[dict[str, float]]:
@@ -140,19 +149,6 @@ def train(
         if workers
         else ["--local"]
     )
-    command = [
-        sys.executable,
-        str(ROOT / "run.py"),
-        "train",
-        "stage1",
-        "--data",
-        str(shards),
-        *where,
-        "--runs",
-        str(run_dir.parent),
-        "--run",
-        run_dir.name,
-    ]
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": str(ROOT),
@@ -160,7 +156,7 @@ def train(
         "MLFLOW_TRACKING_URI": f"sqlite:///{run_dir.parent / 'mlflow.db'}",
     }
     done = subprocess.run(
-        [*command, *(part for setting in settings for part in ("--set", setting))],
+        train_command(shards, run_dir, *where, settings=settings),
         env=environment,
         capture_output=True,
         text=True,
