@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow.fs as fs
@@ -83,7 +84,14 @@ class Web:
 
     def requests(self) -> list[str]:
         """Paths asked for so far, with the method."""
-        with urllib.request.urlopen(f"{self.url}/__requests__") as answer:
+        return self._counts()["requests"]
+
+    def most_at_once(self) -> int:
+        """The largest number of requests so far that waited for their answers together."""
+        return self._counts()["most_at_once"]
+
+    def _counts(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/__counts__") as answer:
             return json.load(answer)
 
 
@@ -156,6 +164,15 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def _serve(folder: Path, delay: float, ranges: bool) -> None:
     seen: list[str] = []
+    waiting = [0]  # requests that wait, at every change
+    lock = threading.Lock()
+
+    def wait() -> None:
+        with lock:
+            waiting.append(waiting[-1] + 1)
+        time.sleep(delay)
+        with lock:
+            waiting.append(waiting[-1] - 1)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -168,11 +185,12 @@ def _serve(folder: Path, delay: float, ranges: bool) -> None:
             self._answer(body=True)
 
         def _answer(self, *, body: bool) -> None:
-            if self.path == "/__requests__":
-                self._send(200, json.dumps(seen).encode(), body=True)
+            if self.path == "/__counts__":
+                counts = {"requests": seen, "most_at_once": max(waiting)}
+                self._send(200, json.dumps(counts).encode(), body=True)
                 return
             seen.append(f"{self.command} {self.path}")
-            time.sleep(delay)
+            wait()
             path = folder / unquote(self.path).lstrip("/")
             if not path.is_file():
                 self._send(404, b"", body=body)
