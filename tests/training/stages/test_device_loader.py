@@ -45,15 +45,18 @@ def test_batches_come_in_order_from_one_thread() -> None:
 
 
 def test_the_next_batch_is_read_while_the_current_one_is_used() -> None:
-    def slow() -> Generator[int, None, None]:
-        for number in range(8):
-            time.sleep(0.03)
+    asked = [threading.Event() for _ in range(8)]
+
+    def numbers() -> Generator[int, None, None]:
+        for number, event in enumerate(asked):
+            event.set()
             yield number
 
-    begin = time.perf_counter()
-    for _ in prefetched(slow(), _identity):
-        time.sleep(0.03)
-    assert time.perf_counter() - begin < 0.4  # 0.48 one after the other
+    batches = prefetched(numbers(), _identity)
+    for number in range(7):
+        assert next(batches) == number
+        assert asked[number + 1].wait(timeout=60)
+    batches.close()
 
 
 def test_no_more_than_three_batches_are_read_ahead() -> None:
