@@ -135,7 +135,7 @@ def _report(
 ) -> dict[str, Any]:
     from commands.apply import load
     from commands.evaluate import report
-    from evaluation.protocol import Tally
+    from evaluation.seasons.protocol import Tally
     from training.tracking.journal import read_metrics
 
     curves = {

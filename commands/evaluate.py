@@ -12,7 +12,7 @@ from commands.console import JsonOption, conclude, console, replacing, stages
 from errors import UserError
 
 if TYPE_CHECKING:
-    from evaluation.protocol import PairEvaluation, Verdict
+    from evaluation.seasons.protocol import PairEvaluation, Verdict
     from vqi2i.translator import Translator
 
 _WORDS = {
@@ -35,7 +35,7 @@ def evaluate(
 
     Example: vqi2i evaluate runs/demo/bundle --data seasons --out report
     """
-    from evaluation.protocol import Tally
+    from evaluation.seasons.protocol import Tally
 
     translator = load(model)
     known = trained_on(translator, data)
@@ -83,10 +83,10 @@ def report(
     """Evaluate on the test images of a synthetic data set; write `report.html` and
     `evaluation.json` into `out`.
     """
-    from evaluation.domain_classifier import train_classifier
-    from evaluation.protocol import evaluate_pairs, verdicts
-    from evaluation.report import write_report
-    from evaluation.showcase import showcase, translation_figures
+    from evaluation.reports.season_report import write_report
+    from evaluation.seasons.domain_classifier import train_classifier
+    from evaluation.seasons.protocol import evaluate_pairs, verdicts
+    from evaluation.seasons.showcase import showcase, translation_figures
     from pipelines.synthetic.dataset import DOMAINS, read_training, read_triples
 
     out.mkdir(parents=True, exist_ok=True)

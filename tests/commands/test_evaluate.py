@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.domain_classifier import train_classifier
+from evaluation.seasons.domain_classifier import train_classifier
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.origin import origin
 from pipelines.synthetic.dataset import DOMAINS, synthesize
@@ -27,7 +27,7 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier that has learned little: it decides nothing here."""
     monkeypatch.setattr(
-        "evaluation.domain_classifier.train_classifier",
+        "evaluation.seasons.domain_classifier.train_classifier",
         functools.partial(train_classifier, steps=2),
     )
 

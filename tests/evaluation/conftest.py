@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.domain_classifier import DomainClassifier, train_classifier
+from evaluation.seasons.domain_classifier import DomainClassifier, train_classifier
 from pipelines.synthetic.dataset import DOMAINS, Triples, draw_content, draw_style, render
 from tests.conftest import TINY
 from vqi2i import Translator

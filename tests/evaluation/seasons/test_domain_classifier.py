@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.domain_classifier import DomainClassifier, train_classifier
+from evaluation.seasons.domain_classifier import DomainClassifier, train_classifier
 
 
 def weights(classifier: DomainClassifier) -> torch.Tensor:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 import imaging
-from evaluation.pictures import Figure, Row
-from evaluation.protocol import Paired
+from evaluation.reports.pictures import Figure, Row
+from evaluation.seasons.protocol import Paired
 from imaging.codec import Images, Pixels
 from vqi2i.translator import Translator
 

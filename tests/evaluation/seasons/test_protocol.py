@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from evaluation.color_transfer import reinhard
-from evaluation.domain_classifier import DomainClassifier
 from evaluation.metrics.similarity import gradient_correlation, psnr
-from evaluation.protocol import (
+from evaluation.seasons.domain_classifier import DomainClassifier
+from evaluation.seasons.protocol import (
     CRITERIA,
     PSNR_CEILING,
     PairEvaluation,

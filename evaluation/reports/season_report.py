@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.curves import curve_svg
-from evaluation.pictures import Figure, Row, embed
-from evaluation.protocol import DirectionEvaluation, PairEvaluation, Tally, Verdict
+from evaluation.reports.curves import curve_svg
+from evaluation.reports.pictures import Figure, Row, embed
+from evaluation.seasons.protocol import DirectionEvaluation, PairEvaluation, Tally, Verdict
 
 __all__ = ["Figure", "Row", "write_report"]
 
@@ -60,7 +60,7 @@ def write_report(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(
-        files("evaluation").joinpath("report.html").read_text(encoding="utf-8")
+        files("evaluation.reports").joinpath("season_report.html").read_text(encoding="utf-8")
     )
     page = template.render(
         title=title,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from errors import UserError
 from evaluation.color_transfer import reinhard
-from evaluation.domain_classifier import DomainClassifier
 from evaluation.metrics.similarity import gradient_correlation, psnr
+from evaluation.seasons.domain_classifier import DomainClassifier
 from imaging import to_pixels, to_tensor
 from imaging.codec import Images
 from vqi2i.networks.quantizers import Usage

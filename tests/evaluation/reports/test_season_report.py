@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.curves import MAX_POINTS, curve_svg
-from evaluation.domain_classifier import DomainClassifier
-from evaluation.protocol import PairEvaluation, Tally, evaluate_pairs, verdicts
-from evaluation.report import Figure, Row, write_report
+from evaluation.reports.curves import MAX_POINTS, curve_svg
+from evaluation.reports.season_report import Figure, Row, write_report
+from evaluation.seasons.domain_classifier import DomainClassifier
+from evaluation.seasons.protocol import PairEvaluation, Tally, evaluate_pairs, verdicts
 from imaging import decode
 from vqi2i import Translator
 

@@ -1,0 +1,1 @@
+"""Figures and pictures on pages that people open."""

@@ -1,0 +1,100 @@
+"""What an evaluation finds, as it is kept in `metrics.json`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from evaluation.measures import MEASURES, Measure
+from vqi2i.checking.frozen import Frozen
+
+FILE = "metrics.json"
+Style = Literal["exemplar", "sampled", "truth", "own", "none"]
+
+
+class Estimate(Frozen):
+    """One figure: how far it could be off, of how many images, and what stands beside it."""
+
+    measure: str = Field(description="a name of `MEASURES`, which has unit and direction")
+    value: float
+    low: float | None = Field(default=None, description="of the 95 % interval over images")
+    high: float | None = None
+    images: int = Field(ge=1, description="that were measured; of a distance, on each side")
+    controls: dict[str, float] = Field(
+        default_factory=dict,
+        description="the same figure without a model, by name: see `evaluation.tasks.controls`",
+    )
+
+    @property
+    def about(self) -> Measure:
+        """Title, unit and direction."""
+        return MEASURES[self.measure]
+
+
+class Measurement(Frozen):
+    """What one task found in one direction."""
+
+    task: str = Field(description="translation, restyling, diversity, reconstruction, ...")
+    source: str | None = Field(default=None, description="domain that goes in")
+    target: str | None = Field(default=None, description="domain that comes out")
+    style: Style | None = Field(default=None, description="where styles come from")
+    estimates: tuple[Estimate, ...]
+    gaps: tuple[str, ...] = Field(default=(), description="what was not measured, and why")
+
+    @property
+    def name(self) -> str:
+        """As files and MLflow call it, for example `translation-summer-winter-exemplar`."""
+        parts = (self.task, self.source, self.target, self.style)
+        return "-".join(part for part in parts if part)
+
+    def get(self, measure: str) -> Estimate | None:
+        """The figure of one measure; None where it was not measured."""
+        return next((each for each in self.estimates if each.measure == measure), None)
+
+
+class Settings(Frozen):
+    """What decides the figures besides model and data."""
+
+    images: int = Field(default=1000, ge=6, description="of each domain's test split, at most")
+    training_images: int = Field(
+        default=400, ge=6, description="of each domain's training split: floor, classifier, nearest"
+    )
+    seed: int = Field(default=0, ge=0)
+    samples: int = Field(default=4, ge=2, description="styles for each source, for diversity")
+    diverse: int = Field(default=20, ge=1, description="sources of which diversity is measured")
+    shown: int = Field(default=3, ge=1, description="cases that are best, median and worst")
+
+
+class Subject(Frozen):
+    """The model or the data that an evaluation is about."""
+
+    name: str
+    fingerprint: str = Field(description="sha256 of what it is")
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class Evaluation(Frozen):
+    """Everything that was measured of one model on one data set."""
+
+    format_version: Literal[1] = 1
+    model: Subject
+    data: Subject
+    settings: Settings
+    headline: str = Field(description="the measure that leads: see `evaluation.headline`")
+    measurements: tuple[Measurement, ...]
+
+    def figures(self) -> Mapping[str, float]:
+        """Every figure by the name that MLflow keeps it under."""
+        return {
+            f"{measurement.name}.{each.measure}": each.value
+            for measurement in self.measurements
+            for each in measurement.estimates
+        }
+
+
+def write(evaluation: Evaluation, out: Path) -> None:
+    """Write `metrics.json` into `out`, in one step."""
+    staged = out / f".{FILE}.partial"
+    staged.write_text(evaluation.model_dump_json(indent=2) + "\n")
+    staged.replace(out / FILE)

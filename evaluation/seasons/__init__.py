@@ -1,0 +1,1 @@
+"""The painted seasons: translations held against a known truth, and what they look like."""

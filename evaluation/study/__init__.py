@@ -1,0 +1,1 @@
+"""A preference study: which of two pictures do people choose?"""

@@ -1,0 +1,1 @@
+"""What is asked of a model: each task makes pictures and measures them."""
