@@ -7,6 +7,7 @@ A part is two files, `parts/NAME.npz` and `parts/NAME.json`; the second is writt
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +40,8 @@ class Part(NamedTuple):
 
     measurement: Measurement
     keys: Sequence[str] = ()  # (n,) of the images that went in
-    each: Arrays = {}
-    features: Arrays = {}
+    each: Arrays = MappingProxyType({})
+    features: Arrays = MappingProxyType({})
     cases: Cases | None = None
 
 
@@ -68,7 +69,7 @@ def write_part(out: Path, part: Part, key: str) -> None:
         arrays["cases_measure"] = np.array(cases.measure)
         arrays |= {f"column_{name}": images for name, images in cases.columns.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     path = out / FOLDER / part.measurement.name
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path.with_name(f"{path.name}.npz"), buffer.getvalue())
