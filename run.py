@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import vqi2i
-from commands import apply, data, demo, evaluate, import_authors, publish, serve, train, tune
+from commands import apply, data, demo, import_authors, publish, serve, train, tune
+from commands.evaluation import evaluate
 from commands.verbs import PIPE_CLOSED, Verbs, piped
 from errors import UserError
 

@@ -134,7 +134,7 @@ def _report(
     out: Path, seed: int, clock: "_Clock", first: "Result", second: "Result"
 ) -> dict[str, Any]:
     from commands.apply import load
-    from commands.evaluate import report
+    from commands.evaluation.season_report import report
     from evaluation.seasons.protocol import Tally
     from training.tracking.journal import read_metrics
 

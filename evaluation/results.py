@@ -82,6 +82,7 @@ class Evaluation(Frozen):
     data: Subject
     settings: Settings
     headline: str = Field(description="the measure that leads: see `evaluation.headline`")
+    gaps: tuple[str, ...] = Field(default=(), description="what was not measured, and why")
     measurements: tuple[Measurement, ...]
 
     def figures(self) -> Mapping[str, float]:

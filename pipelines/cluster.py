@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,6 +109,40 @@ def told_here() -> Iterator[None]:
             raise
         remedy = "the same command goes on; ask for fewer workers if memory is short"
         raise UserError(f"workers of Ray died ({first_line(error)}): {remedy}") from error
+
+
+def in_actors(
+    kind: type, arguments: Sequence[Any], call: str, jobs: Sequence[Any], workers: int
+) -> Iterator[Any]:
+    """What `kind(*arguments, device)` answers to `call(job)`, for every job, as they are done.
+
+    Args:
+        kind: a class; each actor holds one.
+        arguments: of all of them; the device comes after them.
+        call: name of its method.
+        jobs: one call each.
+        workers: actors, at most; each takes a CPU, and a GPU where there are some.
+
+    Raises:
+        UserError, OSError: theirs.
+    """
+    import ray
+    from ray.util import ActorPool
+
+    cluster = join_ray()
+    gpu = cluster.get("GPU", 0) >= 1
+    # an actor without a place would keep its job for ever
+    room = int(cluster["GPU" if gpu else "CPU"])
+    actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(
+        kind
+    )
+    device = "cuda" if gpu else "cpu"
+    actors = [actor.remote(*arguments, device) for _ in range(min(workers, room, len(jobs)))]
+    answers = ActorPool(actors).map_unordered(
+        lambda actor, job: getattr(actor, call).remote(job), list(jobs)
+    )
+    with told_here():
+        yield from answers
 
 
 def _lean() -> dict[str, Any]:

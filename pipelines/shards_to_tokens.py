@@ -22,7 +22,7 @@ from webdataset.writer import TarWriter
 import imaging
 from errors import UserError
 from imaging.codec import Pixels
-from pipelines.cluster import join_ray, told_here
+from pipelines.cluster import in_actors
 from pipelines.progress import Progress
 from pipelines.reading.order import sample_key
 from pipelines.reading.reader import CorruptSample, ShardReader
@@ -240,23 +240,9 @@ def _in_this_process(
 def _on_ray(
     source: TokenSource, identity: TokenIdentity, out: Path, jobs: Sequence[TokenJob], workers: int
 ) -> Iterator[TokenShard]:
-    import ray
-    from ray.util import ActorPool
-
-    cluster = join_ray()
-    gpu = cluster.get("GPU", 0) >= 1
-    # an actor without a place would keep its job for ever
-    room = int(cluster["GPU" if gpu else "CPU"])
-    actor = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_restarts=2, max_task_retries=2)(
-        TokenEncoder
-    )
-    arguments = source, identity, out.absolute(), "cuda" if gpu else "cpu"
-    encoders = [actor.remote(*arguments) for _ in range(min(workers, room, len(jobs)))]
-    made = ActorPool(encoders).map_unordered(
-        lambda encoder, job: encoder.make.remote(job), list(jobs)
-    )
-    with told_here():
-        yield from cast("Iterator[TokenShard]", made)
+    arguments = source, identity, out.absolute()
+    made = in_actors(TokenEncoder, arguments, "make", jobs, workers)
+    yield from cast("Iterator[TokenShard]", made)
 
 
 def _jobs(reader: ShardReader, domains: Sequence[str]) -> Iterator[TokenJob]:

@@ -54,7 +54,6 @@ RAY = (
     "platforms/ray_cluster.py",
     "pipelines/cluster.py",
     "pipelines/images_to_shards.py",
-    "pipelines/shards_to_tokens.py",
     "training/distributed/ray_worker.py",
     "training/run/ray_trainer.py",
     "training/tracking/report_actor.py",

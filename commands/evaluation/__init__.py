@@ -1,0 +1,1 @@
+"""Verbs that judge models: measure, compare, ask people."""

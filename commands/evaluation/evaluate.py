@@ -1,0 +1,158 @@
+"""vqi2i evaluate: how good a model is, with intervals and controls, as figures and a report."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from commands.apply import ModelArgument
+from commands.console import JsonOption, conclude, console, progress, replacing, seed_given
+from commands.train import CACHE, CACHE_GB, CacheOption, CacheSizeOption, cache_settings
+
+if TYPE_CHECKING:
+    from evaluation.parts import Part
+    from evaluation.results import Evaluation, Settings
+    from pipelines.storage.shard_cache import CacheSettings
+
+ImagesOption = Annotated[
+    int, typer.Option("--images", min=6, help="Test images of each domain, at most.")
+]
+TrainingOption = Annotated[
+    int,
+    typer.Option(
+        "--training-images",
+        min=6,
+        help="Training images of each domain, at most, for floors and the nearest ones.",
+    ),
+]
+
+
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        str,
+        typer.Option(help="Shards (a folder or an address), or a folder of `data synthesize`."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")],
+    images: ImagesOption = 1000,
+    training_images: TrainingOption = 400,
+    seed: Annotated[
+        int, typer.Option(help="Of exemplars, styles and tokens.", callback=seed_given)
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Ray actors that measure; 0: this process.")
+    ] = 0,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a model does with test images; write figures, pictures and an HTML report.
+
+    The same command again goes on where it was interrupted.
+
+    Example: vqi2i evaluate runs/demo/bundle --data shards --out report
+    """
+    from evaluation.reports.evaluation_report import write_report
+
+    from evaluation.results import FILE, Settings
+
+    settings = Settings(images=images, training_images=training_images, seed=seed)
+    asked = Asked(model, data, settings, cache_settings(cache, cache_gb))
+    with replacing([out / FILE, out / "report.html"]):
+        found = measure(asked, out, workers=workers)
+        report = write_report(out, found)
+    for gap in found.gaps:
+        console.print(f"not measured, or to keep in mind: {gap}", markup=False, soft_wrap=True)
+    conclude(
+        found.model_dump(mode="json"),
+        as_json=as_json,
+        sentence=f"{len(found.measurements)} measurements; open {report}",
+    )
+
+
+class Asked(NamedTuple):
+    """What is measured on what."""
+
+    model: str
+    data: str
+    settings: "Settings"
+    cache: "CacheSettings"
+
+
+def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
+    """Evaluate a model into a folder; what is measured already is not measured again.
+
+    Args:
+        asked: model, data, settings.
+        out: folder for `metrics.json` and parts.
+        workers: Ray actors; 0 for this process.
+
+    Raises:
+        UserError: model and data do not fit, or there are too few images.
+    """
+    from evaluation.run import evaluate as evaluated
+
+    console.print(f"reading the model and the images of {asked.data}", soft_wrap=True)
+    measurer = Measurer(asked)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def spread(names: list[str]) -> "Iterator[Part]":
+        from pipelines.cluster import in_actors
+
+        yield from in_actors(Measurer, (asked,), "part", names, workers)
+
+    with progress("measuring") as tell:
+        return evaluated(
+            measurer.context,
+            measurer.model,
+            measurer.about,
+            out,
+            headline=measurer.headline,
+            spread=spread if workers else None,
+            progress=tell,
+        )
+
+
+class Measurer:
+    """A model and the pictures that it is measured on, in one process.
+
+    Args:
+        asked: what is measured on what.
+        device: where the model computes.
+    """
+
+    def __init__(self, asked: Asked, device: str = "cpu"):
+        from commands.evaluation.test_sets import load_test_set
+        from evaluation.networks import Networks
+        from evaluation.results import Subject
+        from evaluation.tasks.context import Context
+        from serving.registry import resolve
+        from vqi2i import Translator
+        from vqi2i.bundle import fingerprint
+
+        path = resolve(asked.model)
+        self.model = Translator.load(path, device)
+        test_set = load_test_set(
+            asked.data,
+            self.model.domains,
+            self.model.network.resolution,
+            asked.settings,
+            self.model.provenance,
+            asked.cache,
+        )
+        folder = os.environ.get("VQI2I_CACHE") or "~/.cache/vqi2i"
+        networks = Networks(cache=Path(folder).expanduser() / "features")
+        self.context = Context(test_set, networks, asked.settings)
+        self.about = Subject(
+            name=asked.model, fingerprint=fingerprint(path), facts=self.model.provenance
+        )
+        self.headline = "kid_lite0" if networks.lite0 is not None else "kid_random"
+
+    def part(self, name: str) -> "Part":
+        """Measure one task by its name."""
+        from evaluation.tasks.plan import tasks
+
+        measures = {task.name: task.measure for task in tasks(self.context, self.model)}
+        return measures[name]()

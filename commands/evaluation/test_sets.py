@@ -1,0 +1,198 @@
+"""Shards, or painted seasons with their truth, as the pictures that a model is measured on."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from errors import UserError
+from evaluation.images import Direction, DomainImages, TestSet
+from evaluation.results import Settings, Subject
+from imaging.codec import Images, Pixels
+from pipelines.reading.origin import comes_from
+from pipelines.reading.reader import CorruptSample, ShardReader
+from pipelines.schema import Split
+from pipelines.storage.remote import IN_FLIGHT, local_folder
+from pipelines.storage.shard_cache import CacheSettings
+from pipelines.synthetic.dataset import DOMAINS, DONE, read_training, read_triples
+
+
+def load_test_set(
+    data: str,
+    domains: Sequence[str],
+    resolution: int,
+    settings: Settings,
+    provenance: Mapping[str, Any],
+    cache: CacheSettings,
+) -> TestSet:
+    """The pictures of some domains, as many as settings ask for.
+
+    Args:
+        data: folder or address of shards, or a folder of `vqi2i data synthesize`.
+        domains: those of the model.
+        resolution: side in pixels that the model was trained at; of a larger image the middle is
+            taken, as training cuts crops.
+        settings: how many images, drawn by which seed.
+        provenance: of the model: what it was trained on is said.
+        cache: where files of remote shards are kept.
+
+    Raises:
+        UserError: there is no such data, it has other domains, or too few images of one.
+    """
+    folder = local_folder(data)
+    if folder is not None and (folder / DONE).is_file():
+        return _seasons(folder, domains, settings, provenance)
+    return _of_shards(ShardReader(data, cache), domains, resolution, settings, provenance)
+
+
+def _of_shards(
+    reader: ShardReader,
+    domains: Sequence[str],
+    resolution: int,
+    settings: Settings,
+    provenance: Mapping[str, Any],
+) -> TestSet:
+    manifest = reader.manifest
+    if missing := [domain for domain in domains if domain not in manifest.domains]:
+        raise UserError(
+            f"the model knows {', '.join(domains)}, but {reader.root} holds "
+            f"{', '.join(manifest.domains)}: give shards with {', '.join(missing)}"
+        )
+    side = min(resolution, manifest.size)
+    gaps: list[str] = []
+    if manifest.options.paired:
+        rows = reader.pairs("test", domains)
+        chosen = _some(len(rows[domains[0]]), settings.images, settings.seed)
+        test = {domain: rows[domain][chosen] for domain in domains}
+    else:
+        test = {
+            domain: _some(reader.count("test", domain), settings.images, settings.seed)
+            for domain in domains
+        }
+    read = {domain: _read(reader, "test", domain, test[domain], side, gaps) for domain in domains}
+    if manifest.options.paired:
+        # A pair of which one image is damaged is none.
+        whole = np.all([read[domain][1] for domain in domains], axis=0)
+        read = {domain: (images[whole[kept]], whole) for domain, (images, kept) in read.items()}
+    found = {}
+    for domain, (images, kept) in read.items():
+        keys = reader.samples("test", domain).keys
+        wanted = min(settings.training_images, reader.count("train", domain))
+        training = _some(reader.count("train", domain), wanted, settings.seed)
+        found[domain] = DomainImages(
+            images,
+            [str(keys[int(row)]) for row in test[domain][kept]],
+            _read(reader, "train", domain, training, side, gaps)[0],
+        )
+    if manifest.size < resolution:
+        gaps.append(
+            f"the images of {reader.root} are {manifest.size} px, the model was trained at "
+            f"{resolution} px: it is measured on less than it was made for"
+        )
+    trained_here = provenance.get("data") == manifest.fingerprint[:12]
+    if not trained_here:
+        gaps.append(
+            f"the model does not say that it was trained on {reader.root}: its training images may "
+            "be among the test images"
+        )
+    about = Subject(
+        name=reader.root,
+        fingerprint=manifest.fingerprint,
+        facts={
+            "pixels": side,
+            "paired": manifest.options.paired,
+            "test images": {domain: len(images.test) for domain, images in found.items()},
+            "training images looked at": {d: len(images.training) for d, images in found.items()},
+            "the model was trained on these shards": trained_here,
+        },
+    )
+    return TestSet(about, found, _pairs(found) if manifest.options.paired else {}, gaps=tuple(gaps))
+
+
+def _pairs(domains: Mapping[str, DomainImages]) -> dict[tuple[str, str], Direction]:
+    """Directions of paired images: the other half of a pair is the truth, another pair's the
+    exemplar.
+    """
+    return {
+        (source, target): Direction(
+            ours.test, np.roll(theirs.test, 1, axis=0), theirs.test, ours.keys
+        )
+        for source, ours in domains.items()
+        for target, theirs in domains.items()
+        if source != target
+    }
+
+
+def _some(count: int, wanted: int, seed: int) -> np.ndarray:
+    """Rising indices of so many of `count` images, all of them if there are no more."""
+    if wanted >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
+
+
+def _read(
+    reader: ShardReader,
+    split: Split,
+    domain: str,
+    rows: np.ndarray,
+    side: int,
+    gaps: list[str],
+) -> tuple[Images, np.ndarray]:
+    """Images (n, side, side, 3), and which of the rows they are: damaged ones are left out."""
+    samples = reader.samples(split, domain)
+
+    def one(row: int) -> Pixels | CorruptSample:
+        try:
+            return _middle(samples.read(row), side)
+        except CorruptSample as error:
+            return error
+
+    with ThreadPoolExecutor(IN_FLIGHT, "test images") as pool:
+        found = list(pool.map(one, map(int, rows)))
+    images = [pixels for pixels in found if not isinstance(pixels, CorruptSample)]
+    gaps += [f"left out: {error}" for error in found if isinstance(error, CorruptSample)]
+    stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
+    return stacked, np.array([not isinstance(pixels, CorruptSample) for pixels in found], bool)
+
+
+def _middle(pixels: Pixels, side: int) -> Pixels:
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
+def _seasons(
+    folder: Path, domains: Sequence[str], settings: Settings, provenance: Mapping[str, Any]
+) -> TestSet:
+    """Painted seasons: the truth shows the exemplar's style."""
+    if set(domains) != set(DOMAINS):
+        raise UserError(
+            f"the model knows {', '.join(domains)}, but the truth in {folder} is of "
+            f"{', '.join(DOMAINS)}"
+        )
+    truths, found = {}, {}
+    for source, target in (DOMAINS, DOMAINS[::-1]):
+        triples = read_triples(folder, source, target)
+        chosen = _some(len(triples.source), settings.images, settings.seed)
+        keys = [f"{source}_to_{target}/{number}" for number in chosen]
+        truths[source, target] = Direction(
+            triples.source[chosen], triples.exemplar[chosen], triples.truth[chosen], keys
+        )
+        training = read_training(folder, source)
+        some = _some(len(training), settings.training_images, settings.seed)
+        found[source] = DomainImages(triples.source[chosen], keys, training[some])
+    trained_here = comes_from(provenance, {d: folder / "train" / d for d in domains})
+    words = {True: "yes", False: "no", None: "it does not say"}
+    about = Subject(
+        name=str(folder),
+        fingerprint=(folder / DONE).read_text(),
+        facts={
+            "pixels": found[DOMAINS[0]].test.shape[1],
+            "test images": {domain: len(images.test) for domain, images in found.items()},
+            "training images looked at": {d: len(images.training) for d, images in found.items()},
+            "the model was trained on these painted seasons": words[trained_here],
+        },
+    )
+    ordered = {domain: found[domain] for domain in domains}
+    return TestSet(about, ordered, truths, truth_has_exemplars_style=True)

@@ -1,0 +1,132 @@
+"""The networks that metrics look through, and what is not measured without them."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluation.metrics.efficientnet_lite import EfficientNetLite
+from evaluation.metrics.random_convolutions import RandomConvolutions
+from evaluation.metrics.st_lpips import STLPIPS
+from evaluation.metrics.weights import MissingWeightsError
+from imaging import to_tensor
+from imaging.codec import Images
+
+Features = NDArray[np.float32]
+Network = TypeVar("Network")
+PlugIn = Callable[[Tensor], Tensor]  # (n, 3, h, w) in [-1, 1] to (n, d)
+
+
+class Seen(NamedTuple):
+    """What networks say of n pictures."""
+
+    features: Mapping[str, Features]  # (n, d) by network: lite0, lite0_places, random, plug_in
+    maps: NDArray[np.float32] | None  # (n, channels, h, w) of lite0, stride 16
+
+    def rows(self, index: NDArray[np.intp] | slice) -> "Seen":
+        """Some of the pictures."""
+        maps = None if self.maps is None else self.maps[index]
+        return Seen({name: rows[index] for name, rows in self.features.items()}, maps)
+
+
+class Networks:
+    """Pretrained networks where they are installed, random convolutions where they are not.
+
+    Args:
+        plug_in: a network of the user's.
+        plug_in_identity: sha256 of it.
+        cache: folder that keeps what was seen of real images; None for none.
+    """
+
+    def __init__(
+        self,
+        plug_in: PlugIn | None = None,
+        plug_in_identity: str = "",
+        cache: Path | None = None,
+    ):
+        self._plug_in = plug_in
+        self._plug_in_identity = plug_in_identity
+        self._cache = cache
+        self.gaps: list[str] = []
+        self.lite0 = self._or_gap(lambda: EfficientNetLite("lite0"))
+        self.perceptual = self._or_gap(STLPIPS)
+        self._random = RandomConvolutions() if self.lite0 is None else None
+
+    @cached_property
+    def lite2(self) -> EfficientNetLite | None:
+        """The second opinion."""
+        return self._or_gap(lambda: EfficientNetLite("lite2"))
+
+    @property
+    def identity(self) -> str:
+        """Which networks there are: figures of others do not compare."""
+        there = ["lite0" if self.lite0 else "random", "st_lpips" if self.perceptual else ""]
+        return "+".join([*there, self._plug_in_identity])
+
+    def _or_gap(self, build: Callable[[], Network]) -> Network | None:
+        try:
+            return build()
+        except MissingWeightsError as error:
+            self.gaps.append(str(error))
+            return None
+
+    def see(self, images: Images, *, maps: bool = True) -> Seen:
+        """Look at pictures, uint8 (n, h, w, 3)."""
+        tensors = to_tensor(images)
+        features: dict[str, Features] = {}
+        found = None
+        if self.lite0 is not None:
+            pooled, found = self.lite0.extract(tensors)
+            features |= {"lite0": pooled.numpy(), "lite0_places": found.mean((2, 3)).numpy()}
+        if self._random is not None:
+            features["random"] = self._random.features(tensors).numpy()
+        if self._plug_in is not None:
+            with torch.no_grad():
+                parts = [self._plug_in(part) for part in tensors.split(32)]
+            features["plug_in"] = torch.cat(parts).float().cpu().numpy()
+        return Seen(features, found.numpy() if maps and found is not None else None)
+
+    def see_real(self, images: Images, *, maps: bool = True) -> Seen:
+        """As `see`, once for the same pictures: kept under the hash of their pixels."""
+        if self._cache is None:
+            return self.see(images, maps=maps)
+        path = self._cache / f"{self._named(images, maps)}.npz"
+        if (kept := _read(path)) is not None:
+            return kept
+        seen = self.see(images, maps=maps)
+        _write(path, seen)
+        return seen
+
+    def second_opinion(self, images: Images) -> Features | None:
+        """Pooled features of Lite2; None without it."""
+        return None if self.lite2 is None else self.lite2.features(to_tensor(images)).numpy()
+
+    def _named(self, images: Images, maps: bool) -> str:
+        digest = hashlib.sha256(f"1 {self.identity} {maps} {images.shape}".encode())
+        digest.update(np.ascontiguousarray(images).data)
+        return digest.hexdigest()
+
+
+def _read(path: Path) -> Seen | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, EOFError, BadZipFile):  # not there, or cut short
+        return None
+    maps = arrays.pop("maps", None)
+    return Seen(arrays, maps)
+
+
+def _write(path: Path, seen: Seen) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.partial.npz")
+    maps = {} if seen.maps is None else {"maps": seen.maps}
+    np.savez(staged, allow_pickle=False, **seen.features, **maps)
+    staged.replace(path)

@@ -1,0 +1,125 @@
+"""A set of pictures against the real ones of a domain: KID, manifold, texture, naturalness."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from evaluation.metrics.intervals import bootstrap_mean
+from evaluation.metrics.kid import Floor, kid, kid_floor, kid_interval
+from evaluation.metrics.manifold import Memberships, memberships
+from evaluation.metrics.niqe import niqe
+from evaluation.networks import Features, Seen
+from evaluation.results import Estimate
+from evaluation.tasks.context import Context
+from evaluation.tasks.controls import FLOOR, FLOOR_DEVIATION
+from imaging.codec import Images
+
+Others = Mapping[str, Seen]  # what stands beside, by name
+
+
+def distances(
+    context: Context, domain: str, made: Seen, others: Others | None = None
+) -> list[Estimate]:
+    """KID on every network's features, and the manifold on the first one's.
+
+    Args:
+        context: has the real pictures.
+        domain: the real ones that are compared with.
+        made: what networks say of the pictures.
+        others: of the controls' pictures.
+    """
+    real, training = context.test(domain), context.training(domain)
+    others = others or {}
+    found = []
+    for name, features in made.features.items():
+        beside = {control: seen.features[name] for control, seen in others.items()}
+        pool = np.concatenate([real.features[name], training.features[name]])
+        found.append(_kid(f"kid_{name}", real.features[name], pool, features, beside))
+    first = next(iter(made.features))
+    found += _manifold(real.features[first], training.features[first], made.features[first])
+    return found
+
+
+def second_opinion(context: Context, domain: str, pictures: Images) -> Iterator[Estimate]:
+    """KID on the second network's features; nothing without it."""
+    made, pool = context.networks.second_opinion(pictures), context.second(domain)
+    if made is not None and pool is not None:
+        real = pool[: len(context.images.domains[domain].test)]
+        yield _kid("kid_lite2", real, pool, made, {})
+
+
+def _kid(
+    measure: str,
+    real: Features,
+    pool: Features,
+    made: Features,
+    beside: Mapping[str, Features],
+) -> Estimate:
+    """KID with its interval, the floor at as many images, and the controls."""
+    images = min(len(real), len(made))
+    floor = kid_floor(pool, min(images, len(pool) // 2))
+    controls = {FLOOR: floor.mean, FLOOR_DEVIATION: floor.deviation}
+    controls |= {name: kid(real, features) for name, features in beside.items()}
+    value, low, high = kid_interval(real, made)
+    return Estimate(
+        measure=measure, value=value, low=low, high=high, images=images, controls=controls
+    )
+
+
+def floor_gap(context: Context, domain: str, count: int) -> Iterator[str]:
+    """That the floor stands on fewer images than the figure; nothing if it does not."""
+    images = context.images.domains[domain]
+    there = (len(images.test) + len(images.training)) // 2
+    if (wanted := min(count, len(images.test))) > there:
+        yield (
+            f"the floor of {domain} is of {there} images a side instead of {wanted}: more "
+            "training images would mend it"
+        )
+
+
+def _manifold(real: Features, training: Features, made: Features) -> Iterator[Estimate]:
+    """Each figure with its interval; beside it that of as many real training images."""
+    found = memberships(real, made)
+    floor = memberships(real, training[: len(made)])
+    for name, values, alike in zip(Memberships._fields, found, floor, strict=True):
+        yield mean_of(name, values, {FLOOR: float(alike.mean())}, images=min(len(real), len(made)))
+
+
+def mean_of(
+    measure: str,
+    values: np.ndarray,
+    controls: Mapping[str, float] | None = None,
+    images: int | None = None,
+) -> Estimate:
+    """A mean of per-image figures with its bootstrap interval."""
+    value, low, high = bootstrap_mean(values)
+    return Estimate(
+        measure=measure,
+        value=value,
+        low=low,
+        high=high,
+        images=images or len(values),
+        controls=dict(controls or {}),
+    )
+
+
+def naturalness(
+    context: Context, domain: str, pictures: Images, others: Mapping[str, Images] | None = None
+) -> Iterator[tuple[Estimate, np.ndarray]]:
+    """NIQE under a model of the domain's training images, with the figure of each picture."""
+    model = context.niqe(domain)
+    real = niqe(context.images.domains[domain].test, model)
+    controls = {FLOOR: float(real.mean())}
+    controls |= {name: float(niqe(some, model).mean()) for name, some in (others or {}).items()}
+    values = niqe(pictures, model)
+    yield mean_of("niqe", values, controls), values
+
+
+__all__ = [
+    "Floor",
+    "distances",
+    "floor_gap",
+    "mean_of",
+    "naturalness",
+    "second_opinion",
+]

@@ -1,0 +1,112 @@
+"""Images rebuilt from their own tokens and style, and the codes they use."""
+
+import numpy as np
+import torch
+
+from evaluation.parts import Cases, Part
+from evaluation.results import Estimate, Measurement
+from evaluation.tasks.context import BATCH, Context, extremes, in_batches
+from evaluation.tasks.controls import OTHER, UNIFORM, UNIGRAM
+from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
+from evaluation.tasks.translation import nearness, texture
+from imaging import to_tensor
+from vqi2i.networks.quantizers import Usage
+from vqi2i.priors.likelihood import nats_per_token
+from vqi2i.translator import Translator
+
+
+def reconstruction(context: Context, model: Translator, domain: str) -> Part:
+    """Rebuild the test images of a domain."""
+    images = context.images.domains[domain]
+    height, width = images.test.shape[1:3]
+
+    def make(some: torch.Tensor, first: int) -> torch.Tensor:
+        encoded = model.encode(some, domain)
+        return model.decode(encoded.tokens, encoded.style, domain)[..., :height, :width]
+
+    made = in_batches(make, images.test)
+    seen = context.networks.see(made, maps=False)
+    estimates = distances(context, domain, seen)
+    each = dict[str, np.ndarray]()
+    controls = {OTHER: np.roll(images.test, 1, axis=0)}
+    for estimate, values in (
+        *nearness(context.networks, made, images.test, controls),
+        *naturalness(context, domain, made),
+        *texture(context, domain, made, {}),
+    ):
+        estimates.append(estimate)
+        each[estimate.measure] = values
+    measure = "st_lpips" if "st_lpips" in each else "psnr"
+    labels, chosen = extremes(each[measure], context.settings.shown)
+    columns = {"input": images.test[chosen], "result": made[chosen]}
+    return Part(
+        Measurement(
+            task="reconstruction",
+            source=domain,
+            estimates=tuple(estimates),
+            gaps=tuple(floor_gap(context, domain, len(made))),
+        ),
+        keys=images.keys,
+        each=each,
+        features=seen.features,
+        cases=Cases(labels, each[measure][chosen].tolist(), measure, columns),
+    )
+
+
+def tokens_of(context: Context, model: Translator, domain: str) -> torch.Tensor:
+    """Tokens of a domain's test images (n, rows, columns)."""
+    images = context.images.domains[domain].test
+    starts = range(0, len(images), BATCH)
+    parts = [model.encode(to_tensor(images[i : i + BATCH]), domain).tokens for i in starts]
+    return torch.cat(parts).cpu()
+
+
+def codebook(context: Context, model: Translator) -> Part:
+    """Which codes the test images of all domains use."""
+    tokens = torch.cat([tokens_of(context, model, d).flatten(1) for d in context.images.domains])
+    size = model.network.codebook_size
+    counts = torch.bincount(tokens.flatten(), minlength=size)
+    usage = Usage.of(counts)
+    figures = {
+        "codes_used": usage.used,
+        "perplexity": usage.perplexity,
+        "dead_codes": float((counts == 0).sum()),
+    }
+    estimates = tuple(
+        Estimate(measure=measure, value=value, images=len(tokens))
+        for measure, value in figures.items()
+    )
+    return Part(Measurement(task="codebook", estimates=estimates))
+
+
+def likelihood(context: Context, model: Translator, domain: str) -> Part:
+    """Bits that the prior needs for each token of unseen images."""
+    assert model.prior is not None
+    tokens = tokens_of(context, model, domain)
+    rows, columns = window = model.prior.config.window
+    if tokens.shape[1] < rows or tokens.shape[2] < columns:
+        gap = (
+            f"bits per token were not measured: images of {domain} have "
+            f"{tokens.shape[1]}x{tokens.shape[2]} tokens, the prior's window {rows}x{columns}"
+        )
+        return Part(Measurement(task="prior", source=domain, estimates=(), gaps=(gap,)))
+    # The middle: grids of the size that the prior was trained on.
+    top, left = ((side - part) // 2 for side, part in zip(tokens.shape[1:], window, strict=True))
+    grids = tokens[:, top : top + rows, left : left + columns]
+    number = torch.full((len(grids),), model.domains.index(domain))
+    device = model.device
+    values = nats_per_token(model.prior, grids.to(device), number.to(device)).cpu().double()
+    values = (values / np.log(2)).numpy()
+    size = model.network.codebook_size
+    counts = torch.bincount(tokens.flatten(), minlength=size).double()
+    shares = counts[counts > 0] / counts.sum()
+    controls = {
+        UNIFORM: float(np.log2(size)),
+        UNIGRAM: float(-(shares * shares.log2()).sum()),
+    }
+    estimate: Estimate = mean_of("bits_per_token", values, controls)
+    return Part(
+        Measurement(task="prior", source=domain, estimates=(estimate,)),
+        keys=context.images.domains[domain].keys,
+        each={"bits_per_token": values},
+    )
