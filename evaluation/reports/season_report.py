@@ -4,13 +4,12 @@ everything.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.reports.curves import curve_svg
+from evaluation.reports.page import write_page
 from evaluation.reports.pictures import Figure, Row, embed
 from evaluation.seasons.protocol import DirectionEvaluation, PairEvaluation, Tally, Verdict
 
@@ -56,13 +55,9 @@ def write_report(
     """
     if verdicts and evaluation is None:
         raise ValueError("verdicts need the evaluation that they judge: pass both or neither")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        files("evaluation.reports").joinpath("season_report.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
+    write_page(
+        path,
+        "season_report.html",
         title=title,
         tally=Tally.of(verdicts),
         lines=[_line(verdict, evaluation) for verdict in verdicts if evaluation is not None],
@@ -71,8 +66,6 @@ def write_report(
         facts=facts,
         curves={name: Markup(curve_svg(name, points)) for name, points in curves.items()},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
 
 
 MEANINGS = {
