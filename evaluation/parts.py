@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from errors import UserError
 from evaluation.results import Measurement
 from imaging.codec import Images
 from vqi2i.checking.frozen import Frozen
@@ -25,7 +27,7 @@ Arrays = Mapping[str, NDArray]
 class Cases(NamedTuple):
     """Pictures to look at: the best, the median and the worst ones of a task."""
 
-    labels: Sequence[str]  # (k,) best, median, worst
+    labels: Sequence[str]  # (k,) best, median, worst; of any other, why it is shown
     figures: Sequence[float]  # (k,) of the measure that ranks them
     measure: str  # which one
     columns: Mapping[str, Images]  # (k, h, w, 3) each: input, exemplar, result, truth, nearest
@@ -92,10 +94,21 @@ def read_part(out: Path, measurement: Measurement) -> Part:
     """A part with its arrays.
 
     Raises:
-        FileNotFoundError: it is not there.
+        UserError: it is not there, or not whole.
     """
-    with np.load(out / FOLDER / f"{measurement.name}.npz", allow_pickle=False) as held:
-        arrays = {name: held[name] for name in held.files}
+    path = out / FOLDER / f"{measurement.name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files}
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} is missing: `vqi2i evaluate` with the same arguments makes it again"
+        ) from error
+    except (BadZipFile, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path} is not whole: remove it, and `vqi2i evaluate` with the same arguments makes "
+            "it again"
+        ) from error
 
     def named(prefix: str) -> dict[str, NDArray]:
         return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from errors import UserError
 from evaluation.measures import MEASURES, Measure
 from vqi2i.checking.frozen import Frozen
 
@@ -99,3 +100,20 @@ def write(evaluation: Evaluation, out: Path) -> None:
     staged = out / f".{FILE}.partial"
     staged.write_text(evaluation.model_dump_json(indent=2) + "\n")
     staged.replace(out / FILE)
+
+
+def read(out: Path) -> Evaluation:
+    """Read `metrics.json` of an evaluation's folder.
+
+    Raises:
+        UserError: there is none, or it is of another form.
+    """
+    path = out / FILE
+    if out.is_dir() and not path.exists():
+        raise UserError(f"{out} holds no {FILE}: give a folder that `vqi2i evaluate` has made")
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is no evaluation that this version reads: run `vqi2i evaluate` again"
+        ) from error

@@ -90,6 +90,48 @@ def kid_interval(
     return percentiles(value, resampled, level)
 
 
+def kid_difference(
+    real: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """`kid` of the second pictures less that of the first, against the same real ones.
+
+    Row i of both was made from the same image. A resample holds the same real images and the same
+    rows of both, so that what makes them easy or hard for both drops out; so does what real images
+    have in common with each other, which is left out. Memory is taken for (n + m)^2 numbers.
+
+    Args:
+        real: features (n, d), n >= 2.
+        first: features (m, d), m >= 2.
+        second: features (m, d), of the same images in the same order.
+        level: share of resamples inside of the interval, in (0, 1).
+        draws: resamples.
+        seed: of the resamples.
+
+    Raises:
+        UserError: there are fewer than two images on a side.
+        ValueError: numbers of pictures differ, or as `kid`.
+    """
+    real, first = _checked(real, first)
+    real, second = _checked(real, second)
+    n, m = len(real), len(first)
+    if m != len(second):
+        raise ValueError(f"{m} and {len(second)} pictures: a difference is of the same images")
+    once = np.ones((1, n)), np.ones((1, m))
+    resamples = counts(n, draws, seed), counts(m, draws, seed + 1)
+    value, resampled = np.zeros(1), np.zeros(draws)
+    for sign, generated in ((1, second), (-1, first)):
+        inside, between = _without_diagonal(_kernel(generated, generated)), _kernel(real, generated)
+        value += sign * _distance(inside, between, *once)
+        resampled += sign * _distance(inside, between, *resamples)
+    return percentiles(float(value[0]), resampled, level)
+
+
 def kid_blocks(real: ArrayLike, generated: ArrayLike, *, blocks: int = 10) -> Interval:
     """Mean of `kid` over disjoint blocks of images, with the 95 % interval of Student's t.
 
@@ -174,9 +216,14 @@ def _without_diagonal(kernel: Values) -> Values:
 
 def _weighted(kernels: _Kernels, real: Values, generated: Values) -> Values:
     """KID (draws,) where images count as often as weights (draws, n) and (draws, m) say."""
-    between = np.sum(real @ kernels.between * generated, axis=1)
-    between /= real.sum(1) * generated.sum(1)
-    return _inside(kernels.real, real) + _inside(kernels.generated, generated) - 2 * between
+    apart = _distance(kernels.generated, kernels.between, real, generated)
+    return _inside(kernels.real, real) + apart
+
+
+def _distance(inside: Values, between: Values, real: Values, generated: Values) -> Values:
+    """KID (draws,) but for what real images have in common: inside (m, m), between (n, m)."""
+    across = np.sum(real @ between * generated, axis=1) / (real.sum(1) * generated.sum(1))
+    return _inside(inside, generated) - 2 * across
 
 
 def _inside(kernel: Values, weights: Values) -> Values:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from errors import UserError
-from evaluation.metrics.kid import kid, kid_blocks, kid_floor, kid_interval
+from evaluation.metrics.intervals import counts
+from evaluation.metrics.kid import kid, kid_blocks, kid_difference, kid_floor, kid_interval
 
 WIDTH = 6
 
@@ -103,3 +104,53 @@ def test_features_of_two_kinds_do_not_compare():
         kid(np.zeros((5, 3)), np.zeros((5, 4)))
     with pytest.raises(ValueError, match="at least 2"):
         kid_blocks(np.zeros((9, 3)), np.zeros((9, 3)), blocks=1)
+
+
+def test_a_difference_is_that_of_a_loop_over_the_same_resamples():
+    real = Gaussian(0.3).draw(12, 0)
+    first = Gaussian(0.5).draw(9, 1)
+    second = first + 0.3 * Gaussian(0.5).draw(9, 2)
+    found = kid_difference(real, first, second, draws=40, seed=3)
+    assert found.value == pytest.approx(kid(real, second) - kid(real, first))
+
+    def resampled(generated: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
+        """Each pair of different images, as often as the resample holds it."""
+
+        def kernel(x: np.ndarray, y: np.ndarray) -> float:
+            return float((x @ y / WIDTH + 1) ** 3)
+
+        def mean(a: np.ndarray, b: np.ndarray, m: np.ndarray, n: np.ndarray, same: bool) -> float:
+            total = pairs = 0.0
+            for i, x in enumerate(a):
+                for j, y in enumerate(b):
+                    if not (same and i == j):
+                        total += m[i] * n[j] * kernel(x, y)
+                        pairs += m[i] * n[j]
+            return total / pairs
+
+        return (
+            mean(real, real, ours, ours, same=True)
+            + mean(generated, generated, theirs, theirs, same=True)
+            - 2 * mean(real, generated, ours, theirs, same=False)
+        )
+
+    drawn = zip(counts(12, 40, 3), counts(9, 40, 4), strict=True)
+    figures = [resampled(second, *pair) - resampled(first, *pair) for pair in drawn]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(figures, [0.025, 0.975])))
+
+
+def test_a_difference_that_two_intervals_hide_stands_when_images_are_the_same():
+    real, first = Gaussian(0.3).draw(80, 0), Gaussian(0.7).draw(80, 1)
+    second = first * 0.97
+    apart = [kid_interval(real, generated) for generated in (first, second)]
+    assert apart[1].high > apart[0].low  # they overlap
+    difference = kid_difference(real, first, second)
+    assert difference.excludes_zero
+    assert difference.value < 0
+    assert not kid_difference(real, first, first).excludes_zero
+
+
+def test_pictures_of_other_numbers_have_no_difference():
+    draw = Gaussian(0.3).draw
+    with pytest.raises(ValueError, match="9 and 8 pictures"):
+        kid_difference(draw(12, 0), draw(9, 1), draw(8, 2))
