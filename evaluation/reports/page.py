@@ -7,15 +7,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Render a template of this package; folders are made, an older page is replaced.
+    """Render a template; folders are made, an older page is replaced.
 
     Args:
         path: the `.html` file.
-        template: name of the file beside this module.
+        template: name of a file in `templates`.
         values: what the template shows; text in it is escaped.
     """
     environment = Environment(
-        loader=PackageLoader("evaluation", "reports"),
+        loader=PackageLoader("evaluation.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -28,6 +28,7 @@ class Figure:
     title: str
     caption: str
     rows: Sequence[Row]
+    columns: Sequence[str] = ()  # words above the images, one each
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,13 @@ class Embedded:
     alt: str
 
 
-def embed(figure: Figure) -> list[tuple[str, list[Embedded]]]:
+def embed(figure: Figure, *, lossless: bool = True) -> list[tuple[str, list[Embedded]]]:
     """Labels and embedded images of a figure's rows; small images are shown enlarged by a whole
     factor.
+
+    Args:
+        figure: what is shown.
+        lossless: as PNG, else as JPEG of a quarter of the size.
 
     Raises:
         ValueError: the figure shows nothing.
@@ -53,16 +58,23 @@ def embed(figure: Figure) -> list[tuple[str, list[Embedded]]]:
     if not heights:
         raise ValueError(f"figure {figure.title!r} has no images: leave it out of the report")
     scale = min(LARGEST_SCALE, max(1, READABLE_HEIGHT // max(heights)))
-    return [(row.label, _embed_row(row, figure.title, scale)) for row in figure.rows]
+    image_format = "png" if lossless else "jpeg"
+    return [(row.label, _embed_row(row, figure, scale, image_format)) for row in figure.rows]
 
 
-def _embed_row(row: Row, title: str, scale: int) -> list[Embedded]:
+def _embed_row(row: Row, figure: Figure, scale: int, image_format: str) -> list[Embedded]:
+    count = len(row.images)
+    columns = figure.columns or [f"{number} of {count}" for number in range(1, count + 1)]
     return [
         Embedded(
-            uri="data:image/png;base64," + base64.b64encode(encode(pixels)).decode(),
+            uri=f"data:image/{image_format};base64,{_base64(pixels, image_format)}",
             width=pixels.shape[1] * scale,
             height=pixels.shape[0] * scale,
-            alt=f"{title}: {row.label}, {number} of {len(row.images)}",
+            alt=f"{figure.title}: {row.label}, {column}",
         )
-        for number, pixels in enumerate(row.images, start=1)
+        for pixels, column in zip(row.images, columns, strict=True)
     ]
+
+
+def _base64(pixels: Pixels, image_format: str) -> str:
+    return base64.b64encode(encode(pixels, image_format, quality=90)).decode()

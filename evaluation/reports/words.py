@@ -1,0 +1,126 @@
+"""Figures, directions and measures of an evaluation in words, the same on pages and terminals."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from evaluation.measures import MEASURES, Measure
+from evaluation.results import Estimate, Measurement
+
+FLOOR, DEVIATION = "real against real", "deviation of real against real"
+IDENTITY, REINHARD = "input as it is", "Reinhard transfer"
+FEW = 50  # images a side below which a distance of sets says little
+
+TASKS = {
+    "translation": ("Translation", "The content of a test image in the style of another domain."),
+    "restyling": ("Restyling", "The content of a test image in another style of its own domain."),
+    "diversity": ("Diversity", "Pictures of one source under several sampled styles."),
+    "reconstruction": ("Reconstruction", "A test image from its own tokens and its own style."),
+    "generation": ("Generation", "Pictures from nothing: tokens and styles are sampled."),
+    "extension": ("Extension", "Pictures that go on past their border."),
+    "completion": ("Completion", "Pictures of which a part was taken away."),
+    "codebook": ("Codebook", "How the codes are used on test images."),
+    "prior": ("Prior", "How well the prior expects the tokens of test images."),
+}
+_STYLES = {
+    "exemplar": "style of an exemplar",
+    "sampled": "sampled style",
+    "truth": "style of the truth",
+    "own": "own style",
+}
+_BETTER = {
+    "higher": ("↑", "higher is better"),
+    "lower": ("↓", "lower is better"),
+    "closer": ("→ 1", "closer to 1 is better, as real images are"),
+}
+CONTROLS = {
+    FLOOR: "other real images of the domain, as many: what no model can be better than; ± is one "
+    "standard deviation of it",
+    IDENTITY: "the input, returned as it is",
+    REINHARD: "the input with the colour statistics of its exemplar",
+    "another image": "another test image in its place",
+    "held-out": "what the classifier reaches on real images that it has not seen",
+    "chance": "what guessing reaches",
+}
+
+
+class Legend(NamedTuple):
+    """What a reader may ask about one measure."""
+
+    title: str
+    arrow: str
+    better: str
+    unit: str
+    meaning: str
+
+
+def legend(names: Iterable[str]) -> list[Legend]:
+    """Measures that occur, each once, in the order of `MEASURES`."""
+    wanted = set(names)
+    return [
+        Legend(m.title, arrow(m), better(m), m.unit, m.meaning)
+        for name, m in MEASURES.items()
+        if name in wanted
+    ]
+
+
+def arrow(measure: Measure) -> str:
+    """Which way is better, as a sign."""
+    return _BETTER[measure.better][0]
+
+
+def better(measure: Measure) -> str:
+    """Which way is better, in words."""
+    return _BETTER[measure.better][1]
+
+
+def figure(measure: Measure, value: float) -> str:
+    """A value with as many digits as its measure has; more where it would look like zero."""
+    shown = f"{value:.{measure.digits}f}"
+    if float(shown) == 0:
+        shown = f"{value:.1g}" if value else f"{0:.{measure.digits}f}"
+    return shown
+
+
+def difference(measure: Measure, value: float) -> str:
+    """As `figure`, always with a sign."""
+    shown = figure(measure, value)
+    return shown if value <= 0 else f"+{shown}"
+
+
+def interval(measure: Measure, low: float | None, high: float | None) -> str:
+    """Both ends of an interval; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"{figure(measure, low)} to {figure(measure, high)}"
+
+
+def floor(estimate: Estimate) -> str | None:
+    """Real against real, with its standard deviation where that is known."""
+    if (mean := estimate.controls.get(FLOOR)) is None:
+        return None
+    deviation = estimate.controls.get(DEVIATION)
+    spread = "" if deviation is None else f" ± {figure(estimate.about, deviation)}"
+    return figure(estimate.about, mean) + spread
+
+
+def direction(measurement: Measurement) -> str:
+    """Which domains a task leads from and to."""
+    source, target = measurement.source, measurement.target
+    if source and target:
+        return f"within {source}" if source == target else f"{source} → {target}"
+    return source or target or "all domains"
+
+
+def style(measurement: Measurement) -> str:
+    """Where its styles come from; empty where there are none."""
+    return _STYLES.get(measurement.style or "", "")
+
+
+def title(measurement: Measurement) -> str:
+    """Direction and style, which tell measurements of one task apart."""
+    return ", ".join(filter(None, (direction(measurement), style(measurement))))
+
+
+def task(name: str) -> tuple[str, str]:
+    """Heading of a task, and what it asks of a model."""
+    return TASKS.get(name, (name.replace("_", " ").capitalize(), ""))
