@@ -27,7 +27,7 @@ Arrays = Mapping[str, NDArray]
 class Cases(NamedTuple):
     """Pictures to look at: the best, the median and the worst ones of a task."""
 
-    labels: Sequence[str]  # (k,) best, median, worst; of any other, why it is shown
+    labels: Sequence[str]  # (k,) lowest, middle, highest; else why it is shown
     figures: Sequence[float]  # (k,) of the measure that ranks them
     measure: str  # which one
     columns: Mapping[str, Images]  # (k, h, w, 3) each: input, exemplar, result, truth, nearest

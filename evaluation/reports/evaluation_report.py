@@ -14,11 +14,12 @@ from evaluation.reports.pictures import Embedded, Figure, Row, embed
 from evaluation.reports.summary import summarise
 from evaluation.reports.whiskers import Dot, Line, Plot, plot
 from evaluation.results import Estimate, Evaluation, Measurement
+from evaluation.tasks.controls import FLOOR, FLOOR_DEVIATION, IDENTITY, REINHARD
 
 FILE = "report.html"
 LOSSLESS = 10_000_000  # pixels of a page above which its pictures are JPEG, so that it still opens
 OPEN = 4  # measurements of a task that are shown unfolded
-_NOT_COLUMNS = (words.FLOOR, words.DEVIATION)
+_NOT_COLUMNS = (FLOOR, FLOOR_DEVIATION)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
         matrix=_matrix(evaluation),
         sections=sections,
         unfolded=OPEN,
-        gaps=_gaps(measured),
+        gaps=[(gap, "all", "") for gap in evaluation.gaps] + _gaps(measured),
         legend=words.legend(estimate.measure for estimate in estimates),
         controls=_controls(estimates),
         lossless=lossless,
@@ -116,14 +117,12 @@ def headline_plot(measurements: Iterable[Measurement], headline: str) -> Plot | 
 def beside(estimate: Estimate) -> tuple[Sequence[Dot], tuple[float, float] | None]:
     """What is drawn beside a figure: controls, and the floor with its deviation."""
     known = estimate.controls
-    controls = [
-        Dot(name, known[name]) for name in (words.IDENTITY, words.REINHARD) if name in known
-    ]
-    mean = known.get(words.FLOOR)
-    return controls, None if mean is None else (mean, known.get(words.DEVIATION, 0.0))
+    controls = [Dot(name, known[name]) for name in (IDENTITY, REINHARD) if name in known]
+    mean = known.get(FLOOR)
+    return controls, None if mean is None else (mean, known.get(FLOOR_DEVIATION, 0.0))
 
 
-def all_facts(evaluation: Evaluation) -> dict[str, Mapping[str, str]]:
+def all_facts(evaluation: Evaluation) -> dict[str, dict[str, str]]:
     """What a reader may want to know about the model, the data and how it was measured."""
     told = {
         subject: {"name": about.name, "sha256": about.fingerprint} | _told(about.facts)
@@ -189,7 +188,7 @@ def _found(
         columns=columns,
         lines=[_line(estimate, columns) for estimate in estimates],
         lead=_line(lead, columns) if lead else None,
-        has_floor=any(words.FLOOR in estimate.controls for estimate in estimates),
+        has_floor=any(FLOOR in estimate.controls for estimate in estimates),
         gaps=measurement.gaps,
         figure=figure,
         pictures=embed(figure, lossless=lossless) if figure else [],
@@ -215,15 +214,17 @@ def _line(estimate: Estimate, columns: Sequence[str]) -> _Line:
 
 def _figure(measurement: Measurement, cases: Cases) -> Figure:
     about = MEASURES[cases.measure]
+    # Cases come from the lowest figure to the highest one; the best stand first here.
+    order = range(len(cases.labels))[:: -1 if about.better == "higher" else 1]
     columns = [
-        f"{label}: {words.figure(about, value)}"
-        for label, value in zip(cases.labels, cases.figures, strict=True)
+        f"{words.case(about, cases.labels[i])}: {words.figure(about, cases.figures[i])}"
+        for i in order
     ]
     rows = [
-        Row("nearest training image" if name == "nearest" else name, list(images))
+        Row("nearest training image" if name == "nearest" else name, [images[i] for i in order])
         for name, images in cases.columns.items()
     ]
-    caption = f"Ranked by {about.title}: {words.better(about)}."
+    caption = f"By {about.title}: {words.better(about)}."
     return Figure(words.title(measurement), caption, rows, columns)
 
 

@@ -8,6 +8,7 @@ from evaluation.measures import MEASURES, Measure
 from evaluation.metrics.kid import Floor
 from evaluation.reports import words
 from evaluation.results import Estimate, Evaluation, Measurement
+from evaluation.tasks import controls
 
 
 class Statement(NamedTuple):
@@ -49,7 +50,7 @@ def warnings(estimate: Estimate) -> list[str]:
     found = []
     if estimate.images < words.FEW:
         found.append(f"fewer than {words.FEW} images a side: little can be told apart")
-    floor = estimate.controls.get(words.FLOOR)
+    floor = estimate.controls.get(controls.FLOOR)
     if floor is not None and standing(estimate, floor) == 0:
         found.append("the interval includes the floor: not told apart from real images")
     return found
@@ -77,8 +78,8 @@ def _lead(about: Measure, estimates: Sequence[Estimate]) -> str:
     reached = ends[0] if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
     sentence = f"{about.title} of translations is {reached} ({words.better(about)})."
     for name, method in (
-        (words.IDENTITY, "returning the input"),
-        (words.REINHARD, "Reinhard transfer"),
+        (controls.IDENTITY, "returning the input"),
+        (controls.REINHARD, "Reinhard transfer"),
     ):
         asked = [estimate for estimate in estimates if name in estimate.controls]
         if asked:
@@ -99,7 +100,9 @@ def _statement(measurement: Measurement, estimate: Estimate) -> Statement:
 
 
 def _floor(estimate: Estimate) -> str:
-    mean, deviation = (estimate.controls.get(name) for name in (words.FLOOR, words.DEVIATION))
+    mean, deviation = (
+        estimate.controls.get(name) for name in (controls.FLOOR, controls.FLOOR_DEVIATION)
+    )
     if mean is None:
         return "The floor was not measured."
     sentence = f"The floor, real images against real ones, is {words.floor(estimate)}"
@@ -115,9 +118,9 @@ def _controls(estimate: Estimate) -> str:
     clauses = []
     for outcome, relation in told.items():
         names = [
-            f"{'the ' if name == words.IDENTITY else ''}{name} "
+            f"{'the ' if name == controls.IDENTITY else ''}{name} "
             f"({words.figure(estimate.about, estimate.controls[name])})"
-            for name in (words.IDENTITY, words.REINHARD)
+            for name in (controls.IDENTITY, controls.REINHARD)
             if name in estimate.controls and standing(estimate, estimate.controls[name]) == outcome
         ]
         if names:

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from evaluation.measures import MEASURES, Measure
 from evaluation.results import Estimate, Measurement
+from evaluation.tasks import controls
 
-FLOOR, DEVIATION = "real against real", "deviation of real against real"
-IDENTITY, REINHARD = "input as it is", "Reinhard transfer"
 FEW = 50  # images a side below which a distance of sets says little
 
 TASKS = {
@@ -33,12 +32,16 @@ _BETTER = {
     "closer": ("→ 1", "closer to 1 is better, as real images are"),
 }
 CONTROLS = {
-    FLOOR: "other real images of the domain, as many: what no model can be better than; ± is one "
-    "standard deviation of it",
-    IDENTITY: "the input, returned as it is",
-    REINHARD: "the input with the colour statistics of its exemplar",
-    "another image": "another test image in its place",
-    "held-out": "what the classifier reaches on real images that it has not seen",
+    controls.FLOOR: "other real images of the domain, as many: what no model can be better than; "
+    "± is one standard deviation of it",
+    controls.IDENTITY: "the input, returned as it is",
+    controls.REINHARD: "the input with the colour statistics of its exemplar",
+    controls.OTHER: "another test image in its place",
+    controls.HELD_OUT: "what the classifier reaches on real images that it has not seen",
+    controls.MIRRORED: "the given half of the picture, mirrored",
+    controls.INPAINTED: "what is missing filled in from its border, by Telea's method",
+    controls.UNIFORM: "what a prior needs that takes all codes for equally likely",
+    controls.UNIGRAM: "what a prior needs that knows how often each code occurs, and no more",
     "chance": "what guessing reaches",
 }
 
@@ -81,6 +84,13 @@ def figure(measure: Measure, value: float) -> str:
     return shown
 
 
+def case(measure: Measure, label: str) -> str:
+    """What the case with the lowest or the highest figure is; any other label as it is."""
+    ends = {"lower": ("best", "worst"), "higher": ("worst", "best")}
+    lowest, highest = ends.get(measure.better, ("lowest", "highest"))
+    return {"lowest": lowest, "middle": "median", "highest": highest}.get(label, label)
+
+
 def difference(measure: Measure, value: float) -> str:
     """As `figure`, always with a sign."""
     shown = figure(measure, value)
@@ -96,9 +106,9 @@ def interval(measure: Measure, low: float | None, high: float | None) -> str:
 
 def floor(estimate: Estimate) -> str | None:
     """Real against real, with its standard deviation where that is known."""
-    if (mean := estimate.controls.get(FLOOR)) is None:
+    if (mean := estimate.controls.get(controls.FLOOR)) is None:
         return None
-    deviation = estimate.controls.get(DEVIATION)
+    deviation = estimate.controls.get(controls.FLOOR_DEVIATION)
     spread = "" if deviation is None else f" ± {figure(estimate.about, deviation)}"
     return figure(estimate.about, mean) + spread
 

@@ -13,7 +13,7 @@ from evaluation.results import Estimate, Evaluation, Measurement, Settings, Subj
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 
 WIDTH = 8
-CASES = ("best", "median", "worst", "first")
+CASES = ("lowest", "middle", "highest", "as it comes")
 
 
 def features(domain: int, images: int, seed: int) -> np.ndarray:

@@ -15,8 +15,9 @@ from evaluation.parts import FOLDER, read_part
 from evaluation.reports import evaluation_report, words
 from evaluation.reports.evaluation_report import write_report
 from evaluation.results import Estimate, Evaluation
+from evaluation.tasks import controls
 from imaging import decode
-from tests.evaluation.evaluations import CASES, make_evaluation
+from tests.evaluation.evaluations import make_evaluation
 from tests.evaluation.reports.page import Page, assert_links_lead_somewhere, assert_self_contained
 
 HOSTILE = ("<b>sum&mer", "win\"ter'></title>")
@@ -81,7 +82,7 @@ def test_every_figure_stands_in_a_table_with_interval_images_and_controls(
             assert words.interval(about, estimate.low, estimate.high) in row
             assert f" {estimate.images}" in row
             for name, value in estimate.controls.items():
-                assert name == words.DEVIATION or words.figure(about, value) in row
+                assert name == controls.FLOOR_DEVIATION or words.figure(about, value) in row
 
 
 def test_every_measure_that_occurs_is_explained(html: str, evaluation: Evaluation):
@@ -89,7 +90,7 @@ def test_every_measure_that_occurs_is_explained(html: str, evaluation: Evaluatio
     occurring = {e.measure for m in evaluation.measurements for e in m.estimates}
     for name, about in MEASURES.items():
         assert (about.meaning in told) == (name in occurring)
-    assert words.CONTROLS[words.REINHARD] in told
+    assert words.CONTROLS[controls.REINHARD] in told
 
 
 def test_cases_are_shown_pixel_for_pixel_with_words_for_those_who_do_not_see_them(
@@ -103,7 +104,7 @@ def test_cases_are_shown_pixel_for_pixel_with_words_for_those_who_do_not_see_the
         for each in cases
         if each
         for column, images in each.columns.items()
-        for label, pixels in zip(CASES, images, strict=True)
+        for label, pixels in zip(("best", "median", "worst", "as it comes"), images, strict=True)
     ]
     assert len(shown) == len(given)
     for image, (column, label, pixels) in zip(shown, given, strict=True):
