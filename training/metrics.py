@@ -14,6 +14,16 @@ MODES: dict[str, Mode] = {
 }
 
 
+def chosen(by: str, measured: str) -> str:
+    """How weights were chosen, as their bundle says.
+
+    Args:
+        by: the figure by which they are the best; empty: they are the last.
+        measured: split of which held-out figures are; the others are of training images.
+    """
+    return f"{by} on {measured if by.startswith('held_out') else 'train'}" if by else "last"
+
+
 def is_better(one: float, other: float | None, mode: Mode) -> bool:
     """Whether a figure beats another one, or there is no other; what is no number beats nothing."""
     if other is None:

@@ -24,6 +24,10 @@ from vqi2i.errors import UserError, first_line
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
 CHECKSUM_TAG = "vqi2i.checksum"  # where a registry keeps what `checksum` says of a bundle
+TRAINED_WITH = "trained_with"  # in provenance: names of pretrained networks in the training's loss
+# in provenance: `last`, or the figure by which these weights were chosen and on what, for example
+# `held_out_psnr on validation`; of a prior's weights with `prior_` before it
+CHOSEN = "chosen"
 
 
 class BundleError(UserError):
@@ -216,7 +220,7 @@ def model_card(config: BundleConfig) -> str:
         f"| codebook | {network.codebook_size} vectors of {network.embed_dim} numbers |",
         f"| style | {network.style_dim} numbers |",
         f"| prior | {_prior(config)} |",
-        *(f"| {name} | {value} |" for name, value in config.provenance.items()),
+        *(f"| {name} | {_words(value)} |" for name, value in config.provenance.items()),
         "",
         "Method: Vector Quantized Image-to-Image Translation (ECCV 2022, arXiv 2207.13286). A "
         "model knows its training images: what it was not shown it will not draw well, and its "
@@ -229,6 +233,11 @@ def model_card(config: BundleConfig) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _words(value: object) -> str:
+    """A value of provenance; lists without brackets."""
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _prior(config: BundleConfig) -> str:

@@ -129,6 +129,16 @@ def test_a_card_tells_sizes_and_origin_in_markdown(tmp_path: Path) -> None:
     assert "| prior | none (stage 2 not trained) |" in read_card(tmp_path / "half")
 
 
+def test_a_card_says_what_a_model_was_trained_with(tmp_path: Path) -> None:
+    translator = untrained(prior=False)
+    translator.provenance["trained_with"] = []
+    translator.save(tmp_path / "none")
+    assert "| trained_with | none |" in read_card(tmp_path / "none")
+    translator.provenance["trained_with"] = ["vgg16-lpips", "other"]
+    translator.save(tmp_path / "two")
+    assert "| trained_with | vgg16-lpips, other |" in read_card(tmp_path / "two")
+
+
 def test_a_card_that_somebody_has_written_into_is_still_read(copy: Path) -> None:
     (copy / "MODEL_CARD.md").write_bytes("für Übungen".encode() + b"\xff")
     assert read_card(copy) == "für Übungen\ufffd"

@@ -25,8 +25,13 @@ _log = logging.getLogger(__name__)
 class Exported(Checkpointed, Protocol):
     """What has a bundle."""
 
-    def export(self, path: Path) -> None:
-        """Write the bundle of the current weights."""
+    def export(self, path: Path, chosen_by: str = "") -> None:
+        """Write the bundle of the current weights.
+
+        Args:
+            path: where.
+            chosen_by: the figure by which they are the best; empty: they are the last.
+        """
         ...
 
 
@@ -46,7 +51,7 @@ def leave_bundles(stage: Exported, checkpoints: Checkpoints) -> None:
     except (Damaged, OtherVersion) as error:
         _log.warning("%s is left out, it was the best: %s", checkpoints.name(best), error)
         return
-    _put(stage, checkpoints.store, "best")
+    _put(stage, checkpoints.store, "best", chosen_by=checkpoints.metric)
 
 
 def fetch_bundle(checkpoints: Checkpoints, name: str, target: Path) -> bool:
@@ -67,10 +72,10 @@ def fetch_bundle(checkpoints: Checkpoints, name: str, target: Path) -> bool:
     return True
 
 
-def _put(stage: Exported, store: Store, name: str) -> None:
+def _put(stage: Exported, store: Store, name: str, *, chosen_by: str = "") -> None:
     stream = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="vqi2i-") as folder:
-        stage.export(Path(folder) / BUNDLE)
+        stage.export(Path(folder) / BUNDLE, chosen_by)
         with tarfile.open(fileobj=stream, mode="w") as archive:
             archive.add(Path(folder) / BUNDLE, BUNDLE)
     store.write(stream.getvalue(), _file(name))

@@ -20,7 +20,7 @@ from training.stages.image_batches import ImageFeed
 from training.stages.stage1 import Stage1
 from training.stages.stage2 import Stage2
 from training.stages.weight_files import sha256_of
-from vqi2i.bundle import read_config
+from vqi2i.bundle import TRAINED_WITH, read_config
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
 
@@ -39,6 +39,7 @@ def make_stage(job: Job, collectives: Collectives) -> Stage1 | Stage2:
             "seed": config.seed,
             **origin(reader.manifest),
             "perceptual": _described(config.perceptual),
+            TRAINED_WITH: ["vgg16-lpips"] if config.perceptual.kind == "lpips" else [],
         }
         return Stage1(config, collectives, ImageFeed(reader, config, collectives), provenance)
     if job.model is None:

@@ -14,6 +14,7 @@ from training.checkpointing.data_state import DataState
 from training.config import PerceptualConfig, Stage1Config
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
+from training.metrics import chosen
 from training.stages.adversarial import Adversaries, Loss, Shown
 from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from training.stages.image_batches import ImageFeed
@@ -22,6 +23,7 @@ from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import reconstruction_psnr, translation_grid, usage_picture
 from training.stages.rng import StepRandom
 from training.stages.weight_files import fetch
+from vqi2i.bundle import CHOSEN
 from vqi2i.networks.autoencoder import Autoencoder, Views
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import places_of_parts, put_back
@@ -273,12 +275,13 @@ class Stage1:
         """The averaged weights without a style prior, which takes time to fit."""
         return Translator(self.model, StylePrior({}))
 
-    def translator(self) -> Translator:
-        """The averaged weights and a style prior fitted on training images."""
+    def translator(self, chosen_by: str = "") -> Translator:
+        """The averaged weights and a style prior fitted on training images; see `export`."""
         provenance = {
             **self.provenance,
             "images_seen": self.position,
             "measured_on": self.feed.measured,
+            CHOSEN: chosen(chosen_by, self.feed.measured),
         }
         translator = Translator(self.model, StylePrior({}), provenance=provenance)
         translator.fit_styles(
@@ -286,9 +289,14 @@ class Stage1:
         )
         return translator
 
-    def export(self, path: Path) -> None:
-        """Write the bundle of the averaged weights."""
-        self.translator().save(path)
+    def export(self, path: Path, chosen_by: str = "") -> None:
+        """Write the bundle of the averaged weights.
+
+        Args:
+            path: where.
+            chosen_by: the figure by which they are the best; empty: they are the last.
+        """
+        self.translator(chosen_by).save(path)
 
     def data_state(self) -> DataState:
         """Which images come next."""

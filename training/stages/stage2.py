@@ -21,12 +21,14 @@ from training.checkpointing.data_state import DataState
 from training.config import Stage2Config
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
+from training.metrics import chosen
 from training.stages.device_loader import Transfer, prefetched
 from training.stages.nan_guard import Guard
 from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import generation_grid
 from training.stages.rng import seed_of
 from training.stages.token_windows import draw_windows, measured_windows
+from vqi2i.bundle import CHOSEN
 from vqi2i.priors.causal import CausalPrior
 from vqi2i.priors.likelihood import nats_per_token
 from vqi2i.priors.masked import MaskedPrior
@@ -257,9 +259,13 @@ class Stage2:
         """Images generated from nothing."""
         return {"generated": generation_grid(self.translator())}
 
-    def translator(self) -> Translator:
-        """Stage 1 with the prior as it is now."""
-        own = {"prior_images_seen": self.position, "prior_measured_on": self.measured}
+    def translator(self, chosen_by: str = "") -> Translator:
+        """Stage 1 with the prior as it is now; see `export`."""
+        own = {
+            "prior_images_seen": self.position,
+            "prior_measured_on": self.measured,
+            f"prior_{CHOSEN}": chosen(chosen_by, self.measured),
+        }
         provenance = {**self.stage1.provenance, **self.provenance, **own}
         prior = build_prior(self.config.prior, self.stage1.network)
         prior.load_state_dict(self._average().state_dict())
@@ -270,9 +276,15 @@ class Stage2:
             provenance,
         )
 
-    def export(self, path: Path) -> None:
-        """Write the bundle of stage 1 and the prior."""
-        self.translator().save(path)
+    def export(self, path: Path, chosen_by: str = "") -> None:
+        """Write the bundle of stage 1 and the prior.
+
+        Args:
+            path: where.
+            chosen_by: the figure by which the prior's weights are the best; empty: they are the
+                last.
+        """
+        self.translator(chosen_by).save(path)
 
     def data_state(self) -> DataState:
         """Which tokens come next."""

@@ -33,8 +33,10 @@ def test_the_best_weights_lie_beside_the_last_and_are_those_that_are_registered(
     measured = {row["position"]: row["held_out_nll"] for row in read_metrics(run_dir)}
     best = min((16, 32, 48), key=lambda position: measured[position])
     assert best < last.position == 48
-    assert read_config(last.bundle).provenance["prior_images_seen"] == 48
-    assert read_config(run_dir / "best").provenance["prior_images_seen"] == best
+    of_last, of_best = (read_config(each).provenance for each in (last.bundle, run_dir / "best"))
+    assert (of_last["prior_images_seen"], of_last["prior_chosen"]) == (48, "last")
+    assert of_best["prior_images_seen"] == best
+    assert of_best["prior_chosen"] == "held_out_nll on test"  # no validation images
 
     (version,) = MlflowClient(mlflow_store).search_model_versions("name = 'seasons'")
     registered = Path(download_artifacts(version.source, tracking_uri=mlflow_store))

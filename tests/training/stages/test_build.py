@@ -28,6 +28,7 @@ def test_a_model_of_stage_1_says_from_what_it_was_made(
         "seed": 0,
         "data": manifest.fingerprint[:12],
         "perceptual": "multiscale",
+        "trained_with": [],
         "plan": manifest.plan,
         "options": {"size": 32},
     }
@@ -45,8 +46,9 @@ def test_a_perceptual_distance_of_files_is_told_by_their_content(
         *(f"perceptual.{name}.source={tmp_path / name}" for name in ("vgg", "heads")),
     ]
     job = stage1_job.model_copy(update={"config": override(stage1_job.config, settings)})
-    told = make_stage(job, worker).provenance["perceptual"]
-    assert told == {
+    provenance = make_stage(job, worker).provenance
+    assert provenance["trained_with"] == ["vgg16-lpips"]
+    assert provenance["perceptual"] == {
         f"lpips_{name}": hashlib.sha256(name.encode()).hexdigest() for name in ("vgg", "heads")
     }
 

@@ -277,6 +277,9 @@ def test_weights_are_chosen_by_validation_images(
     monkeypatch.setattr(ShardReader, "read_some", _noting(ShardReader.read_some, read))
     chosen = _stage(stage1_job.model_copy(update={"data": str(validated)}), worker)
     assert chosen.translator().provenance["measured_on"] == "validation"
+    assert chosen.translator().provenance["chosen"] == "last"
+    best = chosen.translator("held_out_psnr").provenance
+    assert best["chosen"] == "held_out_psnr on validation"
     reader = ShardReader(validated)
     for domain, images in chosen.feed.held_out().items():
         wanted = reader.read_some("validation", domain, range(reader.count("validation", domain)))
@@ -289,6 +292,8 @@ def test_weights_are_chosen_by_validation_images(
     assert set(read) == {"train", "validation"}  # train: to fit the style prior on
     older = _stage(stage1_job, worker)
     assert older.translator().provenance["measured_on"] == "test"
+    assert older.translator("held_out_psnr").provenance["chosen"] == "held_out_psnr on test"
+    assert older.translator("perplexity").provenance["chosen"] == "perplexity on train"
 
 
 def _noting(read_some: Callable[..., Any], splits: list[str]) -> Callable[..., Any]:
