@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import imaging
-from evaluation.seams import Border, repetition_scores, seam_scores, skyline_jumps
+from evaluation.metrics.seams import Border, repetition_scores, seam_scores, skyline_jumps
 from imaging.codec import Pixels
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 from vqi2i import Sampling, Translator

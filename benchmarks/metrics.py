@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 import imaging
-from evaluation.metrics.efficientnet_lite import EfficientNetLite
 from evaluation.metrics.kid import kid, kid_floor
-from evaluation.metrics.random_convolutions import RandomConvolutions
-from evaluation.metrics.st_lpips import STLPIPS
+from evaluation.networks.efficientnet_lite import EfficientNetLite
+from evaluation.networks.random_convolutions import RandomConvolutions
+from evaluation.networks.st_lpips import STLPIPS
 from imaging.codec import Images
 
 SEEN = 10  # deviations

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from errors import UserError
 from evaluation.metrics.frechet import check_leads
-from evaluation.metrics.weights import REMEDY
+from evaluation.networks.weights import REMEDY
 from vqi2i.bundle import CHOSEN, TRAINED_WITH
 from vqi2i.checking.typed import meant
 

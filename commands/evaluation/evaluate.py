@@ -41,6 +41,17 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(help="Of exemplars, styles and tokens.", callback=seed_given)
     ] = 0,
+    headline: Annotated[
+        str | None,
+        typer.Option(help="The measure that leads, for example kid_lite2 (default: kid_lite0)."),
+    ] = None,
+    plug_in: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE,sha256=...,size=299,pixels=0..1",
+            help="A network of yours as TorchScript or torch.export (Inception, DINOv2, CLIP).",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Ray actors that measure; 0: this process.")
     ] = 0,
@@ -55,11 +66,10 @@ def evaluate(
     Example: vqi2i evaluate runs/demo/bundle --data shards --out report
     """
     from evaluation.reports.evaluation_report import write_report
-
     from evaluation.results import FILE, Settings
 
     settings = Settings(images=images, training_images=training_images, seed=seed)
-    asked = Asked(model, data, settings, cache_settings(cache, cache_gb))
+    asked = Asked(model, data, settings, cache_settings(cache, cache_gb), headline, plug_in)
     with replacing([out / FILE, out / "report.html"]):
         found = measure(asked, out, workers=workers)
         report = write_report(out, found)
@@ -79,6 +89,8 @@ class Asked(NamedTuple):
     data: str
     settings: "Settings"
     cache: "CacheSettings"
+    headline: str | None = None  # None: the best that may lead
+    plug_in: str | None = None  # as `parse_plug_in` reads it
 
 
 def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
@@ -125,7 +137,9 @@ class Measurer:
 
     def __init__(self, asked: Asked, device: str = "cpu"):
         from commands.evaluation.test_sets import load_test_set
-        from evaluation.networks import Networks
+        from evaluation.headline import asked_headline, headline, how_chosen
+        from evaluation.networks.plug_in import load_plug_in, parse_plug_in
+        from evaluation.networks.sight import Networks
         from evaluation.results import Subject
         from evaluation.tasks.context import Context
         from serving.registry import resolve
@@ -143,12 +157,26 @@ class Measurer:
             asked.cache,
         )
         folder = os.environ.get("VQI2I_CACHE") or "~/.cache/vqi2i"
-        networks = Networks(cache=Path(folder).expanduser() / "features")
+        plug_in = asked.plug_in and load_plug_in(parse_plug_in(asked.plug_in), device)
+        networks = Networks(plug_in or None, Path(folder).expanduser() / "features")
         self.context = Context(test_set, networks, asked.settings)
-        self.about = Subject(
-            name=asked.model, fingerprint=fingerprint(path), facts=self.model.provenance
+        provenance = self.model.provenance
+        led = (
+            asked_headline(
+                asked.headline,
+                provenance,
+                networks.installed,
+                plug_in=plug_in.name if plug_in else None,
+                images=min(len(images.test) for images in test_set.domains.values()),
+            )
+            if asked.headline
+            else headline(provenance, networks.installed)
         )
-        self.headline = "kid_lite0" if networks.lite0 is not None else "kid_random"
+        self.headline = led.measure
+        told = {"headline": led.reason, "chosen": how_chosen(provenance)}
+        self.about = Subject(
+            name=asked.model, fingerprint=fingerprint(path), facts=told | provenance
+        )
 
     def part(self, name: str) -> "Part":
         """Measure one task by its name."""

@@ -10,6 +10,7 @@ from imaging.codec import Images
 
 Values = NDArray[np.float64]
 PEAK = 255.0
+CEILING = 100.0  # dB
 SIGMA, REACH = 1.5, 5  # pixels: SSIM's Gaussian window has 11 x 11
 STABILISER = ((0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2)  # C1 and C2 of the article
 
@@ -27,6 +28,11 @@ def psnr(images: Images, truths: Images) -> Values:
     error = np.mean((images.astype(np.float64) - truths) ** 2, axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return 10 * np.log10(PEAK**2 / error)
+
+
+def finite_psnr(images: Images, truths: Images) -> Values:
+    """`psnr`, at most 100 dB: what an identical image counts, so that means stay finite."""
+    return np.minimum(psnr(images, truths), CEILING)
 
 
 def ssim(images: Images, truths: Images) -> Values:

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from errors import UserError
 from evaluation.color_transfer import reinhard
-from evaluation.metrics.similarity import gradient_correlation, psnr
+from evaluation.metrics.similarity import finite_psnr, gradient_correlation
 from evaluation.seasons.domain_classifier import DomainClassifier
 from imaging import to_pixels, to_tensor
 from imaging.codec import Images
 from vqi2i.networks.quantizers import Usage
 from vqi2i.translator import Translator
-
-PSNR_CEILING = 100.0  # dB; what an identical image counts, so that means stay finite
 
 
 class Paired(Protocol):
@@ -303,4 +301,4 @@ def _direction(
 
 
 def _mean_psnr(images: Images, truths: Images) -> float:
-    return float(np.minimum(psnr(images, truths), PSNR_CEILING).mean())
+    return float(finite_psnr(images, truths).mean())

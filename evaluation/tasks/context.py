@@ -9,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from evaluation.feature_classifier import FeatureClassifier, fit
 from evaluation.images import TestSet
 from evaluation.metrics.niqe import NiqeModel, fit_model
-from evaluation.networks import Networks, Seen
+from evaluation.networks.feature_classifier import FeatureClassifier, fit
+from evaluation.networks.sight import Networks, Seen
 from evaluation.results import Settings
 from imaging import to_pixels, to_tensor
 from imaging.codec import Images

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.metrics.similarity import psnr
-from evaluation.networks import Networks
+from evaluation.metrics.seams import Border, repetition_scores, seam_scores
+from evaluation.metrics.similarity import finite_psnr
+from evaluation.networks.sight import Networks
 from evaluation.parts import Cases, Part
 from evaluation.results import Estimate, Measurement
-from evaluation.seams import Border, repetition_scores, seam_scores
 from evaluation.tasks.context import Context, extremes, in_batches
 from evaluation.tasks.controls import FLOOR, INPAINTED, MIRRORED, OTHER
 from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
@@ -144,7 +144,7 @@ def _truth(
 
     def of_new_part(pictures: Images) -> np.ndarray:
         # The mean squared error over the new part alone.
-        return psnr(pasted(pictures), truth) + 10 * np.log10(share)
+        return finite_psnr(pasted(pictures), truth) + 10 * np.log10(share)
 
     measures = {"psnr": of_new_part}
     if (perceptual := networks.perceptual) is not None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.intervals import bootstrap_mean
-from evaluation.metrics.kid import Floor, kid, kid_floor, kid_interval
+from evaluation.metrics.kid import kid, kid_floor, kid_interval
 from evaluation.metrics.manifold import Memberships, memberships
 from evaluation.metrics.niqe import niqe
-from evaluation.networks import Features, Seen
+from evaluation.networks.sight import Features, Seen
 from evaluation.results import Estimate
 from evaluation.tasks.context import Context
 from evaluation.tasks.controls import FLOOR, FLOOR_DEVIATION
@@ -35,6 +36,8 @@ def distances(
         beside = {control: seen.features[name] for control, seen in others.items()}
         pool = np.concatenate([real.features[name], training.features[name]])
         found.append(_kid(f"kid_{name}", real.features[name], pool, features, beside))
+        if name == "plug_in":
+            found.append(_frechet(real.features[name], training.features[name], features, beside))
     first = next(iter(made.features))
     found += _manifold(real.features[first], training.features[first], made.features[first])
     return found
@@ -63,6 +66,21 @@ def _kid(
     value, low, high = kid_interval(real, made)
     return Estimate(
         measure=measure, value=value, low=low, high=high, images=images, controls=controls
+    )
+
+
+def _frechet(
+    real: Features, training: Features, made: Features, beside: Mapping[str, Features]
+) -> Estimate:
+    """The distance of FID, beside that of as many real training images."""
+    images = min(len(real), len(made), len(training))
+    controls = {FLOOR: frechet_distance(real[:images], training[:images])}
+    controls |= {name: frechet_distance(real, features) for name, features in beside.items()}
+    return Estimate(
+        measure="frechet_plug_in",
+        value=frechet_distance(real, made),
+        images=min(len(real), len(made)),
+        controls=controls,
     )
 
 
@@ -113,13 +131,3 @@ def naturalness(
     controls |= {name: float(niqe(some, model).mean()) for name, some in (others or {}).items()}
     values = niqe(pictures, model)
     yield mean_of("niqe", values, controls), values
-
-
-__all__ = [
-    "Floor",
-    "distances",
-    "floor_gap",
-    "mean_of",
-    "naturalness",
-    "second_opinion",
-]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from evaluation.networks import Features
+from evaluation.networks.sight import Features
 from evaluation.parts import Cases, Part
 from evaluation.results import Estimate, Measurement
 from evaluation.tasks.context import BATCH, Context, extremes

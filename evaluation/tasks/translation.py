@@ -9,10 +9,10 @@ from torch import Tensor
 
 from evaluation.color_transfer import reinhard
 from evaluation.images import Direction
-from evaluation.metrics.similarity import gradient_correlation, psnr, ssim
+from evaluation.metrics.similarity import finite_psnr, gradient_correlation, ssim
 from evaluation.metrics.structure import structure_distance
 from evaluation.metrics.texture import gradients, sharpness, speck_energy, specks
-from evaluation.networks import Networks, Seen
+from evaluation.networks.sight import Networks, Seen
 from evaluation.parts import Cases, Part
 from evaluation.results import Estimate, Measurement, Style
 from evaluation.tasks.context import Context, Translates, extremes, in_batches
@@ -29,7 +29,6 @@ from imaging.codec import Images
 from vqi2i.translator import Translator
 
 TEXTURES = {"sharpness": (gradients, sharpness), "specks": (speck_energy, specks)}
-PSNR_CEILING = 100.0  # dB; what an identical image counts, so that means stay finite
 
 
 def translation(
@@ -182,7 +181,7 @@ def nearness(
     if truth is None:
         return
     measures: dict[str, Callable[[Images, Images], np.ndarray]] = {
-        "psnr": lambda a, b: np.minimum(psnr(a, b), PSNR_CEILING),
+        "psnr": finite_psnr,
         "edges": gradient_correlation,
     }
     if min(truth.shape[1:3]) >= 11:

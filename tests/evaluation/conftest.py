@@ -1,11 +1,17 @@
-"""Landscapes and models small enough for the tests of this folder."""
+"""Landscapes and models small enough for the tests of this folder; pretrained networks, where the
+optional extra is installed.
+"""
 
+from importlib.metadata import PackageNotFoundError
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
+from evaluation.networks.efficientnet_lite import EfficientNetLite
+from evaluation.networks.st_lpips import STLPIPS
+from evaluation.networks.weights import MissingWeightsError
 from evaluation.seasons.domain_classifier import DomainClassifier, train_classifier
 from pipelines.synthetic.dataset import DOMAINS, Triples, draw_content, draw_style, render
 from tests.conftest import TINY
@@ -74,3 +80,37 @@ def tiny_translator() -> Translator:
         torch.manual_seed(0)
         styles = StylePrior({domain: torch.randn(4, TINY.style_dim) for domain in TINY.domains})
         return Translator(Autoencoder(TINY), styles)
+
+
+@pytest.fixture(scope="session")
+def lite0() -> EfficientNetLite:
+    try:
+        return EfficientNetLite("lite0")
+    except MissingWeightsError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def lite2() -> EfficientNetLite:
+    try:
+        return EfficientNetLite("lite2")
+    except MissingWeightsError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def st_lpips() -> STLPIPS:
+    try:
+        return STLPIPS()
+    except MissingWeightsError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `vqi2i[metrics]` were not installed."""
+
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("evaluation.networks.weights.distribution", absent)

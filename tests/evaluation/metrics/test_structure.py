@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from evaluation.color_transfer import reinhard
-from evaluation.metrics.efficientnet_lite import EfficientNetLite
 from evaluation.metrics.structure import structure_distance
+from evaluation.networks.efficientnet_lite import EfficientNetLite
 from imaging import to_tensor
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from evaluation.color_transfer import reinhard
-from evaluation.metrics.similarity import gradient_correlation, psnr
+from evaluation.metrics.similarity import CEILING, gradient_correlation, psnr
 from evaluation.seasons.domain_classifier import DomainClassifier
 from evaluation.seasons.protocol import (
     CRITERIA,
-    PSNR_CEILING,
     PairEvaluation,
     Tally,
     evaluate_pairs,
@@ -93,7 +92,7 @@ def test_a_perfect_translator_meets_every_criterion(triples: Pairs, classifier: 
     assert False not in verdict_of(evaluation).values()
     assert Tally.of(verdicts(evaluation)) == (9, 9)
     for direction in evaluation.directions:
-        assert direction.translation.psnr == direction.reconstruction_psnr == PSNR_CEILING
+        assert direction.translation.psnr == direction.reconstruction_psnr == CEILING
         assert direction.translation.gradient_correlation == pytest.approx(1, abs=1e-4)
     assert evaluation.codes_used == 1
 

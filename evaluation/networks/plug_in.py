@@ -72,6 +72,11 @@ class PlugIn:
         self._network = network
         self._device = device
 
+    @property
+    def identity(self) -> str:
+        """All that decides the features."""
+        return self._spec.model_dump_json(exclude={"source", "name"})
+
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Features of images, in batches of 32.

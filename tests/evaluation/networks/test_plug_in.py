@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from errors import UserError
-from evaluation.plug_in import PlugIn, PlugInSpec, load_plug_in, parse_plug_in
+from evaluation.networks.plug_in import PlugIn, PlugInSpec, load_plug_in, parse_plug_in
 
 
 class Means(nn.Module):

@@ -8,20 +8,18 @@ from typing import NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from evaluation.metrics.efficientnet_lite import EfficientNetLite
-from evaluation.metrics.random_convolutions import RandomConvolutions
-from evaluation.metrics.st_lpips import STLPIPS
-from evaluation.metrics.weights import MissingWeightsError
+from evaluation.networks.efficientnet_lite import EfficientNetLite
+from evaluation.networks.plug_in import PlugIn
+from evaluation.networks.random_convolutions import RandomConvolutions
+from evaluation.networks.st_lpips import STLPIPS
+from evaluation.networks.weights import MissingWeightsError
 from imaging import to_tensor
 from imaging.codec import Images
 
 Features = NDArray[np.float32]
 Network = TypeVar("Network")
-PlugIn = Callable[[Tensor], Tensor]  # (n, 3, h, w) in [-1, 1] to (n, d)
 
 
 class Seen(NamedTuple):
@@ -41,18 +39,15 @@ class Networks:
 
     Args:
         plug_in: a network of the user's.
-        plug_in_identity: sha256 of it.
         cache: folder that keeps what was seen of real images; None for none.
     """
 
     def __init__(
         self,
         plug_in: PlugIn | None = None,
-        plug_in_identity: str = "",
         cache: Path | None = None,
     ):
         self._plug_in = plug_in
-        self._plug_in_identity = plug_in_identity
         self._cache = cache
         self.gaps: list[str] = []
         self.lite0 = self._or_gap(lambda: EfficientNetLite("lite0"))
@@ -65,10 +60,16 @@ class Networks:
         return self._or_gap(lambda: EfficientNetLite("lite2"))
 
     @property
+    def installed(self) -> set[str]:
+        """Which of Lite0 and Lite2 are there."""
+        there = {"lite0": self.lite0, "lite2": self.lite2}
+        return {name for name, network in there.items() if network is not None}
+
+    @property
     def identity(self) -> str:
         """Which networks there are: figures of others do not compare."""
         there = ["lite0" if self.lite0 else "random", "st_lpips" if self.perceptual else ""]
-        return "+".join([*there, self._plug_in_identity])
+        return "+".join([*there, self._plug_in.identity if self._plug_in else ""])
 
     def _or_gap(self, build: Callable[[], Network]) -> Network | None:
         try:
@@ -88,9 +89,7 @@ class Networks:
         if self._random is not None:
             features["random"] = self._random.features(tensors).numpy()
         if self._plug_in is not None:
-            with torch.no_grad():
-                parts = [self._plug_in(part) for part in tensors.split(32)]
-            features["plug_in"] = torch.cat(parts).float().cpu().numpy()
+            features["plug_in"] = self._plug_in.features(tensors).numpy()
         return Seen(features, found.numpy() if maps and found is not None else None)
 
     def see_real(self, images: Images, *, maps: bool = True) -> Seen:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.metrics.weights import MissingWeightsError, WeightFile, read_weights
+from evaluation.networks.weights import MissingWeightsError, WeightFile, read_weights
 
 
 class Code:

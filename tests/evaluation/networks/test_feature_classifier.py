@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from errors import UserError
-from evaluation.feature_classifier import fit
+from evaluation.networks.feature_classifier import fit
 
 WIDTH = 8
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluation.metrics.weights import WeightFile, read_weights
+from evaluation.networks.weights import WeightFile, read_weights
 
 Variant = Literal["lite0", "lite2"]
 BATCH_NORM_EPS = 1e-3

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from errors import UserError
-from evaluation.metrics.weights import WeightFile, read_weights
+from evaluation.networks.weights import WeightFile, read_weights
 
 WEIGHTS = WeightFile(
     "ST-LPIPS",

@@ -5,7 +5,7 @@ has none.
 import numpy as np
 import pytest
 
-from evaluation.seams import Border, repetition_scores, seam_scores, skyline_jumps, skylines
+from evaluation.metrics.seams import Border, repetition_scores, seam_scores, skyline_jumps, skylines
 from pipelines.synthetic.dataset import draw_content, draw_style, render
 
 RIGHT = Border("vertical", 64)

@@ -3,7 +3,7 @@
 import torch
 
 from evaluation.metrics.kid import kid, kid_floor
-from evaluation.metrics.random_convolutions import RandomConvolutions
+from evaluation.networks.random_convolutions import RandomConvolutions
 
 
 def pictures(count: int, bright: float = 0.0) -> torch.Tensor:

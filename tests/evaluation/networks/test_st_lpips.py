@@ -7,7 +7,7 @@ import torch
 
 import imaging
 from errors import UserError
-from evaluation.metrics.st_lpips import STLPIPS, _unit
+from evaluation.networks.st_lpips import STLPIPS, _unit
 
 EXAMPLES = Path(__file__).parents[3].parent / "shared/golden/stlpips"
 PUBLISHED = 0.7777554988861084  # of ex_p0.png to ex_ref.png, in the metric's documentation
@@ -40,7 +40,7 @@ def test_it_is_symmetric_zero_for_the_same_and_per_image(st_lpips: STLPIPS):
 
 def test_many_images_are_done_in_batches(st_lpips: STLPIPS, monkeypatch: pytest.MonkeyPatch):
     whole = st_lpips.distance(pictures(5), pictures(5).roll(1, 0))
-    monkeypatch.setattr("evaluation.metrics.st_lpips.BATCH_SIZE", 2)
+    monkeypatch.setattr("evaluation.networks.st_lpips.BATCH_SIZE", 2)
     torch.testing.assert_close(whole, st_lpips.distance(pictures(5), pictures(5).roll(1, 0)))
 
 
