@@ -1,6 +1,7 @@
 """The networks that metrics look through, and what is not measured without them."""
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +28,6 @@ class Seen(NamedTuple):
 
     features: Mapping[str, Features]  # (n, d) by network: lite0, lite0_places, random, plug_in
     maps: NDArray[np.float32] | None  # (n, channels, h, w) of lite0, stride 16
-
-    def rows(self, index: NDArray[np.intp] | slice) -> "Seen":
-        """Some of the pictures."""
-        maps = None if self.maps is None else self.maps[index]
-        return Seen({name: rows[index] for name, rows in self.features.items()}, maps)
 
 
 class Networks:
@@ -115,7 +111,8 @@ class Networks:
 
 def _read(path: Path) -> Seen | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        # In memory: a file that was cut short would stay open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
     except (OSError, ValueError, EOFError, BadZipFile):  # not there, or cut short
         return None
