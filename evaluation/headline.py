@@ -22,6 +22,7 @@ LEADERS = {
     "kid_lite2": "lite2",
     "kid_random": RANDOM,
     "kid_plug_in": PLUG_IN,
+    "cmmd_plug_in": PLUG_IN,
     "frechet_plug_in": PLUG_IN,
 }
 NETWORKS = {"lite0": "EfficientNet-Lite0", "lite2": "EfficientNet-Lite2"}

@@ -34,6 +34,13 @@ MEASURES: dict[str, Measure] = {
         "JPEG.",
     ),
     "kid_plug_in": Measure("KID on the plug-in", "", "lower", 4, _KID.format("your network")),
+    "cmmd_plug_in": Measure(
+        "CMMD on the plug-in",
+        "",
+        "lower",
+        4,
+        "As KID, with a kernel that is meant for CLIP's features of length 1.",
+    ),
     "frechet_plug_in": Measure(
         "Fréchet distance on the plug-in",
         "",

@@ -4,6 +4,7 @@ Named after its features: on those of EfficientNet-Lite0 it is KID-Lite0, never 
 alone, since figures of different features do not compare.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,9 @@ from errors import UserError
 from evaluation.metrics.intervals import DRAWS, LEVEL, Interval, counts, percentiles
 
 Values = NDArray[np.float64]
+Kernel = Callable[[Values, Values], Values]  # (n, d) and (m, d) to (n, m)
 SPLITS = 200
+CMMD_WIDTH, CMMD_SCALE = 10.0, 1000.0
 
 
 class Floor(NamedTuple):
@@ -37,8 +40,23 @@ class _Kernels(NamedTuple):
     between: Values  # (n, m)
 
 
-def kid(real: ArrayLike, generated: ArrayLike) -> float:
-    """Squared maximum mean discrepancy under the kernel (x . y / d + 1)^3, unbiased.
+def cubic(a: Values, b: Values) -> Values:
+    """(x . y / d + 1)^3 of all pairs: the kernel of KID."""
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def gaussian(a: Values, b: Values) -> Values:
+    """1000 exp(-|x - y|^2 / 200) of all pairs: under it, `kid` is CMMD (Jayasumana et al., 2024).
+
+    That is meant for features of CLIP of length 1. The authors' code also counts each image's pair
+    with itself, which makes figures of few images larger.
+    """
+    squares = np.sum(a**2, 1)[:, None] + np.sum(b**2, 1) - 2 * a @ b.T
+    return CMMD_SCALE * np.exp(-squares.clip(min=0) / (2 * CMMD_WIDTH**2))
+
+
+def kid(real: ArrayLike, generated: ArrayLike, *, kernel: Kernel = cubic) -> float:
+    """Squared maximum mean discrepancy under a kernel, (x . y / d + 1)^3 for KID; unbiased.
 
     Its expectation is 0 for samples of one distribution whatever their number, and more for others;
     a single figure may be negative.
@@ -46,6 +64,7 @@ def kid(real: ArrayLike, generated: ArrayLike) -> float:
     Args:
         real: features (n, d), n >= 2.
         generated: features (m, d), m >= 2.
+        kernel: `cubic` or `gaussian`.
 
     Returns:
         no unit, around [0, infinity), on the scale of the features.
@@ -56,13 +75,14 @@ def kid(real: ArrayLike, generated: ArrayLike) -> float:
     """
     real, generated = _checked(real, generated)
     n, m = len(real), len(generated)
-    return float(_weighted(_kernels(real, generated), np.ones((1, n)), np.ones((1, m)))[0])
+    return float(_weighted(_kernels(real, generated, kernel), np.ones((1, n)), np.ones((1, m)))[0])
 
 
 def kid_interval(
     real: ArrayLike,
     generated: ArrayLike,
     *,
+    kernel: Kernel = cubic,
     level: float = LEVEL,
     draws: int = DRAWS,
     seed: int = 0,
@@ -75,6 +95,7 @@ def kid_interval(
     Args:
         real: features (n, d), n >= 2.
         generated: features (m, d), m >= 2.
+        kernel: as in `kid`.
         level: share of resamples inside of the interval, in (0, 1).
         draws: resamples.
         seed: of the resamples.
@@ -84,7 +105,7 @@ def kid_interval(
     """
     real, generated = _checked(real, generated)
     n, m = len(real), len(generated)
-    kernels = _kernels(real, generated)
+    kernels = _kernels(real, generated, kernel)
     value = float(_weighted(kernels, np.ones((1, n)), np.ones((1, m)))[0])
     resampled = _weighted(kernels, counts(n, draws, seed), counts(m, draws, seed + 1))
     return percentiles(value, resampled, level)
@@ -159,12 +180,20 @@ def kid_blocks(real: ArrayLike, generated: ArrayLike, *, blocks: int = 10) -> In
     )
 
 
-def kid_floor(real: ArrayLike, images: int, *, splits: int = SPLITS, seed: int = 0) -> Floor:
+def kid_floor(
+    real: ArrayLike,
+    images: int,
+    *,
+    kernel: Kernel = cubic,
+    splits: int = SPLITS,
+    seed: int = 0,
+) -> Floor:
     """`kid` between disjoint random parts of the real images: the floor at equal numbers.
 
     Args:
         real: features (n, d) of one domain.
         images: on each side, at most n / 2.
+        kernel: as in `kid`.
         splits: how often they are drawn.
         seed: of the splits.
 
@@ -177,14 +206,14 @@ def kid_floor(real: ArrayLike, images: int, *, splits: int = SPLITS, seed: int =
             f"a floor at {images} images a side needs {max(2 * images, 4)} real ones, got "
             f"{len(table)}: measure on fewer images or give more real ones"
         )
-    kernel = _kernel(table, table)
+    similarity = kernel(table, table)
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(splits):
         order = rng.permutation(len(table))
         a, b = order[:images], order[images : 2 * images]
-        ours, theirs = (_without_diagonal(kernel[np.ix_(side, side)]) for side in (a, b))
-        split = _Kernels(ours, theirs, kernel[np.ix_(a, b)])
+        ours, theirs = (_without_diagonal(similarity[np.ix_(side, side)]) for side in (a, b))
+        split = _Kernels(ours, theirs, similarity[np.ix_(a, b)])
         values.append(_weighted(split, np.ones((1, images)), np.ones((1, images)))[0])
     return Floor(float(np.mean(values)), float(np.std(values, ddof=1)), images)
 
@@ -200,18 +229,14 @@ def _checked(real: ArrayLike, generated: ArrayLike) -> tuple[Values, Values]:
     return a, b
 
 
-def _kernels(real: Values, generated: Values) -> _Kernels:
-    ours, theirs = (_without_diagonal(_kernel(side, side)) for side in (real, generated))
-    return _Kernels(ours, theirs, _kernel(real, generated))
+def _kernels(real: Values, generated: Values, kernel: Kernel) -> _Kernels:
+    ours, theirs = (_without_diagonal(kernel(side, side)) for side in (real, generated))
+    return _Kernels(ours, theirs, kernel(real, generated))
 
 
-def _kernel(a: Values, b: Values) -> Values:
-    return (a @ b.T / a.shape[1] + 1) ** 3
-
-
-def _without_diagonal(kernel: Values) -> Values:
-    np.fill_diagonal(kernel, 0)
-    return kernel
+def _without_diagonal(similarity: Values) -> Values:
+    np.fill_diagonal(similarity, 0)
+    return similarity
 
 
 def _weighted(kernels: _Kernels, real: Values, generated: Values) -> Values:
@@ -226,7 +251,7 @@ def _distance(inside: Values, between: Values, real: Values, generated: Values) 
     return _inside(inside, generated) - 2 * across
 
 
-def _inside(kernel: Values, weights: Values) -> Values:
+def _inside(similarity: Values, weights: Values) -> Values:
     """Mean similarity of two different images of one side."""
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-    return np.sum(weights @ kernel * weights, axis=1) / pairs
+    return np.sum(weights @ similarity * weights, axis=1) / pairs

@@ -7,7 +7,14 @@ import pytest
 
 from errors import UserError
 from evaluation.metrics.intervals import counts
-from evaluation.metrics.kid import kid, kid_blocks, kid_difference, kid_floor, kid_interval
+from evaluation.metrics.kid import (
+    gaussian,
+    kid,
+    kid_blocks,
+    kid_difference,
+    kid_floor,
+    kid_interval,
+)
 
 WIDTH = 6
 
@@ -87,6 +94,36 @@ def test_the_floor_is_at_zero_and_sees_who_lies_above_it():
     far = kid(Gaussian(0.3).draw(100, 1), Gaussian(2.0).draw(100, 2))
     assert floor.deviations(far) > 10
     assert floor.deviations(floor.mean + 2 * floor.deviation) == pytest.approx(2)
+
+
+def mean_gaussian(a: Gaussian, b: Gaussian) -> float:
+    """E[1000 exp(-|x - y|^2 / 200)]: x - y is a Gaussian of the sum of both variances."""
+    variance = a.variance + b.variance
+    shrunk = (1 + variance / 100) ** (-WIDTH / 2)
+    return 1000 * shrunk * np.exp(-np.sum((a.mean - b.mean) ** 2) / (2 * (100 + variance)))
+
+
+@pytest.mark.parametrize(("real", "generated"), PAIRS)
+def test_cmmd_is_the_closed_form_of_its_kernel(real: Gaussian, generated: Gaussian):
+    figures = [
+        kid(real.draw(40, 2 * seed), generated.draw(50, 2 * seed + 1), kernel=gaussian)
+        for seed in range(200)
+    ]
+    truth = mean_gaussian(real, real) + mean_gaussian(generated, generated)
+    truth -= 2 * mean_gaussian(real, generated)
+    error = np.std(figures) / len(figures) ** 0.5
+    assert np.mean(figures) == pytest.approx(truth, abs=3 * error)
+
+
+def test_cmmd_has_its_interval_and_its_floor():
+    real, far = Gaussian(0.3).draw(120, 0), Gaussian(2.0).draw(60, 1)
+    found = kid_interval(real, far, kernel=gaussian)
+    assert found.low < found.value == kid(real, far, kernel=gaussian) < found.high
+    floor = kid_floor(real, images=60, kernel=gaussian)
+    pairs = [(Gaussian(0.3).draw(60, s), Gaussian(0.3).draw(60, s + 500)) for s in range(99)]
+    samples = [kid(*pair, kernel=gaussian) for pair in pairs]
+    assert floor.deviation == pytest.approx(np.std(samples), rel=0.5)
+    assert floor.deviations(found.value) > 10
 
 
 def test_too_few_images_are_told_in_a_sentence():
