@@ -147,7 +147,8 @@ def kid_difference(
     resamples = counts(n, draws, seed), counts(m, draws, seed + 1)
     value, resampled = np.zeros(1), np.zeros(draws)
     for sign, generated in ((1, second), (-1, first)):
-        inside, between = _without_diagonal(_kernel(generated, generated)), _kernel(real, generated)
+        inside = _without_diagonal(cubic(generated, generated))
+        between = cubic(real, generated)
         value += sign * _distance(inside, between, *once)
         resampled += sign * _distance(inside, between, *resamples)
     return percentiles(float(value[0]), resampled, level)

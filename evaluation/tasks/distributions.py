@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.intervals import bootstrap_mean
-from evaluation.metrics.kid import kid, kid_floor, kid_interval
+from evaluation.metrics.kid import Kernel, cubic, gaussian, kid, kid_floor, kid_interval
 from evaluation.metrics.manifold import Memberships, memberships
 from evaluation.metrics.niqe import niqe
 from evaluation.networks.sight import Features, Seen
@@ -37,6 +37,9 @@ def distances(
         pool = np.concatenate([real.features[name], training.features[name]])
         found.append(_kid(f"kid_{name}", real.features[name], pool, features, beside))
         if name == "plug_in":
+            found.append(
+                _kid("cmmd_plug_in", real.features[name], pool, features, beside, gaussian)
+            )
             found.append(_frechet(real.features[name], training.features[name], features, beside))
     first = next(iter(made.features))
     found += _manifold(real.features[first], training.features[first], made.features[first])
@@ -57,13 +60,14 @@ def _kid(
     pool: Features,
     made: Features,
     beside: Mapping[str, Features],
+    kernel: Kernel = cubic,
 ) -> Estimate:
     """KID with its interval, the floor at as many images, and the controls."""
     images = min(len(real), len(made))
-    floor = kid_floor(pool, min(images, len(pool) // 2))
+    floor = kid_floor(pool, min(images, len(pool) // 2), kernel=kernel)
     controls = {FLOOR: floor.mean, FLOOR_DEVIATION: floor.deviation}
-    controls |= {name: kid(real, features) for name, features in beside.items()}
-    value, low, high = kid_interval(real, made)
+    controls |= {name: kid(real, features, kernel=kernel) for name, features in beside.items()}
+    value, low, high = kid_interval(real, made, kernel=kernel)
     return Estimate(
         measure=measure, value=value, low=low, high=high, images=images, controls=controls
     )

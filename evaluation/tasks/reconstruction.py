@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from evaluation.metrics.codebook import codebook_use
+from evaluation.metrics.intervals import Interval
 from evaluation.parts import Cases, Part
 from evaluation.results import Estimate, Measurement
 from evaluation.tasks.context import BATCH, Context, extremes, in_batches
@@ -10,7 +12,6 @@ from evaluation.tasks.controls import OTHER, UNIFORM, UNIGRAM
 from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
 from evaluation.tasks.translation import nearness, texture
 from imaging import to_tensor
-from vqi2i.networks.quantizers import Usage
 from vqi2i.priors.likelihood import nats_per_token
 from vqi2i.translator import Translator
 
@@ -63,20 +64,20 @@ def tokens_of(context: Context, model: Translator, domain: str) -> torch.Tensor:
 
 def codebook(context: Context, model: Translator) -> Part:
     """Which codes the test images of all domains use."""
-    tokens = torch.cat([tokens_of(context, model, d).flatten(1) for d in context.images.domains])
-    size = model.network.codebook_size
-    counts = torch.bincount(tokens.flatten(), minlength=size)
-    usage = Usage.of(counts)
-    figures = {
-        "codes_used": usage.used,
-        "perplexity": usage.perplexity,
-        "dead_codes": float((counts == 0).sum()),
-    }
-    estimates = tuple(
-        Estimate(measure=measure, value=value, images=len(tokens))
-        for measure, value in figures.items()
+    tokens = torch.cat([tokens_of(context, model, domain) for domain in context.images.domains])
+    use = codebook_use(tokens, model.network.codebook_size)
+    images = len(tokens)
+    estimates = (
+        _estimate("codes_used", use.used, images),
+        _estimate("perplexity", use.perplexity, images),
+        Estimate(measure="dead_codes", value=use.dead, images=images),
     )
     return Part(Measurement(task="codebook", estimates=estimates))
+
+
+def _estimate(measure: str, interval: Interval, images: int) -> Estimate:
+    value, low, high = interval
+    return Estimate(measure=measure, value=value, low=low, high=high, images=images)
 
 
 def likelihood(context: Context, model: Translator, domain: str) -> Part:
@@ -98,13 +99,11 @@ def likelihood(context: Context, model: Translator, domain: str) -> Part:
     values = nats_per_token(model.prior, grids.to(device), number.to(device)).cpu().double()
     values = (values / np.log(2)).numpy()
     size = model.network.codebook_size
-    counts = torch.bincount(tokens.flatten(), minlength=size).double()
-    shares = counts[counts > 0] / counts.sum()
     controls = {
         UNIFORM: float(np.log2(size)),
-        UNIGRAM: float(-(shares * shares.log2()).sum()),
+        UNIGRAM: codebook_use(tokens, size, draws=1).entropy,
     }
-    estimate: Estimate = mean_of("bits_per_token", values, controls)
+    estimate = mean_of("bits_per_token", values, controls)
     return Part(
         Measurement(task="prior", source=domain, estimates=(estimate,)),
         keys=context.images.domains[domain].keys,
