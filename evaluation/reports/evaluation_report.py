@@ -78,7 +78,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
     cases = {each.name: shown for each in measured if (shown := read_part(out, each).cases)}
     lossless = sum(_pixels(shown) for shown in cases.values()) <= LOSSLESS
     sections = []
-    for number, name in enumerate(_tasks(measured), start=1):
+    for number, name in enumerate(words.in_order(each.task for each in measured), start=1):
         mine = [each for each in measured if each.task == name]
         found = [
             _found(each, f"task-{number}-{index}", evaluation.headline, cases, lossless)
@@ -100,7 +100,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
         legend=words.legend(estimate.measure for estimate in estimates),
         controls=_controls(estimates),
         lossless=lossless,
-        facts=all_facts(evaluation),
+        facts=_facts(evaluation),
     )
 
 
@@ -122,16 +122,17 @@ def beside(estimate: Estimate) -> tuple[Sequence[Dot], tuple[float, float] | Non
     return controls, None if mean is None else (mean, known.get(FLOOR_DEVIATION, 0.0))
 
 
-def all_facts(evaluation: Evaluation) -> dict[str, dict[str, str]]:
+def _facts(evaluation: Evaluation) -> dict[str, dict[str, str]]:
     """What a reader may want to know about the model, the data and how it was measured."""
-    told = {
-        subject: {"name": about.name, "sha256": about.fingerprint} | _told(about.facts)
+    subjects = {
+        subject: {"name": about.name, "sha256": about.fingerprint} | told(about.facts)
         for subject, about in (("Model", evaluation.model), ("Data", evaluation.data))
     }
-    return told | {"Settings": _told(evaluation.settings.model_dump())}
+    return subjects | {"Settings": told(evaluation.settings.model_dump())}
 
 
-def _told(facts: Mapping[str, Any]) -> dict[str, str]:
+def told(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts as text, whatever they are."""
     return {name.replace("_", " "): _fact(value) for name, value in facts.items()}
 
 
@@ -141,12 +142,6 @@ def _fact(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_fact, value))
     return "none" if value is None else str(value)
-
-
-def _tasks(measurements: Iterable[Measurement]) -> list[str]:
-    """Tasks that occur: those that are known in their order, then others as they come."""
-    there = dict.fromkeys(each.task for each in measurements)
-    return [*(name for name in words.TASKS if name in there), *(there.keys() - words.TASKS.keys())]
 
 
 def _gaps(measurements: Sequence[Measurement]) -> list[tuple[str, str, str]]:

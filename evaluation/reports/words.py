@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from evaluation.comparison import Difference
 from evaluation.measures import MEASURES, Measure
 from evaluation.results import Estimate, Measurement
 from evaluation.tasks import controls
@@ -97,6 +98,14 @@ def difference(measure: Measure, value: float) -> str:
     return shown if value <= 0 else f"+{shown}"
 
 
+def change(measure: Measure, found: Difference) -> str:
+    """A difference with its interval."""
+    shown = difference(measure, found.value)
+    if found.low is None or found.high is None:
+        return shown
+    return f"{shown} ({difference(measure, found.low)} to {difference(measure, found.high)})"
+
+
 def interval(measure: Measure, low: float | None, high: float | None) -> str:
     """Both ends of an interval; empty where there is none."""
     if low is None or high is None:
@@ -121,6 +130,21 @@ def direction(measurement: Measurement) -> str:
     return source or target or "all domains"
 
 
+def verdict(better: bool | None) -> str:
+    """What a difference says of the later model."""
+    return {True: "better", False: "worse", None: "no difference stands"}[better]
+
+
+def tally(made: int, standing: int, by_chance: float) -> str:
+    """How many differences stand, and how many would if there were none."""
+    if not made:
+        return "No figure could be compared image by image."
+    return (
+        f"{standing} of {made} differences stand at 95 %. About {by_chance:.1f} of them would "
+        "stand by chance if the models were alike: a single one proves little."
+    )
+
+
 def style(measurement: Measurement) -> str:
     """Where its styles come from; empty where there are none."""
     return _STYLES.get(measurement.style or "", "")
@@ -129,6 +153,13 @@ def style(measurement: Measurement) -> str:
 def title(measurement: Measurement) -> str:
     """Direction and style, which tell measurements of one task apart."""
     return ", ".join(filter(None, (direction(measurement), style(measurement))))
+
+
+def in_order(tasks: Iterable[str]) -> list[str]:
+    """Each task once: those that are known in their order, then others as they come."""
+    there = dict.fromkeys(tasks)
+    known = [name for name in TASKS if name in there]
+    return [*known, *(name for name in there if name not in TASKS)]
 
 
 def task(name: str) -> tuple[str, str]:
