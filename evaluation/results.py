@@ -109,10 +109,12 @@ def read(out: Path) -> Evaluation:
         UserError: there is none, or it is of another form.
     """
     path = out / FILE
-    if out.is_dir() and not path.exists():
-        raise UserError(f"{out} holds no {FILE}: give a folder that `vqi2i evaluate` has made")
     try:
         return Evaluation.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"{out} holds no {FILE}: give a folder that `vqi2i evaluate` has made"
+        ) from error
     except ValidationError as error:
         raise UserError(
             f"{path} is no evaluation that this version reads: run `vqi2i evaluate` again"

@@ -93,7 +93,7 @@ def write_comparison(out: Path, folders: Sequence[Path], comparison: Comparison)
     return write_page(
         out / FILE,
         "comparison_report.html",
-        title=" / ".join(comparison.labels),
+        title=f"{', '.join(comparison.labels[1:])} against {comparison.labels[0]}",
         comparison=comparison,
         tally=words.tally(comparison.made, comparison.standing, comparison.by_chance),
         verdicts=[*verdicts(comparison)],
@@ -183,7 +183,7 @@ def _line(row: Compared) -> _Line:
 
 
 def _cell(about: Measure, value: float, difference: Difference) -> _Cell:
-    sign = {True: "met", False: "not-met", None: ""}[difference.better]
+    sign = {True: "met", False: "not-met", None: "even"}[difference.better]
     return _Cell(
         value=words.figure(about, value),
         difference=words.change(about, difference),

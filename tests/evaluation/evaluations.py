@@ -126,7 +126,9 @@ def _translation(
 
 def _reconstruction(domain: str, distance: float, images: int) -> Part:
     own = np.random.default_rng(round(1000 * distance))
-    psnr = np.random.default_rng(5).uniform(25, 35, images) - distance + own.normal(0, 1, images)
+    psnr = (
+        np.random.default_rng(5).uniform(25, 35, images) - 5 * distance + own.normal(0, 1, images)
+    )
     estimates = (_mean("psnr", psnr, {}),)
     measurement = Measurement(
         task="reconstruction", source=domain, style="own", estimates=estimates
