@@ -136,6 +136,20 @@ def test_what_is_no_mean_over_images_has_no_interval(comparison: Comparison):
     assert not difference.stands
 
 
+def test_a_figure_without_parts_is_compared_in_the_same_way_but_for_its_interval(
+    tmp_path: Path, folders: tuple[Path, Path]
+):
+    make_evaluation(tmp_path, distance=0.3)
+    (part,) = parts([tmp_path])
+    write_part(tmp_path, part._replace(each={}, features={}), "key")
+    found = compare([folders[0], tmp_path])
+    (sharper,) = row(found, "sharpness").differences
+    a, b = (abs(each.value - 1) for each in row(found, "sharpness").estimates)
+    assert sharper.value == b - a
+    assert (sharper.low, sharper.why) == (None, "no mean over images")
+    assert row(found, "kid_lite0").differences[0].why == "its parts were not kept"
+
+
 def test_differences_are_counted_and_so_are_those_by_chance(comparison: Comparison):
     every = [each for row in comparison.compared for each in row.differences]
     assert comparison.made == len(every) - 1  # all but the codebook's

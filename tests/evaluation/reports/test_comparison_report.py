@@ -78,7 +78,13 @@ def test_inputs_that_only_one_model_shows_are_left_out(folders: list[Path], tmp_
         columns = dict(part.cases.columns)
         columns["input"] = columns["input"].copy()
         columns["input"][1:] += 1
+        columns = {name: np.roll(images, -1, axis=0) for name, images in columns.items()}
         write_part(tmp_path, part._replace(cases=part.cases._replace(columns=columns)), "key")
     pair = [folders[0], tmp_path]
     page = write_comparison(tmp_path, pair, compare(pair)).read_text(encoding="utf-8")
-    assert len(Page(page).all("img")) == 2 * 5  # input, exemplar, truth and two results, twice
+    shown = Page(page).all("img")
+    assert len(shown) == 2 * 5  # input, exemplar, truth and two results, twice
+    cases = read_part(tmp_path, read(tmp_path).measurements[0]).cases
+    assert cases is not None
+    last = decode(base64.b64decode(str(shown[4]["src"]).split(",")[1]))
+    assert np.array_equal(last, cases.columns["result"][-1])
