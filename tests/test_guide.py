@@ -29,7 +29,7 @@ from vqi2i.modules import MODULES
 GUIDE = ROOT / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
 SUMMER, WINTER = "photos/summer", "photos/winter"
-WANT_MORE = ("demo", "tune", "serve", "evaluate", "import-authors")
+WANT_MORE = ("demo", "tune", "serve", "evaluate", "compare", "import-authors")
 FASTER = " --set network.base_channels=8 --set schedule.images=16 --set schedule.log_every=16"
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
