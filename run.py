@@ -10,7 +10,7 @@ import typer
 
 import vqi2i
 from commands import apply, data, demo, import_authors, publish, serve, train, tune
-from commands.evaluation import compare, evaluate
+from commands.evaluation import compare, evaluate, study
 from commands.verbs import PIPE_CLOSED, Verbs, piped
 from errors import UserError
 
@@ -25,10 +25,12 @@ app.command(rich_help_panel="Start here")(demo.demo)
 app.add_typer(data.app, name="data", rich_help_panel="Train")
 app.add_typer(train.app, name="train", rich_help_panel="Train")
 app.add_typer(tune.app, name="tune", rich_help_panel="Train")
-app.command(rich_help_panel="Train")(evaluate.evaluate)
-app.command(rich_help_panel="Train")(compare.compare)
 app.command(rich_help_panel="Train")(publish.publish)
 app.command(rich_help_panel="Train")(import_authors.import_authors)
+
+app.command(rich_help_panel="Judge")(evaluate.evaluate)
+app.command(rich_help_panel="Judge")(compare.compare)
+app.add_typer(study.app, name="study", rich_help_panel="Judge")
 
 for verb in (
     apply.translate,

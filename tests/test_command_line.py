@@ -130,6 +130,24 @@ LONG = "x" * 300
             "tune stage1 --data shards --runs file",
             "file/tune-stage1-laptop64-method leads through a file",
         ),
+        ("study serve photos", "photos holds no study: build one with `vqi2i study build`"),
+        ("study analyse nowhere", "nowhere holds no study"),
+        (
+            "study build --to winter --method photos --real photos --out r",
+            "--method 'photos' is not of the form NAME=FOLDER",
+        ),
+        (
+            "study build --to winter --method a=photos --method a=file --real photos --out r",
+            "--method a is given twice",
+        ),
+        (
+            "study build --to winter --method a=nowhere --real photos --out r",
+            "nowhere does not exist: check the path",
+        ),
+        (
+            "study build --to winter --method a=photos --real photos --out file",
+            "file is a file: give a folder",
+        ),
         ("evaluate bundle --data photos --out file", "file is a file: give a folder"),
         ("evaluate bundle --data photos --out r", "holds no complete test triples"),
     ],
@@ -260,7 +278,7 @@ def test_every_command_is_a_verb() -> None:
         inside = getattr(command, "commands", None)
         waiting += inside.values() if inside else []
         verbs += [] if inside else [command]
-    assert len(verbs) == 20
+    assert len(verbs) == 23
     assert all(isinstance(verb, Verb) for verb in verbs)
 
 

@@ -127,6 +127,7 @@ def wants_more(arguments: list[str]) -> bool:
         return "--local" not in arguments
     return (
         arguments[0] in WANT_MORE
+        or arguments[:2] == ["study", "serve"]
         or "--workers" in arguments
         or any("s3://" in each for each in arguments)
     )
@@ -147,6 +148,8 @@ def checked(arguments: list[str], reader: Path) -> None:
 
         check(given["name"])
         assert named(given["models"])
+    elif arguments[0] == "study":
+        answered(reader / given["folder"])
     elif arguments[0] in ("train", "tune"):
         from commands.train import ray_plan
         from training.job import make_job
@@ -178,6 +181,18 @@ def checked(arguments: list[str], reader: Path) -> None:
                     for name in ("workers", "cpus_per_worker", "max_failures", "address")
                 },
             )
+
+
+def answered(folder: Path) -> None:
+    """Give the answers that a participant would give while a study is served."""
+    from evaluation.study.answers import AnswerLog
+    from evaluation.study.trials import read_study
+    from tests.evaluation.study.conftest import answers
+
+    study = read_study(folder)
+    with AnswerLog(folder, study) as log:
+        for answer in answers(study, 1, lambda trial: "real"):
+            log.add(answer)
 
 
 def understood(program: str, arguments: list[str], reader: Path) -> None:
