@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from functools import partialmethod
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,16 @@ def new_store(mlflow_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
+
+
+@pytest.fixture
+def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `vqi2i[metrics]` were not installed."""
+
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("evaluation.networks.weights.distribution", absent)
 
 
 @pytest.fixture(scope="session")

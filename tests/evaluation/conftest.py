@@ -2,7 +2,6 @@
 optional extra is installed.
 """
 
-from importlib.metadata import PackageNotFoundError
 from typing import NamedTuple
 
 import numpy as np
@@ -104,13 +103,3 @@ def st_lpips() -> STLPIPS:
         return STLPIPS()
     except MissingWeightsError as missing:
         pytest.skip(str(missing))
-
-
-@pytest.fixture
-def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if `vqi2i[metrics]` were not installed."""
-
-    def absent(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("evaluation.networks.weights.distribution", absent)
