@@ -59,7 +59,9 @@ class Settings(Frozen):
 
     images: int = Field(default=1000, ge=6, description="of each domain's test split, at most")
     training_images: int = Field(
-        default=400, ge=6, description="of each domain's training split: floor, classifier, nearest"
+        default=1000,
+        ge=6,
+        description="of each domain's training split: floor, classifier, nearest",
     )
     seed: int = Field(default=0, ge=0)
     samples: int = Field(default=4, ge=2, description="styles for each source, for diversity")

@@ -37,7 +37,7 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report and its figures.")],
     images: ImagesOption = 1000,
-    training_images: TrainingOption = 400,
+    training_images: TrainingOption = 1000,
     seed: Annotated[
         int, typer.Option(help="Of exemplars, styles and tokens.", callback=seed_given)
     ] = 0,

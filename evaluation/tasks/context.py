@@ -68,9 +68,10 @@ class Context:
         return self.networks.see_real(self.images.domains[domain].training, maps=False)
 
     def _second(self, domain: str) -> np.ndarray | None:
-        """The second network's features of test images, then of training images."""
+        """The second network's features of test images, then of as many training images."""
         images = self.images.domains[domain]
-        return self.networks.second_opinion(np.concatenate([images.test, images.training]))
+        pool = np.concatenate([images.test, images.training[: len(images.test)]])
+        return self.networks.second_opinion(pool)
 
     def _niqe(self, domain: str) -> NiqeModel:
         """A model of natural images fitted to the domain's training images."""

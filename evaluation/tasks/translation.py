@@ -53,7 +53,8 @@ def translation(
     seen_others = {name: context.networks.see_real(some) for name, some in controls.items()}
     estimates = distances(context, target, seen, seen_others)
     if source != target:
-        estimates += second_opinion(context, target, made)
+        if style != "sampled":  # one set of pictures is enough to confirm
+            estimates += second_opinion(context, target, made)
         estimates += _arrival(context, target, seen, seen_others)
     each = dict[str, np.ndarray]()
     for estimate, values in (
