@@ -1,7 +1,7 @@
 """Models side by side on one page: which differences stand, and the same inputs under each."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -97,6 +97,7 @@ def write_comparison(out: Path, folders: Sequence[Path], comparison: Comparison)
         comparison=comparison,
         tally=words.tally(comparison.made, comparison.standing, comparison.by_chance),
         verdicts=[*verdicts(comparison)],
+        leading=_leading(comparison),
         sections=sections,
         unfolded=OPEN,
         legend=words.legend(each.measure for each in comparison.compared),
@@ -122,6 +123,20 @@ def verdicts(comparison: Comparison) -> Iterable[str]:
         if leading:
             sentence += f"; by {about.title} of translations it is {_counted(leading)}"
         yield f"{sentence}."
+
+
+def _leading(comparison: Comparison) -> _Found | None:
+    """The headline of translations, a line for each direction."""
+    rows = [
+        row
+        for row in comparison.compared
+        if row.measure == comparison.headline and row.measurement.task == "translation"
+    ]
+    if not rows:
+        return None
+    lines = [replace(_line(row), title=words.title(row.measurement)) for row in rows]
+    stands = sum(each.stands for row in rows for each in row.differences)
+    return _Found(f"{MEASURES[comparison.headline].title} of translations", stands, lines, [])
 
 
 def _counted(differences: Sequence[Difference]) -> str:

@@ -51,10 +51,25 @@ def test_every_difference_stands_in_a_table_with_its_verdict(html: str, folders:
         for difference in row.differences:
             assert words.change(about, difference) in text
     verdicts = [each for row in comparison.compared for each in row.differences]
+    leading = [
+        each
+        for row in comparison.compared
+        if row.measure == "kid_lite0"
+        for each in row.differences
+    ]
     for better, sign in ((True, "met"), (False, "not-met")):
-        wanted = sum(each.better is better for each in verdicts)
+        wanted = sum(each.better is better for each in (*verdicts, *leading))
         assert html.count(f'<span class="badge {sign}">') == wanted
     assert words.tally(comparison.made, comparison.standing, comparison.by_chance) in text
+
+
+def test_the_summary_begins_with_the_headline_of_each_direction(html: str, folders: list[Path]):
+    summary = Page(html.split('<section id="summary">')[1].split("</section>")[0]).text
+    for row in compare(folders).compared:
+        about = row.estimates[0].about
+        for difference in row.differences:
+            leads = row.measure == "kid_lite0"
+            assert (words.change(about, difference) in summary) == leads
 
 
 def test_the_same_inputs_stand_above_what_each_model_made_of_them(html: str, folders: list[Path]):
