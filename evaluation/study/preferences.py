@@ -65,8 +65,8 @@ def wilson(chosen: int, answers: int) -> Interval:
     share, square = chosen / answers, _Z**2 / answers
     center = (share + square / 2) / (1 + square)
     reach = math.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
-    # a share of 0 or 1 ends its interval, which rounding must not undo
-    return Interval(share, min(share, center - reach), max(share, center + reach))
+    # a share of 1 ends its interval, which rounding would move by a bit
+    return Interval(share, center - reach, 1.0 if chosen == answers else center + reach)
 
 
 def analyse(study: Study, answers: Answers) -> Preferences:

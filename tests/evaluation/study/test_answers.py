@@ -38,9 +38,11 @@ def test_the_first_answer_of_a_participant_to_a_trial_counts(study: Built) -> No
         assert not log.add(answer(trials, 2, 0))
     assert [each.side for each in read_answers(folder, trials).kept] == ["left", "right"]
     path = folder / FILE
-    assert len(path.read_bytes().splitlines()) == 2
-    path.write_bytes(path.read_bytes() * 2)
-    assert len(read_answers(folder, trials).kept) == 2
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2
+    contrary = lines[1].replace(b"0" * 31 + b"2", b"0" * 31 + b"1")
+    path.write_bytes(b"".join([*lines, contrary]))
+    assert [each.side for each in read_answers(folder, trials).kept] == ["left", "right"]
 
 
 @pytest.mark.parametrize("left", [1, 9, 60, -2])

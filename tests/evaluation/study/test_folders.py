@@ -18,7 +18,7 @@ def copied(pictures: Path, tmp_path: Path) -> Path:
 
 def test_pictures_made_from_one_image_are_found_by_their_name(copied: Path) -> None:
     (copied / "rival/0_winter.png").rename(copied / "rival/0_winter.jpg")
-    (copied / "third/.DS_Store").touch()
+    (copied / "third/._0_winter.png").touch()  # as file managers leave them
     (copied / "third/notes.txt").touch()
     found = looked_into(copied)
     assert found.names == NAMES

@@ -86,6 +86,20 @@ def test_the_same_command_gives_the_same_bytes(
     assert {path.name for path in tmp_path.iterdir()} == {"page.html", "trials.json"}
 
 
+def test_a_page_without_its_key_is_no_study(
+    study: Built, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            build(looked_into(pictures), study[0], to="winter", trials=6, seed=3)
+    with pytest.raises(UserError, match="holds no study"):
+        read_study(study[0])
+
+
 def test_a_study_with_answers_is_not_replaced(study: Built, pictures: Path) -> None:
     folder, trials = study
     with AnswerLog(folder, trials) as log:

@@ -93,6 +93,12 @@ def test_after_a_reload_the_page_goes_on_where_it_was(page: Browser, study: Buil
     with served(*study) as url:
         page.open(url + "/")
         page.press("Enter")
+        page.wait(at(1))
+        before = shown(page)
+        page.reload()
+        page.press("Enter")
+        page.wait(at(1))
+        assert shown(page) == before
         for number in range(1, 4):
             page.wait(at(number))
             page.press("ArrowRight")
@@ -137,18 +143,19 @@ def test_an_answer_waits_for_a_server_that_is_away(page: Browser, study: Built) 
         page.open(url + "/")
         page.press("Enter")
         page.wait(at(1))
+        seen = shown(page)
     page.press("ArrowLeft")
     page.wait(visible("problem"))
     assert "could not be saved: the server does not answer" in page.run(
         "document.querySelector('#problem').textContent"
     )
     assert page.run("document.activeElement.id") == "again"
-    page.press("ArrowLeft")
+    page.press("ArrowRight")  # too late to think again
     assert (study[0] / FILE).read_bytes() == b""
     with served(*study, port=int(url.rpartition(":")[2])):
         page.press("Enter")
         page.wait(at(2))
-    assert len(given(study)) == 1
+    assert [(each.choice, each.side) for each in given(study)] == [(seen[0], "left")]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (844, 390)])
