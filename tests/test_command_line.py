@@ -149,7 +149,7 @@ LONG = "x" * 300
             "file is a file: give a folder",
         ),
         ("evaluate bundle --data photos --out file", "file is a file: give a folder"),
-        ("evaluate bundle --data photos --out r", "holds no complete test triples"),
+        ("evaluate bundle --data photos --out r", "photos is not a finished data set"),
     ],
 )
 def test_what_a_user_can_mend_ends_with_one_sentence(

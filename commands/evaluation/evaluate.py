@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from commands.apply import ModelArgument
-from commands.console import JsonOption, conclude, console, progress, replacing, seed_given
+from commands.console import JsonOption, Tell, conclude, console, progress, replacing, seed_given
 from commands.train import CACHE, CACHE_GB, CacheOption, CacheSizeOption, cache_settings
 
 if TYPE_CHECKING:
@@ -61,18 +61,26 @@ def evaluate(
 ) -> None:
     """Measure what a model does with test images; write figures, pictures and an HTML report.
 
-    The same command again goes on where it was interrupted.
+    The same command again goes on where it was interrupted. Figures of a model of the registry
+    (models:/NAME/3) are logged on its version.
 
     Example: vqi2i evaluate runs/demo/bundle --data shards --out report
     """
     from evaluation.reports.evaluation_report import write_report
+    from evaluation.reports.summary import summarise
     from evaluation.results import FILE, Settings
+    from serving.registry import pin
+    from training.tracking.evaluations import is_version, track_evaluation
 
     settings = Settings(images=images, training_images=training_images, seed=seed)
+    model = pin(model)  # a name may mean another model when workers look
     asked = Asked(model, data, settings, cache_settings(cache, cache_gb), headline, plug_in)
     with replacing([out / FILE, out / "report.html"]):
         found = measure(asked, out, workers=workers)
         report = write_report(out, found)
+    if is_version(model):
+        files = [out / FILE, report]
+        track_evaluation(model, found.figures(), files, headline=summarise(found).lead)
     for gap in found.gaps:
         console.print(f"not measured, or to keep in mind: {gap}", markup=False, soft_wrap=True)
     conclude(
@@ -106,9 +114,9 @@ def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
     """
     from evaluation.run import evaluate as evaluated
 
-    console.print(f"reading the model and the images of {asked.data}", soft_wrap=True)
-    measurer = Measurer(asked)
     out.mkdir(parents=True, exist_ok=True)
+    with progress("reading images") as tell:
+        measurer = Measurer(asked, progress=tell)
 
     def spread(names: list[str]) -> "Iterator[Part]":
         from pipelines.cluster import in_actors
@@ -133,9 +141,10 @@ class Measurer:
     Args:
         asked: what is measured on what.
         device: where the model computes.
+        progress: told (images read, images in all).
     """
 
-    def __init__(self, asked: Asked, device: str = "cpu"):
+    def __init__(self, asked: Asked, device: str = "cpu", progress: Tell | None = None):
         from commands.evaluation.test_sets import load_test_set
         from evaluation.headline import asked_headline, headline, how_chosen
         from evaluation.networks.plug_in import load_plug_in, parse_plug_in
@@ -155,6 +164,7 @@ class Measurer:
             asked.settings,
             self.model.provenance,
             asked.cache,
+            progress,
         )
         folder = os.environ.get("VQI2I_CACHE") or "~/.cache/vqi2i"
         plug_in = asked.plug_in and load_plug_in(parse_plug_in(asked.plug_in), device)

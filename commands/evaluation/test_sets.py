@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from commands.console import Tell
 from errors import UserError
 from evaluation.images import Direction, DomainImages, TestSet
 from evaluation.results import Settings, Subject
@@ -26,6 +27,7 @@ def load_test_set(
     settings: Settings,
     provenance: Mapping[str, Any],
     cache: CacheSettings,
+    progress: Tell | None = None,
 ) -> TestSet:
     """The pictures of some domains, as many as settings ask for.
 
@@ -37,6 +39,7 @@ def load_test_set(
         settings: how many images, drawn by which seed.
         provenance: of the model: what it was trained on is said.
         cache: where files of remote shards are kept.
+        progress: told (images read, images in all).
 
     Raises:
         UserError: there is no such data, it has other domains, or too few images of one.
@@ -44,7 +47,7 @@ def load_test_set(
     folder = local_folder(data)
     if folder is not None and (folder / DONE).is_file():
         return _seasons(folder, domains, settings, provenance)
-    return _of_shards(ShardReader(data, cache), domains, resolution, settings, provenance)
+    return _of_shards(ShardReader(data, cache), domains, resolution, settings, provenance, progress)
 
 
 def _of_shards(
@@ -53,6 +56,7 @@ def _of_shards(
     resolution: int,
     settings: Settings,
     provenance: Mapping[str, Any],
+    progress: Tell | None,
 ) -> TestSet:
     manifest = reader.manifest
     if missing := [domain for domain in domains if domain not in manifest.domains]:
@@ -61,7 +65,6 @@ def _of_shards(
             f"{', '.join(manifest.domains)}: give shards with {', '.join(missing)}"
         )
     side = min(resolution, manifest.size)
-    gaps: list[str] = []
     if manifest.options.paired:
         rows = reader.pairs("test", domains)
         chosen = _some(len(rows[domains[0]]), settings.images, settings.seed)
@@ -71,21 +74,25 @@ def _of_shards(
             domain: _some(reader.count("test", domain), settings.images, settings.seed)
             for domain in domains
         }
-    read = {domain: _read(reader, "test", domain, test[domain], side, gaps) for domain in domains}
+    training = {
+        domain: _some(reader.count("train", domain), settings.training_images, settings.seed)
+        for domain in domains
+    }
+    images = _Images(reader, side, sum(map(len, (*test.values(), *training.values()))), progress)
+    read = {domain: images.read("test", domain, test[domain]) for domain in domains}
     if manifest.options.paired:
         # A pair of which one image is damaged is none.
-        whole = np.all([read[domain][1] for domain in domains], axis=0)
-        read = {domain: (images[whole[kept]], whole) for domain, (images, kept) in read.items()}
+        whole = np.all([kept for _, kept in read.values()], axis=0)
+        read = {d: (some[whole[kept]], whole) for d, (some, kept) in read.items()}
     found = {}
-    for domain, (images, kept) in read.items():
+    for domain, (some, kept) in read.items():
         keys = reader.samples("test", domain).keys
-        wanted = min(settings.training_images, reader.count("train", domain))
-        training = _some(reader.count("train", domain), wanted, settings.seed)
         found[domain] = DomainImages(
-            images,
+            some,
             [str(keys[int(row)]) for row in test[domain][kept]],
-            _read(reader, "train", domain, training, side, gaps)[0],
+            images.read("train", domain, training[domain])[0],
         )
+    gaps = images.left_out
     if manifest.size < resolution:
         gaps.append(
             f"the images of {reader.root} are {manifest.size} px, the model was trained at "
@@ -132,29 +139,38 @@ def _some(count: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:wanted])
 
 
-def _read(
-    reader: ShardReader,
-    split: Split,
-    domain: str,
-    rows: np.ndarray,
-    side: int,
-    gaps: list[str],
-) -> tuple[Images, np.ndarray]:
-    """Images (n, side, side, 3), and which of the rows they are: damaged ones are left out."""
-    samples = reader.samples(split, domain)
+class _Images:
+    """Reads images; damaged ones are left out and named."""
 
-    def one(row: int) -> Pixels | CorruptSample:
-        try:
-            return _middle(samples.read(row), side)
-        except CorruptSample as error:
-            return error
+    def __init__(self, reader: ShardReader, side: int, total: int, progress: Tell | None):
+        self._reader = reader
+        self._side = side
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self.left_out: list[str] = []
 
-    with ThreadPoolExecutor(IN_FLIGHT, "test images") as pool:
-        found = list(pool.map(one, map(int, rows)))
-    images = [pixels for pixels in found if not isinstance(pixels, CorruptSample)]
-    gaps += [f"left out: {error}" for error in found if isinstance(error, CorruptSample)]
-    stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
-    return stacked, np.array([not isinstance(pixels, CorruptSample) for pixels in found], bool)
+    def read(self, split: Split, domain: str, rows: np.ndarray) -> tuple[Images, np.ndarray]:
+        """Images (n, side, side, 3), and whether each of the rows is among them."""
+        samples = self._reader.samples(split, domain)
+
+        def one(row: int) -> Pixels | CorruptSample:
+            try:
+                return _middle(samples.read(row), self._side)
+            except CorruptSample as error:
+                return error
+
+        found: list[Pixels | CorruptSample] = []
+        with ThreadPoolExecutor(IN_FLIGHT, "test images") as pool:
+            for each in pool.map(one, map(int, rows)):
+                found.append(each)
+                self._done += 1
+                if self._progress is not None:
+                    self._progress(self._done, self._total)
+        whole = [pixels for pixels in found if not isinstance(pixels, CorruptSample)]
+        self.left_out += [f"left out: {e}" for e in found if isinstance(e, CorruptSample)]
+        stacked = np.stack(whole) if whole else np.empty((0, self._side, self._side, 3), np.uint8)
+        return stacked, np.array([not isinstance(each, CorruptSample) for each in found], bool)
 
 
 def _middle(pixels: Pixels, side: int) -> Pixels:

@@ -13,9 +13,9 @@ from torch import Tensor
 from evaluation.metrics.seams import Border, repetition_scores, seam_scores
 from evaluation.metrics.similarity import finite_psnr
 from evaluation.networks.sight import Networks
-from evaluation.parts import Cases, Part
-from evaluation.results import Estimate, Measurement
-from evaluation.tasks.context import Context, extremes, in_batches
+from evaluation.parts import Part
+from evaluation.results import Measurement
+from evaluation.tasks.context import Context, Findings, Found, cases, in_batches
 from evaluation.tasks.controls import FLOOR, INPAINTED, MIRRORED, OTHER
 from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
 from imaging import to_tensor
@@ -95,36 +95,30 @@ def _part(
     """
     images = context.images.domains[domain]
     seen = context.networks.see(judged, maps=False)
-    estimates = distances(context, domain, seen)
-    each = dict[str, np.ndarray]()
-    found = [
-        *_truth(context.networks, made, images.test, mask, controls),
-        *naturalness(context, domain, judged),
-        *_beside_real("seam", lambda pictures: seam_scores(pictures, [border]), made, images.test),
-        *_beside_real(
-            "repetition", lambda pictures: repetition_scores(pictures, mask), made, images.test
-        ),
-    ]
-    for estimate, values in found:
-        estimates.append(estimate)
-        each[estimate.measure] = values
-    measure = "st_lpips" if "st_lpips" in each else "psnr"
-    labels, chosen = extremes(each[measure], context.settings.shown)
+    found = Findings()
+    found.add(distances(context, domain, seen))
+    found.add(_truth(context.networks, made, images.test, mask, controls))
+    found.add(naturalness(context, domain, judged))
+    found.add(_beside_real("seam", lambda some: seam_scores(some, [border]), made, images.test))
+    found.add(
+        _beside_real("repetition", lambda some: repetition_scores(some, mask), made, images.test)
+    )
+    measure = "st_lpips" if "st_lpips" in found.each else "psnr"
     given = np.where(mask[..., None], np.uint8(127), images.test)
-    columns = {"input": given[chosen], "result": made[chosen], "truth": images.test[chosen]}
+    columns = {"input": given, "result": made, "truth": images.test}
     if judged is not made:
-        columns["continued"] = judged[chosen]
+        columns["continued"] = judged
     return Part(
         Measurement(
             task=task,
             source=domain,
-            estimates=tuple(estimates),
+            estimates=tuple(found.estimates),
             gaps=tuple(floor_gap(context, domain, len(made))),
         ),
         keys=images.keys,
-        each=each,
+        each=found.each,
         features=seen.features,
-        cases=Cases(labels, each[measure][chosen].tolist(), measure, columns),
+        cases=cases(measure, found.each[measure], columns, context.settings.shown),
     )
 
 
@@ -134,7 +128,7 @@ def _truth(
     truth: Images,
     mask: np.ndarray,
     controls: dict[str, Images],
-) -> list[tuple[Estimate, np.ndarray]]:
+) -> Iterator[Found]:
     """How near the new part comes to what was there; the rest is the truth's own."""
 
     def pasted(pictures: Images) -> Images:
@@ -151,17 +145,15 @@ def _truth(
         measures["st_lpips"] = lambda pictures: (
             perceptual.distance(to_tensor(pasted(pictures)), to_tensor(truth)).double().numpy()
         )
-    found = []
     for measure, of in measures.items():
         values = of(made)
         beside = {name: float(of(some).mean()) for name, some in controls.items()}
-        found.append((mean_of(measure, values, beside), values))
-    return found
+        yield mean_of(measure, values, beside), values
 
 
 def _beside_real(
     measure: str, of: Callable[[Images], np.ndarray], made: Images, real: Images
-) -> Iterator[tuple[Estimate, np.ndarray]]:
+) -> Iterator[Found]:
     """A figure of continued pictures beside that of real ones, measured at the same places."""
     values, floor = of(made), of(real)
     # Repetition does not exist where all of the new part is smooth.

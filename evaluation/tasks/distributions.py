@@ -11,7 +11,7 @@ from evaluation.metrics.manifold import Memberships, memberships
 from evaluation.metrics.niqe import niqe
 from evaluation.networks.sight import Features, Seen
 from evaluation.results import Estimate
-from evaluation.tasks.context import Context
+from evaluation.tasks.context import Context, Found
 from evaluation.tasks.controls import FLOOR, FLOOR_DEVIATION
 from imaging.codec import Images
 
@@ -20,7 +20,7 @@ Others = Mapping[str, Seen]  # what stands beside, by name
 
 def distances(
     context: Context, domain: str, made: Seen, others: Others | None = None
-) -> list[Estimate]:
+) -> Iterator[Found]:
     """KID on every network's features, and the manifold on the first one's.
 
     Args:
@@ -30,28 +30,24 @@ def distances(
         others: of the controls' pictures.
     """
     real, training = context.test(domain), context.training(domain)
-    others = others or {}
-    found = []
     for name, features in made.features.items():
-        beside = {control: seen.features[name] for control, seen in others.items()}
+        beside = {control: seen.features[name] for control, seen in (others or {}).items()}
         pool = np.concatenate([real.features[name], training.features[name]])
-        found.append(_kid(f"kid_{name}", real.features[name], pool, features, beside))
+        ours = real.features[name]
+        yield _kid(f"kid_{name}", ours, pool, features, beside), None
         if name == "plug_in":
-            found.append(
-                _kid("cmmd_plug_in", real.features[name], pool, features, beside, gaussian)
-            )
-            found.append(_frechet(real.features[name], training.features[name], features, beside))
+            yield _kid("cmmd_plug_in", ours, pool, features, beside, gaussian), None
+            yield _frechet(ours, training.features[name], features, beside), None
     first = next(iter(made.features))
-    found += _manifold(real.features[first], training.features[first], made.features[first])
-    return found
+    yield from _manifold(real.features[first], training.features[first], made.features[first])
 
 
-def second_opinion(context: Context, domain: str, pictures: Images) -> Iterator[Estimate]:
+def second_opinion(context: Context, domain: str, pictures: Images) -> Iterator[Found]:
     """KID on the second network's features; nothing without it."""
     made, pool = context.networks.second_opinion(pictures), context.second(domain)
     if made is not None and pool is not None:
         real = pool[: len(context.images.domains[domain].test)]
-        yield _kid("kid_lite2", real, pool, made, {})
+        yield _kid("kid_lite2", real, pool, made, {}), None
 
 
 def _kid(
@@ -99,12 +95,15 @@ def floor_gap(context: Context, domain: str, count: int) -> Iterator[str]:
         )
 
 
-def _manifold(real: Features, training: Features, made: Features) -> Iterator[Estimate]:
+def _manifold(real: Features, training: Features, made: Features) -> Iterator[Found]:
     """Each figure with its interval; beside it that of as many real training images."""
     found = memberships(real, made)
     floor = memberships(real, training[: len(made)])
     for name, values, alike in zip(Memberships._fields, found, floor, strict=True):
-        yield mean_of(name, values, {FLOOR: float(alike.mean())}, images=min(len(real), len(made)))
+        controls, images = {FLOOR: float(alike.mean())}, min(len(real), len(made))
+        # Recall and coverage have a figure for each real image, not for each that was made.
+        single = values if name in ("precision", "density") else None
+        yield mean_of(name, values, controls, images=images), single
 
 
 def mean_of(
@@ -127,7 +126,7 @@ def mean_of(
 
 def naturalness(
     context: Context, domain: str, pictures: Images, others: Mapping[str, Images] | None = None
-) -> Iterator[tuple[Estimate, np.ndarray]]:
+) -> Iterator[Found]:
     """NIQE under a model of the domain's training images, with the figure of each picture."""
     model = context.niqe(domain)
     real = niqe(context.images.domains[domain].test, model)

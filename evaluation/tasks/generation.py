@@ -4,9 +4,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from evaluation.networks.sight import Features
-from evaluation.parts import Cases, Part
+from evaluation.parts import Part
 from evaluation.results import Estimate, Measurement
-from evaluation.tasks.context import BATCH, Context, extremes
+from evaluation.tasks.context import BATCH, Context, Findings, cases
 from evaluation.tasks.distributions import (
     distances,
     floor_gap,
@@ -25,34 +25,29 @@ def generation(context: Context, model: Translator, domain: str) -> Part:
     real = context.images.domains[domain]
     made = _generated(context, model, domain, len(real.test))
     seen = context.networks.see(made, maps=False)
-    estimates = [*distances(context, domain, seen), *second_opinion(context, domain, made)]
-    each = dict[str, np.ndarray]()
-    for estimate, values in (
-        *naturalness(context, domain, made),
-        *texture(context, domain, made, {}),
-    ):
-        estimates.append(estimate)
-        each[estimate.measure] = values
+    found = Findings()
+    found.add(distances(context, domain, seen))
+    found.add(second_opinion(context, domain, made))
+    found.add(naturalness(context, domain, made))
+    found.add(texture(context, domain, made, {}))
     first = next(iter(seen.features))
     tests, training = (part(domain).features[first] for part in (context.test, context.training))
     novelty, values, neighbours = _nearest(seen.features[first], tests, training)
-    estimates.append(novelty)
-    each["nearest"] = values
-    labels, chosen = extremes(values, context.settings.shown)
-    columns = {"result": made[chosen], "nearest": real.training[neighbours[chosen]]}
+    found.add([(novelty, values)])
+    columns = {"result": made, "nearest": real.training[neighbours]}
     return Part(
         Measurement(
             task="generation",
             target=domain,
             style="sampled",
-            estimates=tuple(estimates),
+            estimates=tuple(found.estimates),
             gaps=tuple(floor_gap(context, domain, len(made))),
         ),
         # Nothing goes in: the pictures are known by their numbers.
         keys=[str(number) for number in range(len(made))],
-        each=each,
+        each=found.each,
         features=seen.features,
-        cases=Cases(labels, values[chosen].tolist(), "nearest", columns),
+        cases=cases("nearest", values, columns, context.settings.shown),
     )
 
 

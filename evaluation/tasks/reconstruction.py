@@ -5,9 +5,9 @@ import torch
 
 from evaluation.metrics.codebook import codebook_use
 from evaluation.metrics.intervals import Interval
-from evaluation.parts import Cases, Part
+from evaluation.parts import Part
 from evaluation.results import Estimate, Measurement
-from evaluation.tasks.context import BATCH, Context, extremes, in_batches
+from evaluation.tasks.context import BATCH, Context, Findings, cases, in_batches
 from evaluation.tasks.controls import OTHER, UNIFORM, UNIGRAM
 from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
 from evaluation.tasks.translation import nearness, texture
@@ -27,30 +27,25 @@ def reconstruction(context: Context, model: Translator, domain: str) -> Part:
 
     made = in_batches(make, images.test)
     seen = context.networks.see(made, maps=False)
-    estimates = distances(context, domain, seen)
-    each = dict[str, np.ndarray]()
+    found = Findings()
+    found.add(distances(context, domain, seen))
     controls = {OTHER: np.roll(images.test, 1, axis=0)}
-    for estimate, values in (
-        *nearness(context.networks, made, images.test, controls),
-        *naturalness(context, domain, made),
-        *texture(context, domain, made, {}),
-    ):
-        estimates.append(estimate)
-        each[estimate.measure] = values
-    measure = "st_lpips" if "st_lpips" in each else "psnr"
-    labels, chosen = extremes(each[measure], context.settings.shown)
-    columns = {"input": images.test[chosen], "result": made[chosen]}
+    found.add(nearness(context.networks, made, images.test, controls))
+    found.add(naturalness(context, domain, made))
+    found.add(texture(context, domain, made, {}))
+    measure = "st_lpips" if "st_lpips" in found.each else "psnr"
+    columns = {"input": images.test, "result": made}
     return Part(
         Measurement(
             task="reconstruction",
             source=domain,
-            estimates=tuple(estimates),
+            estimates=tuple(found.estimates),
             gaps=tuple(floor_gap(context, domain, len(made))),
         ),
         keys=images.keys,
-        each=each,
+        each=found.each,
         features=seen.features,
-        cases=Cases(labels, each[measure][chosen].tolist(), measure, columns),
+        cases=cases(measure, found.each[measure], columns, context.settings.shown),
     )
 
 

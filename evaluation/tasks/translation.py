@@ -14,8 +14,8 @@ from evaluation.metrics.structure import structure_distance
 from evaluation.metrics.texture import gradients, sharpness, speck_energy, specks
 from evaluation.networks.sight import Networks, Seen
 from evaluation.parts import Cases, Part
-from evaluation.results import Estimate, Measurement, Style
-from evaluation.tasks.context import Context, Translates, extremes, in_batches
+from evaluation.results import Measurement, Style
+from evaluation.tasks.context import Context, Findings, Found, Translates, cases, in_batches
 from evaluation.tasks.controls import FLOOR, HELD_OUT, IDENTITY, OTHER, REINHARD
 from evaluation.tasks.distributions import (
     distances,
@@ -51,33 +51,29 @@ def translation(
     }
     seen = context.networks.see(made)
     seen_others = {name: context.networks.see_real(some) for name, some in controls.items()}
-    estimates = distances(context, target, seen, seen_others)
+    found = Findings()
+    found.add(distances(context, target, seen, seen_others))
     if source != target:
         if style != "sampled":  # one set of pictures is enough to confirm
-            estimates += second_opinion(context, target, made)
-        estimates += _arrival(context, target, seen, seen_others)
-    each = dict[str, np.ndarray]()
-    for estimate, values in (
-        *_kept_content(seen, seen_others),
-        *naturalness(context, target, made, controls),
-        *texture(context, target, made, controls),
-        *nearness(context.networks, made, direction.truth, controls),
-    ):
-        estimates.append(estimate)
-        each[estimate.measure] = values
+            found.add(second_opinion(context, target, made))
+        found.add(_arrival(context, target, seen, seen_others))
+    found.add(_kept_content(seen, seen_others))
+    found.add(naturalness(context, target, made, controls))
+    found.add(texture(context, target, made, controls))
+    found.add(nearness(context.networks, made, direction.truth, controls))
     return Part(
         Measurement(
             task="translation" if source != target else "restyling",
             source=source,
             target=target,
             style=style,
-            estimates=tuple(estimates),
+            estimates=tuple(found.estimates),
             gaps=tuple(floor_gap(context, target, len(made))),
         ),
         keys=direction.keys,
-        each=each,
+        each=found.each,
         features=seen.features,
-        cases=_cases(context, direction, made, each),
+        cases=_cases(context, direction, made, found.each),
     )
 
 
@@ -123,7 +119,7 @@ def _styles(
 
 def _arrival(
     context: Context, target: str, made: Seen, others: Mapping[str, Seen]
-) -> Iterator[Estimate]:
+) -> Iterator[Found]:
     """Whether pictures are taken for the target domain."""
     if "lite0" not in made.features:
         return
@@ -135,10 +131,11 @@ def _arrival(
 
     controls = {name: float(taken(seen).mean()) for name, seen in others.items()}
     controls[HELD_OUT] = classifier.held_out[target]
-    yield mean_of("domain_accuracy", taken(made), controls)
+    values = taken(made)
+    yield mean_of("domain_accuracy", values, controls), values
 
 
-def _kept_content(made: Seen, others: Mapping[str, Seen]) -> Iterator[tuple[Estimate, np.ndarray]]:
+def _kept_content(made: Seen, others: Mapping[str, Seen]) -> Iterator[Found]:
     """Structure distance to the source, beside that of another source and of Reinhard transfer."""
     source, transferred = others[IDENTITY].maps, others[REINHARD].maps
     if made.maps is None or source is None or transferred is None:
@@ -160,7 +157,7 @@ def _structure(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def texture(
     context: Context, domain: str, pictures: Images, others: Mapping[str, Images]
-) -> Iterator[tuple[Estimate, np.ndarray]]:
+) -> Iterator[Found]:
     """Sharpness and specks over those of the domain's real pictures."""
     real = context.images.domains[domain].test
     for measure, (amount, over) in TEXTURES.items():
@@ -177,7 +174,7 @@ def nearness(
     pictures: Images,
     truth: Images | None,
     others: Mapping[str, Images],
-) -> Iterator[tuple[Estimate, np.ndarray]]:
+) -> Iterator[Found]:
     """How near pictures come to their truths; nothing where those are unknown."""
     if truth is None:
         return
@@ -202,16 +199,10 @@ def _cases(
 ) -> Cases:
     """By what is known best: distance to the truth, else kept content, else naturalness."""
     measure = next(name for name in ("st_lpips", "psnr", "structure", "niqe") if name in each)
-    labels, chosen = extremes(each[measure], context.settings.shown)
     columns = {"input": direction.source, "exemplar": direction.exemplar, "result": made}
     if direction.truth is not None:
         columns["truth"] = direction.truth
-    return Cases(
-        labels,
-        [float(each[measure][i]) for i in chosen],
-        measure,
-        {name: images[chosen] for name, images in columns.items()},
-    )
+    return cases(measure, each[measure], columns, context.settings.shown)
 
 
 def diversity(context: Context, model: Translator, source: str, target: str) -> Part:
@@ -257,7 +248,7 @@ def diversity(context: Context, model: Translator, source: str, target: str) -> 
     columns = {"input": images[shown]} | {
         f"sample {number}": some[shown] for number, some in enumerate(samples, start=1)
     }
-    labels = ["as they come"] * len(images[shown])
+    labels = ["as it comes"] * len(images[shown])
     return Part(
         Measurement(
             task="diversity",

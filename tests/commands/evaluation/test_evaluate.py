@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from commands.evaluation.test_sets import load_test_set
 from errors import UserError
-from evaluation.results import Settings
+from evaluation.results import Evaluation, Settings
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.origin import origin
 from pipelines.storage.shard_cache import CacheSettings
@@ -18,6 +18,9 @@ from pipelines.storage.shard_files import read_manifest
 from pipelines.synthetic.dataset import DOMAINS, synthesize
 from run import app
 from tests.conftest import untrained
+from training.tracking.evaluations import TAG
+from training.tracking.mlflow_client import connect
+from training.tracking.publication import publish
 from vqi2i import Translator
 
 FEW = ("--images", "6", "--training-images", "6")
@@ -161,3 +164,16 @@ def test_pairs_are_their_own_truth(seasons: Path, tmp_path: Path) -> None:
     # nobody is shown the truth: the exemplar is another pair's
     assert not any(map(np.array_equal, there.exemplar, there.truth))
     assert not found.truth_has_exemplars_style
+
+
+def test_figures_of_a_published_model_are_on_its_version(
+    many: Path, tmp_path: Path, new_store: str
+) -> None:
+    publish(model(tmp_path / "m", {}), name="seasons", alias="champion")
+    evaluate(Path("models:/seasons@champion"), many, tmp_path / "out")
+    client = connect(new_store)
+    version = client.get_model_version("seasons", "1")
+    metrics = client.get_run(version.run_id).data.metrics
+    found = Evaluation.model_validate_json((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics == {f"evaluation/{name}": value for name, value in found.figures().items()}
+    assert "KID on random convolutions" in version.tags[TAG]

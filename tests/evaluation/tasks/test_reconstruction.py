@@ -22,7 +22,7 @@ def test_rebuilt_images_are_compared_with_themselves_and_with_others(
     assert 0 < psnr.controls[OTHER] < 40
     assert part.each["psnr"].mean() == pytest.approx(psnr.value)
     assert part.cases is not None
-    assert (part.cases.columns["input"].shape, len(part.cases.labels)) == ((6, 32, 32, 3), 6)
+    assert (part.cases.columns["input"].shape, len(part.cases.labels)) == ((8, 32, 32, 3), 8)
 
 
 def test_codes_are_counted_over_all_domains(context: Context, model: Translator) -> None:

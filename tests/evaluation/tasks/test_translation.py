@@ -80,12 +80,17 @@ def test_cases_run_from_the_lowest_figure_to_the_highest(
 ) -> None:
     found = translation(context, model, WINTER, SUMMER, "exemplar")
     assert found.cases is not None
-    assert list(found.cases.labels) == ["lowest"] * 2 + ["middle"] * 2 + ["highest"] * 2
+    assert (
+        list(found.cases.labels)
+        == ["lowest"] * 2 + ["middle"] * 2 + ["highest"] * 2 + ["as it comes"] * 2
+    )
     assert found.cases.measure == "structure"
-    assert list(found.cases.figures) == sorted(found.cases.figures)
-    worst = found.cases.columns["result"][-1]
-    assert found.each["structure"].max() == pytest.approx(found.cases.figures[-1])
-    assert worst.shape == (32, 32, 3)
+    ranked = list(found.cases.figures[:6])
+    assert ranked == sorted(ranked)
+    assert found.each["structure"].max() == pytest.approx(ranked[-1])
+    assert found.each["structure"][:2] == pytest.approx(found.cases.figures[6:])
+    first = context.images.domains[WINTER].test[:2]
+    assert np.array_equal(found.cases.columns["input"][6:], first)
 
 
 def test_styles_change_what_is_made_and_the_seed_decides_them(
