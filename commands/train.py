@@ -1,4 +1,4 @@
-"""vqi2i train: both stages, on Ray Train or in this process."""
+"""vqi2i train: both stages and baselines, on Ray Train or in this process."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,12 +22,16 @@ DataOption = Annotated[
 RECIPES = {  # as in training.recipes, which loads slowly
     "stage1": ("laptop64", "paper256", "reference256", "plus256"),
     "stage2": ("laptop64", "plus64", "masked64", "paper256", "plus256"),
+    "baseline": ("cyclegan64", "cut64"),
 }
 Stage1Recipe = Annotated[
     str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage1'])}.")
 ]
 Stage2Recipe = Annotated[
     str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['stage2'])}.")
+]
+BaselineRecipe = Annotated[
+    str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES['baseline'])}.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, for example seed=1.")
@@ -200,6 +204,52 @@ def stage2(
         address=address,
     )
     run_dir = runs / (run or f"stage2-{recipe}")
+    _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
+
+
+@app.command()
+def baseline(
+    data: DataOption,
+    recipe: BaselineRecipe = "cyclegan64",
+    settings: SetOption = None,
+    run: RunOption = None,
+    runs: RunsOption = Path("runs"),
+    workers: WorkersOption = None,
+    cpus_per_worker: CpusOption = None,
+    max_failures: FailuresOption = None,
+    address: AddressOption = None,
+    local: LocalOption = False,
+    storage: StorageOption = None,
+    cache: CacheOption = CACHE,
+    cache_gb: CacheSizeOption = CACHE_GB,
+    accept_other_data: OtherDataOption = False,
+    profile: ProfileOption = 0,
+    register: RegisterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a translator to compare with: CycleGAN or CUT, without style and codebook.
+
+    Example: vqi2i train baseline --data shards --recipe cyclegan64 --run cyclegan
+    """
+    from training.job import make_job
+
+    job = make_job(
+        "baseline",
+        data=data,
+        model=None,
+        recipe=recipe,
+        settings=settings or [],
+        cache=cache_settings(cache, cache_gb),
+        accept_other_data=accept_other_data,
+    )
+    plan = ray_plan(
+        local,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        max_failures=max_failures,
+        address=address,
+    )
+    run_dir = runs / (run or f"baseline-{recipe}")
     _train(job, run_dir, plan, as_json=as_json, storage=storage, profile=profile, register=register)
 
 

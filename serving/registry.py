@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from platforms.mlflow_store import open_store, reason_of, store_error, tracking_uri
-from vqi2i.bundle import CHECKSUM_TAG, BundleError, checksum, read_config
+from vqi2i.bundle import CHECKSUM_TAG, BundleError, check_bundle, checksum
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,7 +65,7 @@ def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
             f"there is no model at {path}: give a bundle directory or an MLflow URI like "
             "models:/name@alias"
         )
-    read_config(path)
+    check_bundle(path)
     return path
 
 

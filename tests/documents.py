@@ -17,6 +17,10 @@ SHORT = {
         "--set schedule.log_every=20 --set codebook.start_at=8 "
         "--set game.discriminator_from=8 --set game.generator_from=16"
     ),
+    "baseline": (
+        "--set network.base_channels=8 --set network.num_res_blocks=2 --set schedule.images=16 "
+        "--set schedule.log_every=16"
+    ),
     "stage2": (
         "--set prior.width=32 --set prior.num_layers=1 --set schedule.images=40 --set "
         "schedule.log_every=20"

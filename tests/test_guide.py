@@ -321,12 +321,13 @@ def number(cell: str) -> float:
 
 
 def test_recipes_quantizers_and_spaces_are_listed_as_they_are() -> None:
-    from training.recipes import STAGE1, STAGE2
+    from training.recipes import BASELINES, STAGE1, STAGE2
     from tuning.spaces import SPACES
     from vqi2i.config import NetworkConfig
 
     assert [*table("training.md", "stage 1")] == [*STAGE1]
     assert [*table("training.md", "stage 2")] == [*STAGE2]
+    assert [*table("training.md", "baseline")] == [*BASELINES]
     assert {*table("training.md", "quantizer")} == {
         *get_args(NetworkConfig.model_fields["quantizer"].annotation)
     }

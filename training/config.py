@@ -1,5 +1,6 @@
 """What a training run is made of: frozen, typed, and overridden by dotted names."""
 
+from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -239,7 +240,10 @@ class RunConfig(Frozen):
         stage, best = getattr(self, "stage", ""), self.schedule.best
         if best and stage and best not in METRICS[stage]:
             near, known = meant(best, METRICS[stage]), " or ".join(METRICS[stage])
-            raise UserError(f"{stage} does not measure schedule.best={best}{near}: choose {known}")
+            remedy = (
+                f"choose {known}" if known else "leave it empty, since nothing ranks its weights"
+            )
+            raise UserError(f"{stage} does not measure schedule.best={best}{near}: {remedy}")
         return self
 
     def dump(self) -> str:
@@ -247,10 +251,9 @@ class RunConfig(Frozen):
         return self.model_dump_json(indent=2)
 
 
-class Stage1Config(RunConfig):
-    """Autoencoder and discriminators."""
+class ImagesConfig(RunConfig):
+    """What stages share that learn from images, against discriminators."""
 
-    stage: Literal["stage1"] = "stage1"
     crop: int = Field(default=64, gt=0, description="side of the training crops in pixels")
     jitter: float = Field(
         default=0.0, ge=0, le=1, description="how far the colours of training images are varied"
@@ -259,9 +262,28 @@ class Stage1Config(RunConfig):
         default="samples",
         description="blocks: what is stored together comes near each other, for slow storage",
     )
-    network: NetworkConfig
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     discriminator_optim: OptimConfig
+    ema_decay: float = Field(
+        default=0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds"
+    )
+
+    @property
+    @abstractmethod
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, in the order of a batch's rows."""
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the i-th images of all domains show the same thing."""
+        return False
+
+
+class Stage1Config(ImagesConfig):
+    """Autoencoder and discriminators."""
+
+    stage: Literal["stage1"] = "stage1"
+    network: NetworkConfig
     game: GameConfig = GameConfig()
     pairing: Literal["unpaired", "paired"] = Field(
         default="unpaired", description="paired: the i-th images of all domains show the same thing"
@@ -285,9 +307,16 @@ class Stage1Config(RunConfig):
     compile: bool = Field(
         default=False, description="torch.compile the autoencoder; pays on GPUs only"
     )
-    ema_decay: float = Field(
-        default=0.995, ge=0, lt=1, description="moving average of the weights that the bundle holds"
-    )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, in the order of a batch's rows."""
+        return self.network.domains
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the i-th images of all domains show the same thing."""
+        return self.pairing == "paired"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,9 +11,10 @@ from errors import UserError
 from pipelines.storage.remote import local_folder
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import read_manifest
-from training.config import Stage1Config, Stage2Config
+from training.config import ImagesConfig, Stage1Config, Stage2Config
 from training.recipes import recipe as named_recipe
 from training.settings import override, with_later
+from training.stages.baselines.config import CUTConfig, CycleGANConfig
 from vqi2i.bundle import fingerprint, read_config
 from vqi2i.checking.frozen import Frozen
 
@@ -30,7 +31,7 @@ _LARGE = 256  # pixels that the larger recipes see
 class Job(Frozen):
     """What is trained on what; together with the place it runs, all that decides the result."""
 
-    config: Stage1Config | Stage2Config
+    config: Stage1Config | Stage2Config | CycleGANConfig | CUTConfig
     data: Annotated[str, BeforeValidator(os.fspath)]  # folder or address of the shards
     model: Path | None = None  # stage 1's bundle, for stage 2
     tokens: Path | None = None  # folder for stage 2's token shards; None: beside the shards
@@ -74,7 +75,7 @@ class Job(Frozen):
 
     def _crop(self) -> int:
         """Side in pixels of what is seen of a picture."""
-        if isinstance(self.config, Stage1Config):
+        if isinstance(self.config, ImagesConfig):
             return self.config.crop
         assert self.model is not None
         return self.config.crop_for(read_config(self.model).network.stride)

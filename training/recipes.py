@@ -14,6 +14,8 @@ from training.config import (
     Stage1Config,
     Stage2Config,
 )
+from training.stages.baselines.config import CUTConfig, CycleGANConfig
+from training.stages.baselines.recipes import BASELINES
 from vqi2i.checking.typed import meant
 from vqi2i.config import DiscriminatorConfig, NetworkConfig, PriorConfig
 
@@ -286,14 +288,16 @@ STAGE2: dict[str, Callable[[Sequence[str]], Stage2Config]] = {
 }
 
 
-def recipe(stage: str, name: str, domains: Sequence[str]) -> Stage1Config | Stage2Config:
+def recipe(
+    stage: str, name: str, domains: Sequence[str]
+) -> Stage1Config | Stage2Config | CycleGANConfig | CUTConfig:
     """The configuration of a named run for data of these domains.
 
     Raises:
         UserError: there is no such recipe (the message lists those there are), or fewer than two
             domains.
     """
-    table = {"stage1": STAGE1, "stage2": STAGE2}[stage]
+    table = {"stage1": STAGE1, "stage2": STAGE2, "baseline": BASELINES}[stage]
     if name not in table:
         raise UserError(
             f"there is no {stage} recipe {name!r}{meant(name, table)}: choose one of "

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
@@ -34,6 +34,10 @@ class BundleError(UserError):
     """A directory is not a bundle that can be used; the message says what is wrong with which
     file.
     """
+
+
+KIND = "kind"  # in `config.json` of models of other packages: what they are called
+Config = TypeVar("Config", bound=Frozen)
 
 
 class BundleConfig(Frozen):
@@ -64,9 +68,7 @@ def check_replaceable(path: Path) -> None:
         raise BundleError(f"{path} is a file: choose a folder for the bundle")
 
 
-def write_bundle(
-    path: Path, config: BundleConfig, parts: Mapping[str, nn.Module], *, card: str
-) -> None:
+def write_bundle(path: Path, config: Frozen, parts: Mapping[str, nn.Module], *, card: str) -> None:
     """Write a bundle beside `path` and move it there in one step, replacing an older one.
 
     Raises:
@@ -109,19 +111,63 @@ def read_config(path: Path) -> BundleConfig:
     """Read a bundle's configuration.
 
     Raises:
+        BundleError: there is no bundle at `path`, it holds a model of another kind, or its
+            configuration is not valid.
+    """
+    if (kind := other_kind(path)) is not None:
+        raise BundleError(
+            f"{path} holds a {kind}, which can be measured and no more: give the bundle of a "
+            "VQ-I2I model, as `vqi2i train stage1` leaves it"
+        )
+    return read_config_as(BundleConfig, path)
+
+
+def read_config_as(kind: type[Config], path: Path) -> Config:
+    """Read the configuration of a bundle that may hold a model of another package.
+
+    Raises:
         BundleError: there is no bundle at `path`, or its configuration is not valid.
     """
+    file, data = Path(path) / CONFIG, _config_bytes(path)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise BundleError(
+            f"{file} is not valid: {fault(error)}; export or download the bundle again"
+        ) from error
+
+
+def other_kind(path: Path) -> str | None:
+    """What the model of a bundle is called if it is not one of VQ-I2I.
+
+    Raises:
+        BundleError: there is no bundle at `path`.
+    """
+    data = _config_bytes(path)
+    try:
+        kind = json.loads(data).get(KIND)
+    except (ValueError, RecursionError, AttributeError):  # told by whoever reads all of it
+        return None
+    return kind if isinstance(kind, str) else None
+
+
+def check_bundle(path: Path) -> None:
+    """See that there is a bundle of any kind at `path`.
+
+    Raises:
+        BundleError: there is none, or it is one of VQ-I2I whose configuration is not valid.
+    """
+    if other_kind(path) is None:
+        read_config(path)
+
+
+def _config_bytes(path: Path) -> bytes:
     file = Path(path) / CONFIG
     if not file.is_file():
         raise BundleError(
             f"{path} is not a bundle: it has no {CONFIG}; give the directory that training wrote"
         )
-    try:
-        return BundleConfig.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise BundleError(
-            f"{file} is not valid: {fault(error)}; export or download the bundle again"
-        ) from error
+    return file.read_bytes()
 
 
 def read_card(path: Path) -> str:
@@ -172,13 +218,17 @@ def fill(module: nn.Module, path: Path, name: str) -> None:
 
 def fingerprint(path: Path) -> str:
     """sha256 over the bundle's configuration and weights: the identity of what it computes."""
-    digest = hashlib.sha256()
     config = read_config(path)
     fields = config.model_dump(mode="json", exclude={"provenance"})
     if config.prior is not None and not config.prior.upwards:
         # bundles that were made before there was such a prior keep their identity
         del fields["prior"]["upwards"]
-    digest.update(json.dumps(fields, sort_keys=True).encode())
+    return identity(fields, path)
+
+
+def identity(fields: Mapping[str, Any], path: Path) -> str:
+    """sha256 over fields of a configuration and all weights of a bundle of any kind."""
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     # not what a file manager has left there
     for file in sorted(Path(path).glob("[!.]*.safetensors")):
         digest.update(file.name.encode())
@@ -188,12 +238,12 @@ def fingerprint(path: Path) -> str:
 
 def checksum(path: Path) -> str:
     """sha256 over every file of a bundle by its name: where `fingerprint` says what it computes,
-    this says all of it.
+    this says all of it, of a bundle of any kind.
 
     Raises:
         BundleError: there is no bundle at `path`.
     """
-    read_config(path)
+    check_bundle(path)
     digest = hashlib.sha256()
     for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\n{file.stat().st_size}\n".encode())

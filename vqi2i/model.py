@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vqi2i.bundle import (
@@ -17,10 +16,9 @@ from vqi2i.bundle import (
     read_tensors,
     write_bundle,
 )
-from vqi2i.checking.typed import meant
-from vqi2i.errors import UserError
+from vqi2i.checking.typed import check_domain
 from vqi2i.networks.autoencoder import Autoencoder
-from vqi2i.networks.batching import CallLimits, in_calls
+from vqi2i.networks.batching import CallLimits, in_calls, padded
 from vqi2i.networks.layers import channels_last
 from vqi2i.priors.prior import Prior, build_prior
 from vqi2i.priors.style_prior import StylePrior
@@ -170,17 +168,8 @@ class Model:
 
     def check_domain(self, domain: str) -> None:
         """Raise a UserError that lists the domains if `domain` is none of them."""
-        if domain not in self.domains:
-            near = meant(domain, self.domains)
-            raise UserError(
-                f"unknown domain {domain!r}{near}: this model knows {', '.join(self.domains)}"
-            )
+        check_domain(domain, self.domains)
 
     def _padded(self, images: Tensor, domain: str) -> Tensor:
         self.check_domain(domain)
-        stride = self.network.stride
-        # Up to whole tokens, and to the fewest that every layer takes; the edge's pixels go on.
-        least = self.network.min_tokens
-        height, width = (max(-(-side // stride), least) * stride for side in images.shape[2:])
-        padding = (0, width - images.shape[3], 0, height - images.shape[2])
-        return F.pad(images.to(self.device), padding, mode="replicate")
+        return padded(images.to(self.device), self.network.stride, least=self.network.min_tokens)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parents[1]
 MODULES = (
+    "baselines",
     "commands",
     "errors",
     "evaluation",

@@ -9,14 +9,16 @@ from typer.testing import CliRunner
 from commands import train, tune
 from run import app
 from training.job import make_job
-from training.recipes import STAGE1, STAGE2
+from training.recipes import BASELINES, STAGE1, STAGE2
 from tuning.spaces import SPACES
 
-TABLES = {"stage1": STAGE1, "stage2": STAGE2}
+TABLES = {"stage1": STAGE1, "stage2": STAGE2, "baseline": BASELINES}
 
 
-@pytest.mark.parametrize("stage", TABLES)
-@pytest.mark.parametrize("family", ["train", "tune"])
+@pytest.mark.parametrize(
+    ("family", "stage"),
+    [("train", stage) for stage in TABLES] + [("tune", "stage1"), ("tune", "stage2")],
+)
 def test_each_stage_lists_its_own_recipes(family: str, stage: str) -> None:
     assert train.RECIPES[stage] == tuple(TABLES[stage])
     shown = CliRunner().invoke(app, [family, stage, "--help"], env={"COLUMNS": "300"})
@@ -40,6 +42,10 @@ def test_spaces_are_listed_as_they_are() -> None:
         (
             "train stage2 --model BUNDLE --recipe plus-64",
             r"no stage2 recipe 'plus-64' \(did you mean 'plus64'\?\)",
+        ),
+        (
+            "train baseline --recipe cut",
+            r"no baseline recipe 'cut' \(did you mean 'cut64'\?\): choose one of cyclegan64, cut64",
         ),
         ("tune stage1 --space metod", r"no stage1 space 'metod' \(did you mean 'method'\?\)"),
         (

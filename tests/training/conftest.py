@@ -56,6 +56,22 @@ STAGE2 = (
     "schedule.warmup_images=0",
     "schedule.save_seconds=null",
 )
+BASELINE = (
+    "crop=16",
+    "precision=float32",
+    "batch_size=4",
+    "network.resolution=16",
+    "network.base_channels=8",
+    "network.num_res_blocks=2",
+    "discriminator.base_channels=4",
+    "optim.learning_rate=2e-3",
+    "discriminator_optim.learning_rate=2e-3",
+    "schedule.images=48",
+    "schedule.log_every=8",
+    "schedule.save_every=16",
+    "schedule.warmup_images=0",
+    "schedule.save_seconds=null",
+)
 FSQ = (
     "network.quantizer=fsq",
     "network.fsq_levels=[4,4]",

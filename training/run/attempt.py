@@ -14,10 +14,8 @@ from training.distributed.worker import LocalWorker, Worker
 from training.hardware import have_full_float32, keep_freed_memory
 from training.job import Job
 from training.loop.fit import Outcome, fit
-from training.stages.build import make_stage
+from training.stages.build import AnyStage, make_stage
 from training.stages.nan_guard import DivergenceError
-from training.stages.stage1 import Stage1
-from training.stages.stage2 import Stage2
 from training.tracking.reports import Journal, Start
 
 
@@ -77,7 +75,7 @@ def export_newest(job: Job, run_dir: Path, target: Path) -> bool:
     return True
 
 
-def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, Stage1 | Stage2]:
+def _fit(job: Job, worker: Worker, profile: int) -> tuple[Outcome, AnyStage]:
     keep_freed_memory()
     have_full_float32(job.config.precision)
     stage = make_stage(job, worker)

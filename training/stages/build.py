@@ -13,9 +13,10 @@ from pipelines.schema import measured_split
 from pipelines.shards_to_tokens import TokenSource, shards_to_tokens, token_identity
 from pipelines.storage.shard_files import read_manifest
 from pipelines.tokens import TokenIdentity, TokenReader
-from training.config import PerceptualConfig, Stage1Config, Stage2Config
+from training.config import ImagesConfig, PerceptualConfig, Stage1Config, Stage2Config
 from training.distributed.collectives import Collectives
 from training.job import Job
+from training.stages.baselines.stage import Baseline
 from training.stages.image_batches import ImageFeed
 from training.stages.stage1 import Stage1
 from training.stages.stage2 import Stage2
@@ -24,24 +25,30 @@ from vqi2i.bundle import TRAINED_WITH, read_config
 from vqi2i.config import NetworkConfig
 from vqi2i.translator import Translator
 
+AnyStage = Stage1 | Stage2 | Baseline
 
-def make_stage(job: Job, collectives: Collectives) -> Stage1 | Stage2:
+
+def make_stage(job: Job, collectives: Collectives) -> AnyStage:
     """The stage of a job; stage 2 needs stage 1's bundle.
 
     Raises:
         UserError: the parts do not fit each other; the message names the part.
     """
     config = job.config
-    if isinstance(config, Stage1Config):
+    if isinstance(config, ImagesConfig):
         reader = ShardReader(job.data, job.cache)
         provenance: dict[str, Any] = {
             "recipe": config.recipe,
             "seed": config.seed,
             **origin(reader.manifest),
-            "perceptual": _described(config.perceptual),
-            TRAINED_WITH: ["vgg16-lpips"] if config.perceptual.kind == "lpips" else [],
         }
-        return Stage1(config, collectives, ImageFeed(reader, config, collectives), provenance)
+        feed = ImageFeed(reader, config, collectives)
+        if not isinstance(config, Stage1Config):
+            return Baseline(config, collectives, feed, provenance | {TRAINED_WITH: []})
+        perceptual = config.perceptual
+        provenance["perceptual"] = _described(perceptual)
+        provenance[TRAINED_WITH] = ["vgg16-lpips"] if perceptual.kind == "lpips" else []
+        return Stage1(config, collectives, feed, provenance)
     if job.model is None:
         raise UserError("stage 2 needs the bundle of stage 1: give it with --model")
     translator = Translator.load(job.model, collectives.device)
@@ -59,6 +66,8 @@ def _described(perceptual: PerceptualConfig) -> str | dict[str, str]:
 
 def caution(job: Job) -> str:
     """A sentence that a person should read before a training, or nothing."""
+    if not job.config.schedule.best:
+        return ""  # nothing is chosen
     manifest = read_manifest(job.data)
     validation = {domain: manifest.count("validation", domain) for domain in manifest.domains}
     if measured_split(validation.values()) == "validation":
@@ -79,7 +88,7 @@ def prepare(job: Job, *, workers: int = 0, console: Console | None = None) -> No
         workers: Ray actors that encode; 0 encodes in this process.
         console: where progress is shown; standard error if None.
     """
-    if isinstance(job.config, Stage1Config) or job.model is None:
+    if not isinstance(job.config, Stage2Config) or job.model is None:
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     identity = _tokens_of(job, job.config, read_config(job.model).network)

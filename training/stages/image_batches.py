@@ -11,7 +11,7 @@ from errors import UserError
 from pipelines.reading.reader import ShardReader
 from pipelines.schema import Split, measured_split
 from pipelines.shards_to_batches import Batch, Batches, held_out
-from training.config import Stage1Config
+from training.config import ImagesConfig
 from training.distributed.collectives import Collectives
 from training.stages.device_loader import Sent, Transfer, prefetched
 
@@ -22,8 +22,8 @@ STYLED = 256  # training images of each domain whose styles make the style prior
 class ImageFeed:
     """One worker's images: its part of every batch, and the same held-out images for all."""
 
-    def __init__(self, reader: ShardReader, config: Stage1Config, collectives: Collectives):
-        domains = config.network.domains
+    def __init__(self, reader: ShardReader, config: ImagesConfig, collectives: Collectives):
+        domains = config.domains
         unknown = set(domains) - set(reader.manifest.domains)
         if unknown:
             raise UserError(
@@ -53,7 +53,7 @@ class ImageFeed:
             seed=config.seed,
             rank=collectives.rank,
             world_size=collectives.world_size,
-            paired=config.pairing == "paired",
+            paired=config.is_paired,
             jitter=config.jitter,
             order=config.order,
             max_corrupt=config.max_corrupt,

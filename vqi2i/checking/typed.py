@@ -5,7 +5,7 @@ can take.
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vqi2i.errors import UserError
@@ -64,3 +64,14 @@ def seed_number(seed: int) -> int:
             f"the seed {seed} is out of range: give a whole number from 0 to {LARGEST_SEED}"
         )
     return seed
+
+
+def check_domain(domain: str, known: Sequence[str]) -> None:
+    """See that a model knows a domain.
+
+    Raises:
+        UserError: it does not; the message lists those that it knows.
+    """
+    if domain not in known:
+        near = meant(domain, known)
+        raise UserError(f"unknown domain {domain!r}{near}: this model knows {', '.join(known)}")

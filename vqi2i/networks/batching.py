@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vqi2i.errors import UserError
@@ -30,6 +31,20 @@ class CallLimits:
     def rows_for(self, pixels: int) -> int:
         """Rows of a call on pictures of so many pixels each."""
         return max(1, min(self.rows, self.pixels // pixels))
+
+
+def padded(images: Tensor, stride: int, *, least: int) -> Tensor:
+    """Images (b, 3, h, w) on whole strides: the pixels of the right and the lower edge go on.
+
+    Args:
+        images: of any size.
+        stride: image pixels per token, or per feature at the smallest scale.
+        least: so many of these along a side every layer can take.
+    """
+    height, width = (max(-(-side // stride), least) * stride for side in images.shape[2:])
+    return F.pad(
+        images, (0, width - images.shape[3], 0, height - images.shape[2]), mode="replicate"
+    )
 
 
 def in_calls(

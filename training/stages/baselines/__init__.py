@@ -1,0 +1,1 @@
+"""What users would otherwise train, on the same loop: CycleGAN and CUT."""
