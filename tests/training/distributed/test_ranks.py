@@ -11,11 +11,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from tests.processes import METHOD
-from tests.training.conftest import QUANTIZERS, STAGE1, STAGE2
+from tests.training.conftest import BASELINE, QUANTIZERS, STAGE1, STAGE2
 from training.checkpointing.checkpoints import Checkpoints
 from training.distributed.worker import LocalWorker
 from training.job import Job, make_job
 from training.settings import override
+from training.stages.baselines.recipes import BASELINES
+from training.stages.baselines.stage import Baseline
 from training.stages.build import make_stage, prepare
 from training.stages.nan_guard import DivergenceError
 from training.stages.stage1 import Stage1
@@ -61,11 +63,12 @@ def state_after_one_step(job: Job, worker: LocalWorker) -> dict[str, Tensor]:
     batches = stage.batches(0)
     stage.train_step(next(batches))  # type: ignore[arg-type]
     batches.close()
-    networks = (
-        (stage.generators.network, stage.discriminator)
-        if isinstance(stage, Stage1)
-        else (stage.prior,)
-    )
+    if isinstance(stage, Baseline):
+        networks = [player.network for player in stage.players.values()]
+    elif isinstance(stage, Stage1):
+        networks = [stage.generators.network, stage.discriminator]
+    else:
+        networks = [stage.prior]
     state = {}
     for number, network in enumerate(networks):
         state |= {
@@ -130,6 +133,10 @@ def jobs(shards: Path, tiny_bundle_without_prior: Path) -> dict[str, Job]:
             recipe="laptop64",
             settings=[*prior, *settings],
         )
+    for name in BASELINES:
+        made[name] = make_job(
+            "baseline", data=shards, model=None, recipe=name, settings=[*BASELINE]
+        )
     return made
 
 
@@ -143,7 +150,7 @@ def folder(jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-@pytest.mark.parametrize("name", [*KINDS, *PRIORS])
+@pytest.mark.parametrize("name", [*KINDS, *PRIORS, *BASELINES])
 def test_two_workers_take_the_step_of_one(
     name: str, jobs: dict[str, Job], folder: Path, worker: LocalWorker
 ) -> None:

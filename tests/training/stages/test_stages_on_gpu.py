@@ -8,14 +8,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from baselines.translator import load as load_baseline
 from tests.pretend_gpu import GPU, PretendGPU
-from tests.training.conftest import FSQ
+from tests.training.conftest import BASELINE, FSQ
 from training.checkpointing.bundles import fetch_bundle
 from training.distributed.worker import LocalWorker
 from training.hardware import has_bfloat16
-from training.job import Job
+from training.job import Job, make_job
 from training.run.attempt import attempt, checkpoints_of
 from training.settings import override
+from training.stages.baselines.recipes import BASELINES
 from training.stages.build import prepare
 from training.tracking.journal import RunJournal, read_metrics
 from vqi2i import Translator
@@ -89,12 +91,17 @@ def _goes_as_here(job: Job, folder: Path, gpu: PretendGPU, *settings: str) -> No
     with gpu.found():
         _trained(job, folder / "there", 8)
         there = _trained(job, folder / "there", 16)
-        assert Translator.load(folder / "there/bundle", "cuda").device == GPU
+        load = load_baseline if job.config.stage == "baseline" else Translator.load
+        assert load(folder / "there/bundle", "cuda").device == GPU
     assert there.keys() - here.keys() == {"memory/gpu", "memory/gpu_reserved"}
     # Other threads or another order of sums move a loss in bfloat16 by 1.5 to 3 %, in float32 by .4
     # % (docs/LOG.md).
     near = 0.02 if job.config.precision == "float32" else 0.1
     for name in (
+        "cycle",
+        "identity",
+        "patch_nce",
+        "held_out_cycle_psnr",
         "pixel",
         "style",
         "discriminator",
@@ -119,3 +126,11 @@ def test_stage2_goes_as_on_the_host(
     settings: tuple[str, ...], stage2_job: Job, tmp_path: Path, gpu: PretendGPU
 ) -> None:
     _goes_as_here(stage2_job, tmp_path, gpu, *settings)
+
+
+@pytest.mark.parametrize("recipe", BASELINES)
+def test_baselines_go_as_on_the_host(
+    recipe: str, shards: Path, tmp_path: Path, gpu: PretendGPU
+) -> None:
+    job = make_job("baseline", data=shards, model=None, recipe=recipe, settings=BASELINE)
+    _goes_as_here(job, tmp_path, gpu, *LARGER)
