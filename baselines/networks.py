@@ -40,8 +40,8 @@ class Generator(nn.Module):
             channels = width
             if level > 0:
                 blocks.append(Upsample(width))
-        # Given no style, an adaptive head leaves features as they are. A norm per channel would take
-        # an image's palette away just before it is drawn.
+        # Given no style, an adaptive head leaves features as they are. A norm per channel would
+        # take an image's palette away just before it is drawn.
         self.rest = nn.Sequential(*blocks, Head(channels, config.patch, adaptive=True))
         self.feature_channels = (*widths, widths[-1])
 

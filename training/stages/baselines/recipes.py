@@ -10,7 +10,7 @@ from vqi2i.config import DiscriminatorConfig
 
 
 def cyclegan64(domains: Sequence[str]) -> CycleGANConfig:
-    """CycleGAN at 64 px on two cores: published weights and rates, no pool of older images."""
+    """CycleGAN at 64 px on two cores: published weights and rates, no pool of old images."""
     return CycleGANConfig(recipe="cyclegan64", **_shared(domains))
 
 
