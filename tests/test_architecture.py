@@ -75,6 +75,7 @@ RAY = (
 MLFLOW = (
     "platforms/mlflow_store.py",
     "training/tracking/mlflow_client.py",
+    "training/tracking/evaluations.py",
     "training/tracking/publication.py",
     "serving/registry.py",
 )

@@ -12,9 +12,11 @@ from commands.console import JsonOption, Tell, conclude, console, progress, repl
 from commands.train import CACHE, CACHE_GB, CacheOption, CacheSizeOption, cache_settings
 
 if TYPE_CHECKING:
+    from baselines.translator import BaselineTranslator
     from evaluation.parts import Part
     from evaluation.results import Evaluation, Settings
     from pipelines.storage.shard_cache import CacheSettings
+    from vqi2i.translator import Translator
 
 ImagesOption = Annotated[
     int, typer.Option("--images", min=6, help="Test images of each domain, at most.")
@@ -152,11 +154,9 @@ class Measurer:
         from evaluation.results import Subject
         from evaluation.tasks.context import Context
         from serving.registry import resolve
-        from vqi2i import Translator
-        from vqi2i.bundle import fingerprint
 
         path = resolve(asked.model)
-        self.model = Translator.load(path, device)
+        self.model, fingerprint = _loaded(path, device)
         test_set = load_test_set(
             asked.data,
             self.model.domains,
@@ -184,9 +184,7 @@ class Measurer:
         )
         self.headline = led.measure
         told = {"headline": led.reason, "chosen": how_chosen(provenance)}
-        self.about = Subject(
-            name=asked.model, fingerprint=fingerprint(path), facts=told | provenance
-        )
+        self.about = Subject(name=asked.model, fingerprint=fingerprint, facts=told | provenance)
 
     def part(self, name: str) -> "Part":
         """Measure one task by its name."""
@@ -194,3 +192,14 @@ class Measurer:
 
         measures = {task.name: task.measure for task in tasks(self.context, self.model)}
         return measures[name]()
+
+
+def _loaded(path: Path, device: str) -> "tuple[Translator | BaselineTranslator, str]":
+    """A model or a baseline, with its fingerprint."""
+    import baselines.translator
+    import vqi2i
+    import vqi2i.bundle
+
+    if baselines.translator.is_baseline(path):
+        return baselines.translator.load(path, device), baselines.translator.fingerprint(path)
+    return vqi2i.Translator.load(path, device), vqi2i.bundle.fingerprint(path)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from baselines.config import GeneratorConfig
+from baselines.networks import Generators
+from baselines.translator import BaselineTranslator
 from commands.evaluation.test_sets import load_test_set
 from errors import UserError
 from evaluation.results import Evaluation, Settings
@@ -177,3 +180,14 @@ def test_figures_of_a_published_model_are_on_its_version(
     found = Evaluation.model_validate_json((tmp_path / "out" / "metrics.json").read_text())
     assert metrics == {f"evaluation/{name}": value for name, value in found.figures().items()}
     assert "KID on random convolutions" in version.tags[TAG]
+
+
+def test_a_baseline_is_measured_by_the_same_command(many: Path, tmp_path: Path) -> None:
+    config = GeneratorConfig(domains=DOMAINS, resolution=32, base_channels=4)
+    BaselineTranslator(Generators(config), "cut").save(tmp_path / "cut")
+    evaluate(tmp_path / "cut", many, tmp_path / "out")
+    found = Evaluation.model_validate_json((tmp_path / "out" / "metrics.json").read_text())
+    assert [each.name for each in found.measurements] == [
+        "translation-summer-winter-none",
+        "translation-winter-summer-none",
+    ]

@@ -15,6 +15,7 @@ from imaging.codec import Pixels
 from training.checkpointing.data_state import DataState
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
+from training.metrics import chosen
 from training.stages.baselines.config import CUTConfig, CycleGANConfig
 from training.stages.baselines.objectives import make_objective
 from training.stages.baselines.previews import cycle_psnr, translation_grid
@@ -22,6 +23,7 @@ from training.stages.image_batches import ImageFeed
 from training.stages.nan_guard import Guard
 from training.stages.optimizer import OptimizedNetwork
 from training.stages.rng import StepRandom
+from vqi2i.bundle import CHOSEN
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import merge, part
 from vqi2i.networks.layers import channels_last
@@ -143,20 +145,26 @@ class Baseline:
         """Held-out images and their translations by the averaged weights."""
         return {"translations": translation_grid(self.translator(), self.feed.held_out())}
 
-    def translator(self) -> BaselineTranslator:
-        """The averaged weights: what is shown, measured and exported."""
+    def translator(self, chosen_by: str = "") -> BaselineTranslator:
+        """The averaged weights: what is shown, measured and exported; see `export`."""
         generators = self.averaged.module
         assert isinstance(generators, Generators)
         provenance = {
             **self.provenance,
             "images_seen": self.position,
             "measured_on": self.feed.measured,
+            CHOSEN: chosen(chosen_by, self.feed.measured),
         }
         return BaselineTranslator(generators, self.config.method, provenance)
 
-    def export(self, path: Path) -> None:
-        """Write the bundle of the averaged weights."""
-        self.translator().save(path)
+    def export(self, path: Path, chosen_by: str = "") -> None:
+        """Write the bundle of the averaged weights.
+
+        Args:
+            path: where.
+            chosen_by: the figure by which they are the best; empty: they are the last.
+        """
+        self.translator(chosen_by).save(path)
 
     def data_state(self) -> DataState:
         """Which images come next."""
