@@ -118,8 +118,12 @@ def floor(estimate: Estimate) -> str | None:
     if (mean := estimate.controls.get(controls.FLOOR)) is None:
         return None
     deviation = estimate.controls.get(controls.FLOOR_DEVIATION)
-    spread = "" if deviation is None else f" ± {figure(estimate.about, deviation)}"
-    return figure(estimate.about, mean) + spread
+    if deviation is None:
+        return figure(estimate.about, mean)
+    # Beside its deviation a mean near zero may look like zero; adding 0 drops the sign of -0.
+    digits = estimate.about.digits
+    rounded = round(mean, digits) + 0.0
+    return f"{rounded:.{digits}f} ± {figure(estimate.about, deviation)}"
 
 
 def direction(measurement: Measurement) -> str:
