@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple, TypeVar
 from zipfile import BadZipFile
 
@@ -122,7 +123,8 @@ def _read(path: Path) -> Seen | None:
 
 def _write(path: Path, seen: Seen) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial.npz")
     maps = {} if seen.maps is None else {"maps": seen.maps}
-    np.savez(staged, allow_pickle=False, **seen.features, **maps)
-    staged.replace(path)
+    # A name of its own: several workers may look at the same images at once.
+    with NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as staged:
+        np.savez(staged, allow_pickle=False, **seen.features, **maps)
+    Path(staged.name).replace(path)

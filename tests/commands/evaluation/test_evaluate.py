@@ -191,3 +191,20 @@ def test_a_baseline_is_measured_by_the_same_command(many: Path, tmp_path: Path) 
         "translation-summer-winter-none",
         "translation-winter-summer-none",
     ]
+
+
+@pytest.mark.ray
+def test_workers_of_ray_find_the_same(
+    many: Path, tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # workers see the extra where it is installed, and so do we
+    monkeypatch.setenv("VQI2I_CACHE", str(tmp_path / "cache"))
+    bundle = model(tmp_path / "m", {})
+    only = ("--only", "reconstruction,codebook")
+    evaluate(bundle, many, tmp_path / "here", *only)
+    evaluate(bundle, many, tmp_path / "there", *only, "--workers", "2")
+    here, there = (
+        Evaluation.model_validate_json((tmp_path / name / "metrics.json").read_text())
+        for name in ("here", "there")
+    )
+    assert there == here
