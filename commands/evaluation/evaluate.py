@@ -154,7 +154,9 @@ class Measurer:
         from evaluation.results import Subject
         from evaluation.tasks.context import Context
         from serving.registry import resolve
+        from training.hardware import keep_freed_memory
 
+        keep_freed_memory()
         path = resolve(asked.model)
         self.model, fingerprint = _loaded(path, device)
         test_set = load_test_set(

@@ -81,7 +81,7 @@ def test_features_do_not_depend_on_the_batch(
     lite0: EfficientNetLite, monkeypatch: pytest.MonkeyPatch
 ):
     whole = lite0.features(pictures())
-    monkeypatch.setattr("evaluation.networks.efficientnet_lite.BATCH_SIZE", 2)
+    monkeypatch.setattr("evaluation.networks.efficientnet_lite.BATCH_SIZES", {"cpu": 2})
     torch.testing.assert_close(lite0.features(pictures()), whole, rtol=1e-4, atol=1e-4)
 
 
