@@ -10,7 +10,7 @@ import typer
 
 import vqi2i
 from commands import apply, data, demo, import_authors, publish, serve, train, tune
-from commands.evaluation import compare, evaluate, study
+from commands.evaluation import compare, evaluate, reproduce, study
 from commands.verbs import PIPE_CLOSED, Verbs, piped
 from errors import UserError
 
@@ -30,6 +30,7 @@ app.command(rich_help_panel="Train")(import_authors.import_authors)
 
 app.command(rich_help_panel="Judge")(evaluate.evaluate)
 app.command(rich_help_panel="Judge")(compare.compare)
+app.command(rich_help_panel="Judge")(reproduce.reproduce)
 app.add_typer(study.app, name="study", rich_help_panel="Judge")
 
 for verb in (

@@ -20,7 +20,7 @@ DataOption = Annotated[
     str, typer.Option(help="Shards: a folder, or an address at s3://, gs:// or http(s)://.")
 ]
 RECIPES = {  # as in training.recipes, which loads slowly
-    "stage1": ("laptop64", "paper256", "reference256", "plus256"),
+    "stage1": ("laptop64", "paper64", "paper256", "reference256", "plus256"),
     "stage2": ("laptop64", "plus64", "masked64", "paper256", "plus256"),
     "baseline": ("cyclegan64", "cut64"),
 }

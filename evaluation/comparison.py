@@ -23,7 +23,7 @@ from evaluation.metrics.intervals import (
 )
 from evaluation.metrics.kid import kid_difference
 from evaluation.parts import Part, read_part
-from evaluation.results import Estimate, Evaluation, Measurement, Settings, Subject, read
+from evaluation.results import Estimate, Evaluation, Measurement, Settings, Style, Subject, read
 from vqi2i.checking.frozen import Frozen
 
 Told = Callable[[int, int], None]  # told (measurements done, measurements in all)
@@ -47,7 +47,8 @@ class Difference(Frozen):
 class Compared(Frozen):
     """One measure of one task under every model."""
 
-    measurement: Measurement  # without its figures
+    measurement: Measurement  # the first one's, without its figures
+    styles: tuple[Style | None, ...]  # (k,) of each model's own: some have none
     measure: str
     estimates: tuple[Estimate, ...]  # (k,) of each evaluation
     differences: tuple[Difference, ...]  # (k - 1,) of each but the first
@@ -145,16 +146,30 @@ class _Common(NamedTuple):
 
 def _sorted_out(evaluations: Sequence[Evaluation]) -> tuple[list[_Common], tuple[str, ...]]:
     """What all evaluations have, and names of figures that some lack."""
-    by_name = [{each.name: each for each in evaluation.measurements} for evaluation in evaluations]
-    figures = [dict.fromkeys(evaluation.figures()) for evaluation in evaluations]
-    everywhere = set.intersection(*map(set, figures))
-    common = []
-    for name, measurement in by_name[0].items():
+    common, compared = [], set[str]()
+    for measurement in evaluations[0].measurements:
+        found = [_like(measurement, evaluation) for evaluation in evaluations]
+        everywhere = [each for each in found if each is not None]
+        if len(everywhere) < len(evaluations):
+            continue
         known = [estimate.measure for estimate in measurement.estimates]
-        if shared := [measure for measure in known if f"{name}.{measure}" in everywhere]:
-            common.append(_Common([each[name] for each in by_name], shared))
-    anywhere = dict.fromkeys(figure for each in figures for figure in each)
-    return common, tuple(figure for figure in anywhere if figure not in everywhere)
+        if shared := [m for m in known if all(each.get(m) for each in everywhere)]:
+            common.append(_Common(everywhere, shared))
+            compared |= {f"{each.name}.{measure}" for each in everywhere for measure in shared}
+    anywhere = dict.fromkeys(figure for each in evaluations for figure in each.figures())
+    return common, tuple(figure for figure in anywhere if figure not in compared)
+
+
+def _like(measurement: Measurement, evaluation: Evaluation) -> Measurement | None:
+    """The same task of another model; of models of which one has no styles, what stands for it."""
+    by_style = {
+        each.style: each
+        for each in evaluation.measurements
+        if (each.task, each.source, each.target)
+        == (measurement.task, measurement.source, measurement.target)
+    }
+    stands_for = {"none": "exemplar", "exemplar": "none"}.get(measurement.style or "")
+    return by_style.get(measurement.style) or (by_style.get(stands_for) if stands_for else None)
 
 
 def _labels(folders: Sequence[Path], evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
@@ -178,7 +193,11 @@ def _compared(measure: str, parts: Sequence[Part], reals: "_Reals") -> Compared:
             differences.append(_judged(found.interval, found.images, known[0].about))
     bare = first.model_copy(update={"estimates": (), "gaps": ()})
     return Compared(
-        measurement=bare, measure=measure, estimates=known, differences=tuple(differences)
+        measurement=bare,
+        styles=tuple(part.measurement.style for part in parts),
+        measure=measure,
+        estimates=known,
+        differences=tuple(differences),
     )
 
 

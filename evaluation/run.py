@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from evaluation import results
 from evaluation.parts import Part, measured, write_part
 from evaluation.results import Evaluation, Measurement, Subject
 from evaluation.tasks.context import Context, Translates
-from evaluation.tasks.plan import tasks
+from evaluation.tasks.plan import KINDS, Task, tasks
 
 METHOD = 1  # raise it whenever the same pictures would get other figures
 
@@ -32,6 +32,7 @@ def evaluate(
     out: Path,
     *,
     headline: str,
+    only: Collection[str] | None = None,
     spread: Spread | None = None,
     progress: Tell | None = None,
 ) -> Evaluation:
@@ -43,11 +44,14 @@ def evaluate(
         about: name, fingerprint and facts of the model.
         out: folder for `metrics.json` and the parts.
         headline: the measure that leads.
+        only: kinds of tasks that are measured (`KINDS`); None for all. What real images look like
+            is always kept, for comparisons.
         spread: where else parts are measured; None for here, one after the other.
         progress: told how many tasks are done.
     """
     key = identity(context, about)
-    every = tasks(context, model)
+    there = tasks(context, model)
+    every = [task for task in there if only is None or task.kind in {"real", *only}]
     known = {task.name: measured(out, task.name, key) for task in every}
     found: dict[str, Measurement] = {name: part for name, part in known.items() if part}
     left = {task.name: task.measure for task in every if task.name not in found}
@@ -68,7 +72,7 @@ def evaluate(
         data=context.images.about,
         settings=context.settings,
         headline=headline,
-        gaps=(*context.images.gaps, *context.networks.gaps),
+        gaps=(*context.images.gaps, *context.networks.gaps, *_left_out(there, every)),
         measurements=tuple(
             measurement
             for task in every
@@ -89,6 +93,13 @@ def identity(context: Context, about: Subject) -> str:
         "networks": context.networks.identity,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _left_out(there: Sequence[Task], measured: Sequence[Task]) -> Iterator[str]:
+    """That some tasks were not asked for; nothing if all were."""
+    missing = {task.kind for task in there} - {task.kind for task in measured}
+    if missing:
+        yield f"not asked for: {', '.join(kind for kind in KINDS if kind in missing)}"
 
 
 def _tell(progress: Tell | None, done: int, total: int) -> None:

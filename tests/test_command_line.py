@@ -278,7 +278,7 @@ def test_every_command_is_a_verb() -> None:
         inside = getattr(command, "commands", None)
         waiting += inside.values() if inside else []
         verbs += [] if inside else [command]
-    assert len(verbs) == 25
+    assert len(verbs) == 26
     assert all(isinstance(verb, Verb) for verb in verbs)
 
 

@@ -29,7 +29,7 @@ from vqi2i.modules import MODULES
 GUIDE = ROOT / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
 SUMMER, WINTER = "photos/summer", "photos/winter"
-WANT_MORE = ("demo", "tune", "serve", "evaluate", "compare", "import-authors")
+WANT_MORE = ("demo", "tune", "serve", "evaluate", "compare", "reproduce", "import-authors")
 FASTER = " --set network.base_channels=8 --set schedule.images=16 --set schedule.log_every=16"
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -148,6 +148,17 @@ def checked(arguments: list[str], reader: Path) -> None:
 
         check(given["name"])
         assert named(given["models"])
+    elif arguments[0] == "reproduce":
+        from commands.evaluation.protocols import Options, make_protocol, parse_sizes
+        from training.recipes import recipe
+        from training.settings import override
+
+        sizes = parse_sizes(given["codes"], "--codes"), parse_sizes(given["dims"], "--dims")
+        protocol = make_protocol(given["protocol"], Options(given["scale"], *sizes, given["prior"]))
+        for variant in protocol.variants:
+            if variant.stage == "stage1":
+                config = recipe("stage1", variant.recipe, ("summer", "winter"))
+                override(config, [*(given["settings"] or []), *variant.settings])
     elif arguments[0] == "study":
         answered(reader / given["folder"])
     elif arguments[0] in ("train", "tune"):
@@ -341,6 +352,16 @@ def test_recipes_quantizers_and_spaces_are_listed_as_they_are() -> None:
     assert {which: re.findall("`(.*?)`", varied) for which, varied in told.items()} == {
         which: [*space] for which, space in spaces.items()
     }
+
+
+def test_protocols_are_listed_with_their_variants() -> None:
+    from commands.evaluation.protocols import PROTOCOLS, Options, make_protocol
+
+    told = table("evaluation.md", "protocol")
+    assert [*told] == [*PROTOCOLS]
+    for name in set(PROTOCOLS) - {"table4", "figure8"}:
+        variants = [variant.name for variant in make_protocol(name, Options()).variants]
+        assert name == "uni" or re.findall("`(.*?)`", told[name]) == variants
 
 
 def test_figures_of_the_guide_are_measured() -> None:

@@ -47,6 +47,13 @@ def evaluate(
         str | None,
         typer.Option(help="The measure that leads, for example kid_lite2 (default: kid_lite0)."),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK,...",
+            help="Tasks that are measured, for example translation,reconstruction (default: all).",
+        ),
+    ] = None,
     plug_in: Annotated[
         str | None,
         typer.Option(
@@ -71,12 +78,21 @@ def evaluate(
     from evaluation.reports.evaluation_report import write_report
     from evaluation.reports.summary import summarise
     from evaluation.results import FILE, Settings
+    from evaluation.tasks.plan import parse_kinds
     from serving.registry import pin
     from training.tracking.evaluations import is_version, track_evaluation
 
     settings = Settings(images=images, training_images=training_images, seed=seed)
     model = pin(model)  # a name may mean another model when workers look
-    asked = Asked(model, data, settings, cache_settings(cache, cache_gb), headline, plug_in)
+    asked = Asked(
+        model,
+        data,
+        settings,
+        cache_settings(cache, cache_gb),
+        headline,
+        plug_in,
+        None if only is None else parse_kinds(only),
+    )
     with replacing([out / FILE, out / "report.html"]):
         found = measure(asked, out, workers=workers)
         report = write_report(out, found)
@@ -101,6 +117,7 @@ class Asked(NamedTuple):
     cache: "CacheSettings"
     headline: str | None = None  # None: the best that may lead
     plug_in: str | None = None  # as `parse_plug_in` reads it
+    only: frozenset[str] | None = None  # kinds of tasks; None: all
 
 
 def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
@@ -132,6 +149,7 @@ def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
             measurer.about,
             out,
             headline=measurer.headline,
+            only=asked.only,
             spread=spread if workers else None,
             progress=tell,
         )

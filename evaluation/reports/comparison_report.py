@@ -213,7 +213,8 @@ def _pictures(
 ) -> list[tuple[str, list[Embedded]]]:
     """What every model has made of the inputs that all of them show; nothing if there are none."""
     measurement = row.measurement
-    cases = [read_part(folder, measurement).cases for folder in folders]
+    own = [measurement.model_copy(update={"style": style}) for style in row.styles]
+    cases = [read_part(*each).cases for each in zip(folders, own, strict=True)]
     shown = [each for each in cases if each and {"input", "result"} <= each.columns.keys()]
     if len(shown) < len(folders):
         return []

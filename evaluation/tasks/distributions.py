@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.intervals import bootstrap_mean
-from evaluation.metrics.kid import Kernel, cubic, gaussian, kid, kid_floor, kid_interval
+from evaluation.metrics.kid import Floor, Kernel, cubic, gaussian, kid, kid_floor, kid_interval
 from evaluation.metrics.manifold import Memberships, memberships
 from evaluation.metrics.niqe import niqe
 from evaluation.networks.sight import Features, Seen
@@ -82,6 +82,22 @@ def _frechet(
         images=min(len(real), len(made)),
         controls=controls,
     )
+
+
+def floors_by_images(context: Context, domain: str, measure: str) -> Iterator[Floor]:
+    """Real images against real ones at a quarter, a half and all of the test images' number: how
+    much of a figure is its number of images. Nothing if the measure is no KID.
+    """
+    network, count = measure.removeprefix("kid_"), len(context.images.domains[domain].test)
+    real, training = context.test(domain).features, context.training(domain).features
+    if network in real:
+        pool = np.concatenate([real[network], training[network]])
+    elif network != "lite2" or (pool := context.second(domain)) is None:
+        return
+    most = min(count, len(pool) // 2)
+    for images in sorted({most // 4, most // 2, most}):
+        if images >= 2:
+            yield kid_floor(pool, images)
 
 
 def floor_gap(context: Context, domain: str, count: int) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from errors import UserError
 from evaluation.parts import Part
 from evaluation.results import Measurement, Style
 from evaluation.tasks.context import Context, Translates
@@ -11,13 +12,27 @@ from evaluation.tasks.continuation import completion, extension
 from evaluation.tasks.generation import generation
 from evaluation.tasks.reconstruction import codebook, likelihood, reconstruction
 from evaluation.tasks.translation import diversity, translation
+from vqi2i.checking.typed import meant
 from vqi2i.translator import Translator
+
+KINDS = (
+    "translation",
+    "restyling",
+    "diversity",
+    "reconstruction",
+    "codebook",
+    "prior",
+    "generation",
+    "extension",
+    "completion",
+)
 
 
 class Task(NamedTuple):
     """Something to measure."""
 
     name: str  # of the part that it makes
+    kind: str  # one of `KINDS`, or real
     measure: Callable[[], Part]
 
 
@@ -28,9 +43,25 @@ def tasks(context: Context, model: Translates) -> list[Task]:
     return [*_real(context), *_translations(context, model), *_of_codes(context, model)]
 
 
+def parse_kinds(text: str) -> frozenset[str]:
+    """Kinds of tasks from what was typed, separated by commas.
+
+    Raises:
+        UserError: there is no such kind; the message lists those there are.
+    """
+    kinds = [kind.strip() for kind in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(
+                f"there is no task {kind!r} to measure{meant(kind, KINDS)}: choose some of "
+                f"{', '.join(KINDS)}"
+            )
+    return frozenset(kinds)
+
+
 def _task(measure: Callable[..., Part], context: Context, *rest: object, **names: str) -> Task:
     named = Measurement.model_validate({**names, "estimates": ()}).name
-    return Task(named, partial(measure, context, *rest))
+    return Task(named, names["task"], partial(measure, context, *rest))
 
 
 def _real(context: Context) -> Iterator[Task]:

@@ -13,6 +13,7 @@ from evaluation.comparison import Compared, Comparison, compare
 from evaluation.metrics.intervals import DRAWS, counts, paired_bootstrap
 from evaluation.metrics.kid import kid, kid_difference
 from evaluation.parts import FOLDER, Part, read_part, write_part
+from evaluation.reports.comparison_report import write_comparison
 from evaluation.results import FILE, Evaluation, Measurement, Settings, read, write
 from tests.evaluation.evaluations import make_evaluation
 
@@ -251,3 +252,22 @@ def test_a_folder_without_an_evaluation_is_told(tmp_path: Path, folders: tuple[P
     (tmp_path / FILE).write_text('{"format_version": 2}')
     with pytest.raises(UserError, match="no evaluation that this version reads"):
         compare([folders[0], tmp_path])
+
+
+def test_a_model_without_styles_is_compared_where_others_take_an_exemplars(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    make_evaluation(tmp_path, name="uni", distance=0.3)
+    evaluation = read(tmp_path)
+    bare = []
+    for measurement in evaluation.measurements:
+        renamed = measurement.style and measurement.model_copy(update={"style": "none"})
+        if renamed:
+            write_part(tmp_path, read_part(tmp_path, measurement)._replace(measurement=renamed), "")
+        bare.append(renamed or measurement)
+    write(evaluation.model_copy(update={"measurements": tuple(bare)}), tmp_path)
+    found = row(compare([folders[0], tmp_path]), "kid_lite0")
+    assert found.styles == ("exemplar", "none")
+    assert found.differences == row(compare(folders), "kid_lite0").differences
+    assert compare([tmp_path, folders[0]]).compared[0].styles == ("none", "exemplar")
+    write_comparison(tmp_path / "page", [folders[0], tmp_path], compare([folders[0], tmp_path]))

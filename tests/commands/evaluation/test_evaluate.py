@@ -126,6 +126,7 @@ def test_a_broken_test_image_is_left_out_and_named(many: Path, tmp_path: Path) -
     [
         (("--headline", "kid_lite0"), "kid_lite0 needs EfficientNet-Lite0, which is not installed"),
         (("--headline", "fid"), "'fid' cannot lead a report"),
+        (("--only", "translations"), r"no task 'translations' .*mean 'translation'"),
         (("--plug-in", "nowhere.pt,sha256=" + "0" * 64), "nowhere.pt"),
     ],
 )
@@ -208,3 +209,18 @@ def test_workers_of_ray_find_the_same(
         for name in ("here", "there")
     )
     assert there == here
+
+
+def test_some_tasks_alone_are_measured_and_the_rest_is_added_later(
+    many: Path, tmp_path: Path
+) -> None:
+    bundle, out = model(tmp_path / "ours", {}), tmp_path / "out"
+    said = evaluate(bundle, many, out, "--only", "reconstruction, codebook")
+    assert "not asked for: translation, restyling, diversity" in " ".join(said.split())
+    figures = json.loads((out / "metrics.json").read_text())
+    assert {each["task"] for each in figures["measurements"]} == {"reconstruction", "codebook"}
+    kept = {path: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
+    evaluate(bundle, many, out)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    figures = json.loads((out / "metrics.json").read_text())
+    assert "translation" in {each["task"] for each in figures["measurements"]}
