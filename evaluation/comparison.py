@@ -23,7 +23,16 @@ from evaluation.metrics.intervals import (
 )
 from evaluation.metrics.kid import kid_difference
 from evaluation.parts import Part, read_part
-from evaluation.results import Estimate, Evaluation, Measurement, Settings, Style, Subject, read
+from evaluation.results import (
+    TRAINING,
+    Estimate,
+    Evaluation,
+    Measurement,
+    Settings,
+    Style,
+    Subject,
+    read,
+)
 from vqi2i.checking.frozen import Frozen
 
 Told = Callable[[int, int], None]  # told (measurements done, measurements in all)
@@ -262,7 +271,8 @@ class _Pair(NamedTuple):
             return "several pictures of one image"
         measurement = self.ours.measurement
         domain = measurement.target or measurement.source
-        real = reals.features(str(domain), network, number)
+        ending = TRAINING if measurement.compared_with == "training" else ""
+        real = reals.features(str(domain), network + ending, number)
         return _Found(kid_difference(real, *self._rows(*features)), len(self.rows[0]))
 
     def _rows(self, ours: NDArray, theirs: NDArray) -> tuple[NDArray, NDArray]:
@@ -285,7 +295,7 @@ class _Reals:
         self._known: dict[tuple[str, int], Mapping[str, NDArray]] = {}
 
     def features(self, domain: str, network: str, number: int) -> NDArray:
-        """(n, d) of a domain's test images, the same for the first evaluation and another one.
+        """(n, d) of a domain's real images, the same for the first evaluation and another one.
 
         Raises:
             UserError: a part is not there, or they differ.

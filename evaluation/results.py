@@ -11,6 +11,10 @@ from evaluation.measures import MEASURES, Measure
 from vqi2i.checking.frozen import Frozen
 
 FILE = "metrics.json"
+# Tasks whose pictures show test images again: they are compared with real training images, since
+# a picture lies nearer to what it was made of than to any other.
+WITHIN = frozenset({"restyling", "reconstruction", "extension", "completion"})
+TRAINING = "_training"  # what names of features of training images end with, beside test images'
 Style = Literal["exemplar", "sampled", "truth", "own", "none"]
 
 
@@ -48,6 +52,11 @@ class Measurement(Frozen):
         """As files and MLflow call it, for example `translation-summer-winter-exemplar`."""
         parts = (self.task, self.source, self.target, self.style)
         return "-".join(part for part in parts if part)
+
+    @property
+    def compared_with(self) -> Literal["test", "training"]:
+        """Which real images of the domain the pictures are compared with as a set."""
+        return "training" if self.task in WITHIN else "test"
 
     def get(self, measure: str) -> Estimate | None:
         """The figure of one measure; None where it was not measured."""

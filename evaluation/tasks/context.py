@@ -12,7 +12,7 @@ from torch import Tensor
 from evaluation.images import TestSet
 from evaluation.metrics.niqe import NiqeModel, fit_model
 from evaluation.networks.feature_classifier import FeatureClassifier, fit
-from evaluation.networks.sight import Networks, Seen
+from evaluation.networks.sight import Features, Networks, Seen
 from evaluation.parts import Cases
 from evaluation.results import Estimate, Settings
 from imaging import to_pixels, to_tensor
@@ -68,6 +68,12 @@ class Context:
     def _training(self, domain: str) -> Seen:
         """What networks say of the domain's training images, places left out."""
         return self.networks.see_real(self.images.domains[domain].training, maps=False)
+
+    def unseen(self, domain: str) -> dict[str, Features]:
+        """Features of as many training images as there are test images, as far as there are."""
+        count = len(self.images.domains[domain].test)
+        features = self.training(domain).features
+        return {name: each[:count] for name, each in features.items()}
 
     def _second(self, domain: str) -> np.ndarray | None:
         """The second network's features of test images, then of as many training images."""

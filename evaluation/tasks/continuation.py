@@ -96,7 +96,7 @@ def _part(
     images = context.images.domains[domain]
     seen = context.networks.see(judged, maps=False)
     found = Findings()
-    found.add(distances(context, domain, seen))
+    found.add(distances(context, domain, seen, within=True))
     found.add(_truth(context.networks, made, images.test, mask, controls))
     found.add(naturalness(context, domain, judged))
     found.add(_beside_real("seam", lambda some: seam_scores(some, [border]), made, images.test))

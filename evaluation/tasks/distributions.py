@@ -19,7 +19,12 @@ Others = Mapping[str, Seen]  # what stands beside, by name
 
 
 def distances(
-    context: Context, domain: str, made: Seen, others: Others | None = None
+    context: Context,
+    domain: str,
+    made: Seen,
+    others: Others | None = None,
+    *,
+    within: bool = False,
 ) -> Iterator[Found]:
     """KID on every network's features, and the manifold on the first one's.
 
@@ -28,18 +33,20 @@ def distances(
         domain: the real ones that are compared with.
         made: what networks say of the pictures.
         others: of the controls' pictures.
+        within: whether the pictures show the domain's test images again; they are then compared
+            with its training images.
     """
-    real, training = context.test(domain), context.training(domain)
+    test, training = context.test(domain).features, context.training(domain).features
+    real, alike = (context.unseen(domain), test) if within else (test, training)
     for name, features in made.features.items():
         beside = {control: seen.features[name] for control, seen in (others or {}).items()}
-        pool = np.concatenate([real.features[name], training.features[name]])
-        ours = real.features[name]
-        yield _kid(f"kid_{name}", ours, pool, features, beside), None
+        pool = np.concatenate([test[name], training[name]])
+        yield _kid(f"kid_{name}", real[name], pool, features, beside), None
         if name == "plug_in":
-            yield _kid("cmmd_plug_in", ours, pool, features, beside, gaussian), None
-            yield _frechet(ours, training.features[name], features, beside), None
+            yield _kid("cmmd_plug_in", real[name], pool, features, beside, gaussian), None
+            yield _frechet(real[name], alike[name], features, beside), None
     first = next(iter(made.features))
-    yield from _manifold(real.features[first], training.features[first], made.features[first])
+    yield from _manifold(real[first], alike[first], made.features[first])
 
 
 def second_opinion(context: Context, domain: str, pictures: Images) -> Iterator[Found]:
@@ -70,11 +77,11 @@ def _kid(
 
 
 def _frechet(
-    real: Features, training: Features, made: Features, beside: Mapping[str, Features]
+    real: Features, alike: Features, made: Features, beside: Mapping[str, Features]
 ) -> Estimate:
-    """The distance of FID, beside that of as many real training images."""
-    images = min(len(real), len(made), len(training))
-    controls = {FLOOR: frechet_distance(real[:images], training[:images])}
+    """The distance of FID, beside that of as many other real images."""
+    images = min(len(real), len(made), len(alike))
+    controls = {FLOOR: frechet_distance(real[:images], alike[:images])}
     controls |= {name: frechet_distance(real, features) for name, features in beside.items()}
     return Estimate(
         measure="frechet_plug_in",
@@ -111,12 +118,12 @@ def floor_gap(context: Context, domain: str, count: int) -> Iterator[str]:
         )
 
 
-def _manifold(real: Features, training: Features, made: Features) -> Iterator[Found]:
-    """Each figure with its interval; beside it that of as many real training images."""
+def _manifold(real: Features, alike: Features, made: Features) -> Iterator[Found]:
+    """Each figure with its interval; beside it that of as many other real images."""
     found = memberships(real, made)
-    floor = memberships(real, training[: len(made)])
-    for name, values, alike in zip(Memberships._fields, found, floor, strict=True):
-        controls, images = {FLOOR: float(alike.mean())}, min(len(real), len(made))
+    floor = memberships(real, alike[: len(made)])
+    for name, values, best in zip(Memberships._fields, found, floor, strict=True):
+        controls, images = {FLOOR: float(best.mean())}, min(len(real), len(made))
         # Recall and coverage have a figure for each real image, not for each that was made.
         single = values if name in ("precision", "density") else None
         yield mean_of(name, values, controls, images=images), single

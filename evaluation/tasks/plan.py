@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from errors import UserError
 from evaluation.parts import Part
-from evaluation.results import Measurement, Style
+from evaluation.results import TRAINING, Measurement, Style
 from evaluation.tasks.context import Context, Translates
 from evaluation.tasks.continuation import completion, extension
 from evaluation.tasks.generation import generation
@@ -70,11 +70,17 @@ def _real(context: Context) -> Iterator[Task]:
 
 
 def real(context: Context, domain: str) -> Part:
-    """What networks say of a domain's test images, for whoever compares."""
+    """What networks say of a domain's test images, and of as many training images: for whoever
+    compares.
+    """
+    unseen = context.unseen(domain)
     return Part(
         Measurement(task="real", source=domain, estimates=()),
         keys=context.images.domains[domain].keys,
-        features=context.test(domain).features,
+        features={
+            **context.test(domain).features,
+            **{name + TRAINING: features for name, features in unseen.items()},
+        },
     )
 
 

@@ -28,7 +28,7 @@ def reconstruction(context: Context, model: Translator, domain: str) -> Part:
     made = in_batches(make, images.test)
     seen = context.networks.see(made, maps=False)
     found = Findings()
-    found.add(distances(context, domain, seen))
+    found.add(distances(context, domain, seen, within=True))
     controls = {OTHER: np.roll(images.test, 1, axis=0)}
     found.add(nearness(context.networks, made, images.test, controls))
     found.add(naturalness(context, domain, made))

@@ -52,7 +52,7 @@ def translation(
     seen = context.networks.see(made)
     seen_others = {name: context.networks.see_real(some) for name, some in controls.items()}
     found = Findings()
-    found.add(distances(context, target, seen, seen_others))
+    found.add(distances(context, target, seen, seen_others, within=source == target))
     if source != target:
         if style != "sampled":  # one set of pictures is enough to confirm
             found.add(second_opinion(context, target, made))

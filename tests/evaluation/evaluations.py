@@ -13,6 +13,7 @@ from evaluation.results import Estimate, Evaluation, Measurement, Settings, Subj
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 
 WIDTH = 8
+REAL = ("lite0", "lite0_training")  # of test and of training images
 CASES = ("lowest", "middle", "highest", "as it comes")
 
 
@@ -44,7 +45,7 @@ def make_evaluation(
     measurements = []
     for number, domain in enumerate(domains):
         real = Measurement(task="real", source=domain, estimates=())
-        kept = {"lite0": features(number, images, 0)}
+        kept = {name: features(number, images, seed) for seed, name in enumerate(REAL)}
         write_part(out, Part(real, _keys(domain, images), features=kept), "key")
     for source, target in permutations(range(len(domains)), 2):
         part = _translation(domains, source, target, distance, images, size)

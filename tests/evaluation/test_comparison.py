@@ -14,8 +14,8 @@ from evaluation.metrics.intervals import DRAWS, counts, paired_bootstrap
 from evaluation.metrics.kid import kid, kid_difference
 from evaluation.parts import FOLDER, Part, read_part, write_part
 from evaluation.reports.comparison_report import write_comparison
-from evaluation.results import FILE, Evaluation, Measurement, Settings, read, write
-from tests.evaluation.evaluations import make_evaluation
+from evaluation.results import FILE, Estimate, Evaluation, Measurement, Settings, read, write
+from tests.evaluation.evaluations import features, make_evaluation
 
 NAME = "translation-summer-winter-exemplar"
 
@@ -72,6 +72,20 @@ def test_every_figure_in_common_is_there_with_the_values_of_all(
     assert found == wanted
     assert comparison.labels == ("paper", "plus")
     assert not comparison.not_common
+
+
+def test_pictures_of_test_images_are_compared_against_training_images(tmp_path: Path):
+    folders = [tmp_path / name for name in ("paper", "plus")]
+    for number, folder in enumerate(folders):
+        evaluation = make_evaluation(folder, name=folder.name)
+        made = features(0, 60, 5) + number
+        estimate = Estimate(measure="kid_lite0", value=number, images=60)
+        rebuilt = Measurement(task="reconstruction", source="summer", estimates=(estimate,))
+        write_part(folder, Part(rebuilt, [str(i) for i in range(60)], features={"lite0": made}), "")
+        write(evaluation.model_copy(update={"measurements": (rebuilt,)}), folder)
+    (difference,) = row(compare(folders), "kid_lite0", "reconstruction-summer").differences
+    training, first = features(0, 60, 1), features(0, 60, 5)
+    assert difference.value == pytest.approx(kid(training, first + 1) - kid(training, first))
 
 
 def test_kid_is_compared_on_the_same_images_against_the_real_ones_of_the_target(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.metrics.kid import kid
 from evaluation.parts import Part
 from evaluation.results import Estimate
 from evaluation.tasks.context import Context
@@ -124,3 +125,12 @@ def test_who_ignores_the_style_has_no_diversity(
     monkeypatch.setattr(model, "sample_styles", lambda *_: torch.zeros(3, 4))
     monkeypatch.setattr(Translator, "translate", lambda _, images, **__: images)
     assert figure(diversity(context, model, SUMMER, WINTER), "diversity").value == 0
+
+
+def test_pictures_of_test_images_are_compared_with_training_images(context: Context) -> None:
+    found = figure(translation(context, Returns(), SUMMER, SUMMER, "none"), "kid_lite0")
+    test, unseen = context.test(SUMMER).features["lite0"], context.unseen(SUMMER)["lite0"]
+    assert len(unseen) == TESTS
+    assert found.value == pytest.approx(kid(unseen, test))
+    # compared with themselves they would be better than any real image
+    assert found.value > kid(test, test)
