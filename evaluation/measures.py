@@ -90,6 +90,9 @@ MEASURES: dict[str, Measure] = {
     "repetition": Measure(
         "repetition", "", "lower", 3, "How well new patches are found again in the same picture."
     ),
+    "skyline": Measure(
+        "skyline jump", "px", "lower", 2, "How far the skyline jumps where a picture goes on."
+    ),
     "codes_used": Measure("codes used", "", "higher", 3, "Share of the codebook in test tokens."),
     "perplexity": Measure("perplexity", "codes", "higher", 1, "Codes as if all were used alike."),
     "dead_codes": Measure("dead codes", "codes", "lower", 0, "Codes that no test token has."),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.metrics.seams import Border, repetition_scores, seam_scores
+from evaluation.metrics.seams import Border, repetition_scores, seam_scores, skyline_jumps
 from evaluation.metrics.similarity import finite_psnr
 from evaluation.networks.sight import Networks
 from evaluation.parts import Part
@@ -103,6 +103,11 @@ def _part(
     found.add(
         _beside_real("repetition", lambda some: repetition_scores(some, mask), made, images.test)
     )
+    if task == "extension":  # the only border that runs from the sky to the ground
+        column = [border.at]
+        found.add(
+            _beside_real("skyline", lambda some: skyline_jumps(some, column), made, images.test)
+        )
     measure = "st_lpips" if "st_lpips" in found.each else "psnr"
     given = np.where(mask[..., None], np.uint8(127), images.test)
     columns = {"input": given, "result": made, "truth": images.test}

@@ -33,9 +33,10 @@ def test_who_paints_what_was_there_reaches_the_truth(
     # identical, counted over the new half
     assert value(part, "psnr") == pytest.approx(100 + 10 * np.log10(1 / 2))
     assert value(part, "st_lpips") == pytest.approx(0, abs=1e-6)
-    assert value(part, "seam") == pytest.approx(
-        part.measurement.get("seam").controls[FLOOR]  # type: ignore[union-attr]
-    )
+    for measure in ("seam", "skyline"):
+        found = part.measurement.get(measure)
+        assert found is not None
+        assert found.value == pytest.approx(found.controls[FLOOR])
 
 
 def test_extensions_stand_beside_what_needs_no_model(context: Context, model: Translator) -> None:
