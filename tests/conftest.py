@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partialmethod
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -153,8 +154,10 @@ def started_ray() -> Iterator[None]:
     """One Ray for the whole test run; it belongs to this process and ends with it."""
     import ray
     from ray._private.parameter import RayParams
+    from ray._private.utils import write_ray_address
 
-    with pytest.MonkeyPatch.context() as environment:
+    # A short path of its own: sockets lie in it, whose paths must not be long.
+    with pytest.MonkeyPatch.context() as environment, TemporaryDirectory(prefix="ray-") as place:
         # Its agent takes any free port: at the usual one, another Ray of this machine keeps it from
         # taking jobs.
         environment.setattr(
@@ -165,8 +168,14 @@ def started_ray() -> Iterator[None]:
         for name, value in RAY_SETTINGS.items():
             environment.setenv(name, value)
         ray.init(
-            address="local", num_cpus=RAY_CPUS, object_store_memory=100_000_000, log_to_driver=False
+            address="local",
+            num_cpus=RAY_CPUS,
+            object_store_memory=100_000_000,
+            log_to_driver=False,
+            _temp_dir=place,
         )
+        # Who submits a job would otherwise find any Ray that runs on this machine.
+        write_ray_address(ray.get_runtime_context().gcs_address, place)
         yield
         ray.shutdown()
 

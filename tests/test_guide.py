@@ -9,6 +9,7 @@ import argparse
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,7 @@ from vqi2i.modules import MODULES
 
 GUIDE = ROOT / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 SUMMER, WINTER = "photos/summer", "photos/winter"
 WANT_MORE = ("demo", "tune", "serve", "evaluate", "compare", "reproduce", "import-authors")
 FASTER = " --set network.base_channels=8 --set schedule.images=16 --set schedule.log_every=16"
@@ -207,8 +209,12 @@ def answered(folder: Path) -> None:
 
 
 def understood(program: str, arguments: list[str], reader: Path) -> None:
-    """See that a program of Ray takes a command."""
-    if program == "ray":
+    """See that a program of Ray takes a command, or that there is the extra that pip installs."""
+    if program == "pip":
+        verb, wanted = arguments
+        assert verb == "install"
+        assert wanted.removeprefix("vqi2i[").removesuffix("]") in EXTRAS
+    elif program == "ray":
         from ray.scripts.scripts import cli
 
         given = parsed(cli, arguments)
