@@ -87,7 +87,9 @@ class Networks:
             features["random"] = self._random.features(tensors).numpy()
         if self._plug_in is not None:
             features["plug_in"] = self._plug_in.features(tensors).numpy()
-        return Seen(features, found.numpy() if maps and found is not None else None)
+        # In one order of memory, as they are read again: sums over another differ in their last bits.
+        kept = None if found is None or not maps else np.ascontiguousarray(found.numpy())
+        return Seen({name: np.ascontiguousarray(each) for name, each in features.items()}, kept)
 
     def see_real(self, images: Images, *, maps: bool = True) -> Seen:
         """As `see`, once for the same pictures: kept under the hash of their pixels."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.networks.efficientnet_lite import EfficientNetLite
 from evaluation.networks.sight import Networks, Seen
 
 
@@ -51,3 +52,15 @@ def test_without_the_extra_random_convolutions_look(images: np.ndarray, no_extra
     assert networks.second_opinion(images) is None
     assert len(networks.gaps) == 3  # Lite0, ST-LPIPS, Lite2
     assert all("pip install 'vqi2i[metrics]'" in gap for gap in networks.gaps)
+
+
+def test_what_was_kept_lies_in_memory_as_what_was_seen(
+    images: np.ndarray, tmp_path: Path, lite0: EfficientNetLite
+) -> None:
+    networks = Networks(cache=tmp_path)
+    seen, kept = networks.see_real(images), networks.see_real(images)
+    assert seen.maps is not None
+    assert kept.maps is not None
+    # sums over another order would differ in their last bits
+    assert seen.maps.strides == kept.maps.strides
+    assert all(each.flags.c_contiguous for each in seen.features.values())
