@@ -87,7 +87,7 @@ class Networks:
             features["random"] = self._random.features(tensors).numpy()
         if self._plug_in is not None:
             features["plug_in"] = self._plug_in.features(tensors).numpy()
-        # In one order of memory, as they are read again: sums over another differ in their last bits.
+        # In one order of memory, as they are read again: sums over another differ in a last bit.
         kept = None if found is None or not maps else np.ascontiguousarray(found.numpy())
         return Seen({name: np.ascontiguousarray(each) for name, each in features.items()}, kept)
 
