@@ -11,7 +11,8 @@ from imaging.codec import Images
 Values = NDArray[np.float64]
 PEAK = 255.0
 CEILING = 100.0  # dB
-SIGMA, REACH = 1.5, 5  # pixels: SSIM's Gaussian window has 11 x 11
+SIGMA, REACH = 1.5, 5  # pixels, of SSIM's Gaussian window
+SSIM_WINDOW = 2 * REACH + 1  # pixels along a side
 STABILISER = ((0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2)  # C1 and C2 of the article
 
 
@@ -51,9 +52,9 @@ def ssim(images: Images, truths: Images) -> Values:
     Raises:
         UserError: the images are smaller than the window.
     """
-    if min(images.shape[1:3]) < 2 * REACH + 1:
+    if min(images.shape[1:3]) < SSIM_WINDOW:
         raise UserError(
-            f"SSIM needs images of at least {2 * REACH + 1} px, got "
+            f"SSIM needs images of at least {SSIM_WINDOW} px, got "
             f"{images.shape[2]}x{images.shape[1]}: enlarge them or leave it out"
         )
     return np.array([_ssim(a, b) for a, b in zip(images, truths, strict=True)])

@@ -1,24 +1,23 @@
 """What all tasks of an evaluation share, looked at once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from evaluation.images import TestSet
 from evaluation.metrics.niqe import NiqeModel, fit_model
 from evaluation.networks.feature_classifier import FeatureClassifier, fit
 from evaluation.networks.sight import Features, Networks, Seen
-from evaluation.parts import Cases
-from evaluation.results import Estimate, Settings
+from evaluation.results import Settings
 from imaging import to_pixels, to_tensor
 from imaging.codec import Images
+from vqi2i.model import Encoded
+from vqi2i.translator import Translator
 
-Found = tuple[Estimate, np.ndarray | None]  # a figure, and (n,) those of single images
 BATCH = 32  # images that pass through a model at a time
 LARGEST_BLOCK = 96  # pixels; of NIQE, as its authors chose
 
@@ -113,45 +112,8 @@ def in_batches(make: Callable[[Tensor, int], Tensor], images: Images) -> Images:
     return np.stack([pixels for part in made for pixels in part])
 
 
-class Findings:
-    """Figures of one task, as they are found."""
-
-    def __init__(self) -> None:
-        self.estimates: list[Estimate] = []
-        self.each: dict[str, np.ndarray] = {}  # (n,) of single images, by measure
-
-    def add(self, found: Iterable[Found]) -> None:
-        """Take figures in."""
-        for estimate, values in found:
-            self.estimates.append(estimate)
-            if values is not None:
-                self.each[estimate.measure] = values
-
-
-def cases(measure: str, figures: ArrayLike, columns: Mapping[str, Images], count: int) -> Cases:
-    """The lowest, middle and highest of some pictures, and the first ones as they come.
-
-    Args:
-        measure: what ranks them.
-        figures: (n,) of it, finite.
-        columns: (n, h, w, 3) each.
-        count: of each kind.
-    """
-    table = np.asarray(figures, np.float64)
-    order = np.argsort(table, kind="stable")
-    some = min(count, len(order) // 3)
-    middle = (len(order) - some) // 2
-    # The first ones are the same whatever is measured: models can be compared by them.
-    rows = {
-        "lowest": order[:some],
-        "middle": order[middle : middle + some],
-        "highest": order[len(order) - some :],
-        "as it comes": np.arange(min(count, len(order))),
-    }
-    chosen = np.concatenate(list(rows.values()))
-    return Cases(
-        [label for label, part in rows.items() for _ in part],
-        table[chosen].tolist(),
-        measure,
-        {name: images[chosen] for name, images in columns.items()},
-    )
+def encoded(model: Translator, images: Images, domain: str) -> Encoded:
+    """Tokens and styles of a domain's pictures, uint8 (n, h, w, 3)."""
+    starts = range(0, len(images), BATCH)
+    parts = [model.encode(to_tensor(images[i : i + BATCH]), domain) for i in starts]
+    return Encoded(*(torch.cat(each) for each in zip(*parts, strict=True)))

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from evaluation.metrics.seams import Border, repetition_scores, seam_scores, skyline_jumps
-from evaluation.metrics.similarity import finite_psnr
-from evaluation.networks.sight import Networks
 from evaluation.parts import Part
-from evaluation.results import Measurement
-from evaluation.tasks.context import Context, Findings, Found, cases, in_batches
+from evaluation.tasks.appearance import naturalness
+from evaluation.tasks.context import Context, in_batches
 from evaluation.tasks.controls import FLOOR, INPAINTED, MIRRORED, OTHER
-from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
-from imaging import to_tensor
+from evaluation.tasks.distributions import distances, floor_gap
+from evaluation.tasks.findings import Findings, Found, cases, mean_of
+from evaluation.tasks.nearness import nearness_inside
 from imaging.codec import Images
 from vqi2i.translator import Translator
 
@@ -96,8 +95,8 @@ def _part(
     images = context.images.domains[domain]
     seen = context.networks.see(judged, maps=False)
     found = Findings()
-    found.add(distances(context, domain, seen, within=True))
-    found.add(_truth(context.networks, made, images.test, mask, controls))
+    found.add(distances(context, task, domain, seen))
+    found.add(nearness_inside(context.networks, made, images.test, mask, controls))
     found.add(naturalness(context, domain, judged))
     found.add(_beside_real("seam", lambda some: seam_scores(some, [border]), made, images.test))
     found.add(
@@ -113,47 +112,14 @@ def _part(
     columns = {"input": given, "result": made, "truth": images.test}
     if judged is not made:
         columns["continued"] = judged
-    return Part(
-        Measurement(
-            task=task,
-            source=domain,
-            estimates=tuple(found.estimates),
-            gaps=tuple(floor_gap(context, domain, len(made))),
-        ),
-        keys=images.keys,
-        each=found.each,
-        features=seen.features,
-        cases=cases(measure, found.each[measure], columns, context.settings.shown),
+    return found.part(
+        task,
+        images.keys,
+        seen,
+        cases(measure, found.each[measure], columns, context.settings.shown),
+        source=domain,
+        gaps=floor_gap(context, domain, len(made)),
     )
-
-
-def _truth(
-    networks: Networks,
-    made: Images,
-    truth: Images,
-    mask: np.ndarray,
-    controls: dict[str, Images],
-) -> Iterator[Found]:
-    """How near the new part comes to what was there; the rest is the truth's own."""
-
-    def pasted(pictures: Images) -> Images:
-        return np.where(mask[..., None], pictures, truth)
-
-    share = mask.mean()
-
-    def of_new_part(pictures: Images) -> np.ndarray:
-        # The mean squared error over the new part alone.
-        return finite_psnr(pasted(pictures), truth) + 10 * np.log10(share)
-
-    measures = {"psnr": of_new_part}
-    if (perceptual := networks.perceptual) is not None:
-        measures["st_lpips"] = lambda pictures: (
-            perceptual.distance(to_tensor(pasted(pictures)), to_tensor(truth)).double().numpy()
-        )
-    for measure, of in measures.items():
-        values = of(made)
-        beside = {name: float(of(some).mean()) for name, some in controls.items()}
-        yield mean_of(measure, values, beside), values
 
 
 def _beside_real(

@@ -1,43 +1,36 @@
-"""A set of pictures against the real ones of a domain: KID, manifold, texture, naturalness."""
+"""A set of pictures against the real ones of a domain: KID and manifold, beside their floors."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from evaluation.metrics.frechet import frechet_distance
-from evaluation.metrics.intervals import bootstrap_mean
 from evaluation.metrics.kid import Floor, Kernel, cubic, gaussian, kid, kid_floor, kid_interval
 from evaluation.metrics.manifold import Memberships, memberships
-from evaluation.metrics.niqe import niqe
 from evaluation.networks.sight import Features, Seen
-from evaluation.results import Estimate
-from evaluation.tasks.context import Context, Found
+from evaluation.results import WITHIN, Estimate
+from evaluation.tasks.context import Context
 from evaluation.tasks.controls import FLOOR, FLOOR_DEVIATION
+from evaluation.tasks.findings import Found, mean_of
 from imaging.codec import Images
 
 Others = Mapping[str, Seen]  # what stands beside, by name
 
 
 def distances(
-    context: Context,
-    domain: str,
-    made: Seen,
-    others: Others | None = None,
-    *,
-    within: bool = False,
+    context: Context, task: str, domain: str, made: Seen, others: Others | None = None
 ) -> Iterator[Found]:
     """KID on every network's features, and the manifold on the first one's.
 
     Args:
         context: has the real pictures.
-        domain: the real ones that are compared with.
+        task: decides which of the domain's real ones are compared with, see `WITHIN`.
+        domain: of the real ones.
         made: what networks say of the pictures.
         others: of the controls' pictures.
-        within: whether the pictures show the domain's test images again; they are then compared
-            with its training images.
     """
     test, training = context.test(domain).features, context.training(domain).features
-    real, alike = (context.unseen(domain), test) if within else (test, training)
+    real, alike = (context.unseen(domain), test) if task in WITHIN else (test, training)
     for name, features in made.features.items():
         beside = {control: seen.features[name] for control, seen in (others or {}).items()}
         pool = np.concatenate([test[name], training[name]])
@@ -127,33 +120,3 @@ def _manifold(real: Features, alike: Features, made: Features) -> Iterator[Found
         # Recall and coverage have a figure for each real image, not for each that was made.
         single = values if name in ("precision", "density") else None
         yield mean_of(name, values, controls, images=images), single
-
-
-def mean_of(
-    measure: str,
-    values: np.ndarray,
-    controls: Mapping[str, float] | None = None,
-    images: int | None = None,
-) -> Estimate:
-    """A mean of per-image figures with its bootstrap interval."""
-    value, low, high = bootstrap_mean(values)
-    return Estimate(
-        measure=measure,
-        value=value,
-        low=low,
-        high=high,
-        images=images or len(values),
-        controls=dict(controls or {}),
-    )
-
-
-def naturalness(
-    context: Context, domain: str, pictures: Images, others: Mapping[str, Images] | None = None
-) -> Iterator[Found]:
-    """NIQE under a model of the domain's training images, with the figure of each picture."""
-    model = context.niqe(domain)
-    real = niqe(context.images.domains[domain].test, model)
-    controls = {FLOOR: float(real.mean())}
-    controls |= {name: float(niqe(some, model).mean()) for name, some in (others or {}).items()}
-    values = niqe(pictures, model)
-    yield mean_of("niqe", values, controls), values

@@ -5,16 +5,11 @@ from scipy.spatial.distance import cdist
 
 from evaluation.networks.sight import Features
 from evaluation.parts import Part
-from evaluation.results import Estimate, Measurement
-from evaluation.tasks.context import BATCH, Context, Findings, cases
-from evaluation.tasks.distributions import (
-    distances,
-    floor_gap,
-    mean_of,
-    naturalness,
-    second_opinion,
-)
-from evaluation.tasks.translation import texture
+from evaluation.results import Estimate
+from evaluation.tasks.appearance import naturalness, texture
+from evaluation.tasks.context import BATCH, Context
+from evaluation.tasks.distributions import distances, floor_gap, second_opinion
+from evaluation.tasks.findings import Findings, cases, mean_of
 from imaging import to_pixels
 from imaging.codec import Images
 from vqi2i.translator import Translator
@@ -26,7 +21,7 @@ def generation(context: Context, model: Translator, domain: str) -> Part:
     made = _generated(context, model, domain, len(real.test))
     seen = context.networks.see(made, maps=False)
     found = Findings()
-    found.add(distances(context, domain, seen))
+    found.add(distances(context, "generation", domain, seen))
     found.add(second_opinion(context, domain, made))
     found.add(naturalness(context, domain, made))
     found.add(texture(context, domain, made, {}))
@@ -35,19 +30,15 @@ def generation(context: Context, model: Translator, domain: str) -> Part:
     novelty, values, neighbours = _nearest(seen.features[first], tests, training)
     found.add([(novelty, values)])
     columns = {"result": made, "nearest": real.training[neighbours]}
-    return Part(
-        Measurement(
-            task="generation",
-            target=domain,
-            style="sampled",
-            estimates=tuple(found.estimates),
-            gaps=tuple(floor_gap(context, domain, len(made))),
-        ),
+    return found.part(
+        "generation",
         # Nothing goes in: the pictures are known by their numbers.
-        keys=[str(number) for number in range(len(made))],
-        each=found.each,
-        features=seen.features,
-        cases=cases("nearest", values, columns, context.settings.shown),
+        [str(number) for number in range(len(made))],
+        seen,
+        cases("nearest", values, columns, context.settings.shown),
+        target=domain,
+        style="sampled",
+        gaps=floor_gap(context, domain, len(made)),
     )
 
 

@@ -9,9 +9,10 @@ from evaluation.parts import Part
 from evaluation.results import TRAINING, Measurement, Style
 from evaluation.tasks.context import Context, Translates
 from evaluation.tasks.continuation import completion, extension
+from evaluation.tasks.diversity import diversity
 from evaluation.tasks.generation import generation
 from evaluation.tasks.reconstruction import codebook, likelihood, reconstruction
-from evaluation.tasks.translation import diversity, translation
+from evaluation.tasks.translation import task_of, translation
 from vqi2i.checking.typed import meant
 from vqi2i.translator import Translator
 
@@ -88,7 +89,6 @@ def _translations(context: Context, model: Translates) -> Iterator[Task]:
     domains = list(context.images.domains)
     within = [(domain, domain) for domain in domains] if isinstance(model, Translator) else []
     for source, target in [*context.images.directions(), *within]:
-        name = "translation" if source != target else "restyling"
         for style in _styles(context, model, source, target):
             yield _task(
                 translation,
@@ -97,7 +97,7 @@ def _translations(context: Context, model: Translates) -> Iterator[Task]:
                 source,
                 target,
                 style,
-                task=name,
+                task=task_of(source, target),
                 source=source,
                 target=target,
                 style=style,

@@ -7,11 +7,12 @@ from evaluation.metrics.codebook import codebook_use
 from evaluation.metrics.intervals import Interval
 from evaluation.parts import Part
 from evaluation.results import Estimate, Measurement
-from evaluation.tasks.context import BATCH, Context, Findings, cases, in_batches
+from evaluation.tasks.appearance import naturalness, texture
+from evaluation.tasks.context import Context, encoded, in_batches
 from evaluation.tasks.controls import OTHER, UNIFORM, UNIGRAM
-from evaluation.tasks.distributions import distances, floor_gap, mean_of, naturalness
-from evaluation.tasks.translation import nearness, texture
-from imaging import to_tensor
+from evaluation.tasks.distributions import distances, floor_gap
+from evaluation.tasks.findings import Findings, cases, mean_of
+from evaluation.tasks.nearness import nearness
 from vqi2i.priors.likelihood import nats_per_token
 from vqi2i.translator import Translator
 
@@ -22,39 +23,32 @@ def reconstruction(context: Context, model: Translator, domain: str) -> Part:
     height, width = images.test.shape[1:3]
 
     def make(some: torch.Tensor, first: int) -> torch.Tensor:
-        encoded = model.encode(some, domain)
-        return model.decode(encoded.tokens, encoded.style, domain)[..., :height, :width]
+        tokens, style = model.encode(some, domain)
+        return model.decode(tokens, style, domain)[..., :height, :width]
 
     made = in_batches(make, images.test)
     seen = context.networks.see(made, maps=False)
     found = Findings()
-    found.add(distances(context, domain, seen, within=True))
+    found.add(distances(context, "reconstruction", domain, seen))
     controls = {OTHER: np.roll(images.test, 1, axis=0)}
     found.add(nearness(context.networks, made, images.test, controls))
     found.add(naturalness(context, domain, made))
     found.add(texture(context, domain, made, {}))
     measure = "st_lpips" if "st_lpips" in found.each else "psnr"
     columns = {"input": images.test, "result": made}
-    return Part(
-        Measurement(
-            task="reconstruction",
-            source=domain,
-            estimates=tuple(found.estimates),
-            gaps=tuple(floor_gap(context, domain, len(made))),
-        ),
-        keys=images.keys,
-        each=found.each,
-        features=seen.features,
-        cases=cases(measure, found.each[measure], columns, context.settings.shown),
+    return found.part(
+        "reconstruction",
+        images.keys,
+        seen,
+        cases(measure, found.each[measure], columns, context.settings.shown),
+        source=domain,
+        gaps=floor_gap(context, domain, len(made)),
     )
 
 
 def tokens_of(context: Context, model: Translator, domain: str) -> torch.Tensor:
     """Tokens of a domain's test images (n, rows, columns)."""
-    images = context.images.domains[domain].test
-    starts = range(0, len(images), BATCH)
-    parts = [model.encode(to_tensor(images[i : i + BATCH]), domain).tokens for i in starts]
-    return torch.cat(parts).cpu()
+    return encoded(model, context.images.domains[domain].test, domain).tokens.cpu()
 
 
 def codebook(context: Context, model: Translator) -> Part:

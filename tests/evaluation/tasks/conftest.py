@@ -1,7 +1,7 @@
 """A small evaluation: landscapes, a model with random weights, the networks that are installed."""
 
-import numpy as np
 import pytest
+import torch
 
 from evaluation.images import Direction, DomainImages, TestSet
 from evaluation.networks.sight import Networks
@@ -72,5 +72,5 @@ class Returns:
 
     domains = DOMAINS
 
-    def translate(self, images: np.ndarray, **_: object) -> np.ndarray:
+    def translate(self, images: torch.Tensor, **_: object) -> torch.Tensor:
         return images

@@ -9,7 +9,7 @@ from evaluation.parts import Part
 from evaluation.results import Estimate
 from evaluation.tasks.context import Context
 from evaluation.tasks.controls import FLOOR, HELD_OUT, IDENTITY, OTHER, REINHARD
-from evaluation.tasks.translation import diversity, translation
+from evaluation.tasks.translation import translation
 from tests.evaluation.tasks.conftest import TESTS, Returns
 from vqi2i import Translator
 
@@ -113,18 +113,6 @@ def test_within_a_domain_nothing_has_to_arrive(context: Context, model: Translat
     assert found.name == "restyling-summer-summer-exemplar"
     assert found.get("domain_accuracy") is None
     assert found.get("structure") is not None
-
-
-def test_who_ignores_the_style_has_no_diversity(
-    context: Context, model: Translator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = diversity(context, model, SUMMER, WINTER)
-    assert figure(found, "diversity").value > 0
-    assert figure(found, "diversity").controls[FLOOR] > 0
-    assert figure(found, "diversity").images == 3
-    monkeypatch.setattr(model, "sample_styles", lambda *_: torch.zeros(3, 4))
-    monkeypatch.setattr(Translator, "translate", lambda _, images, **__: images)
-    assert figure(diversity(context, model, SUMMER, WINTER), "diversity").value == 0
 
 
 def test_pictures_of_test_images_are_compared_with_training_images(context: Context) -> None:
