@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from errors import UserError
 from evaluation.results import Measurement
+from evaluation.whole_files import write_whole
 from imaging.codec import Images
 from vqi2i.checking.frozen import Frozen
 
@@ -73,10 +74,9 @@ def write_part(out: Path, part: Part, key: str) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     path = out / FOLDER / part.measurement.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path.with_name(f"{path.name}.npz"), buffer.getvalue())
+    write_whole(path.with_name(f"{path.name}.npz"), buffer.getvalue())
     kept = _Kept(key=key, measurement=part.measurement)
-    _replace(path.with_name(f"{path.name}.json"), kept.model_dump_json(indent=2).encode())
+    write_whole(path.with_name(f"{path.name}.json"), kept.model_dump_json(indent=2))
 
 
 def measured(out: Path, name: str, key: str) -> Measurement | None:
@@ -123,9 +123,3 @@ def read_part(out: Path, measurement: Measurement) -> Part:
         )
     keys = arrays["keys"].tolist()
     return Part(measurement, keys, named("each_"), named("features_"), cases)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    staged = path.with_name(f".{path.name}.partial")
-    staged.write_bytes(data)
-    staged.replace(path)

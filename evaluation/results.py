@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from errors import UserError
 from evaluation.measures import MEASURES, Measure
+from evaluation.whole_files import write_whole
 from vqi2i.checking.frozen import Frozen
 
 FILE = "metrics.json"
@@ -108,9 +109,7 @@ class Evaluation(Frozen):
 
 def write(evaluation: Evaluation, out: Path) -> None:
     """Write `metrics.json` into `out`, in one step."""
-    staged = out / f".{FILE}.partial"
-    staged.write_text(evaluation.model_dump_json(indent=2) + "\n")
-    staged.replace(out / FILE)
+    write_whole(out / FILE, evaluation.model_dump_json(indent=2) + "\n")
 
 
 def read(out: Path) -> Evaluation:

@@ -64,6 +64,7 @@ def reproduce(
     from evaluation.reports.protocol_report import FILE as PAGE
     from evaluation.reports.protocol_report import write_reproduction
     from evaluation.reports.reproduction import FILE
+    from evaluation.whole_files import write_whole
     from pipelines.storage.folder_lock import alone_in
 
     sizes = parse_sizes(codes, "--codes"), parse_sizes(dims, "--dims")
@@ -83,7 +84,7 @@ def reproduce(
     plan.check()
     with alone_in(out, _BUSY), replacing([out / FILE, out / PAGE]):
         found = _interruptible(plan)
-        _write(out / FILE, found)
+        write_whole(out / FILE, found.model_dump_json(indent=2) + "\n")
         page = write_reproduction(out, found)
     if not as_json:
         _print(found)
@@ -104,12 +105,6 @@ def _interruptible(plan: ProtocolRun) -> "Reproduction":
             soft_wrap=True,
         )
         raise typer.Exit(130) from None
-
-
-def _write(path: Path, found: "Reproduction") -> None:
-    staged = path.with_name(f".{path.name}.partial")
-    staged.write_text(found.model_dump_json(indent=2) + "\n")
-    staged.replace(path)
 
 
 def _print(found: "Reproduction") -> None:

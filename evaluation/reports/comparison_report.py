@@ -180,8 +180,7 @@ def _plot(rows: Sequence[Compared], comparison: Comparison) -> Plot | None:
 
 def _line(row: Compared) -> _Line:
     about = MEASURES[row.measure]
-    others = zip(row.estimates[1:], row.differences, strict=True)
-    counts = sorted({each.images or e.images for e, each in others})
+    others = [*zip(row.estimates[1:], row.differences, strict=True)]
     return _Line(
         title=about.title,
         arrow=words.arrow(about),
@@ -189,11 +188,8 @@ def _line(row: Compared) -> _Line:
         meaning=about.meaning,
         unit=about.unit,
         first=words.figure(about, row.estimates[0].value),
-        cells=[
-            _cell(about, estimate.value, difference)
-            for estimate, difference in zip(row.estimates[1:], row.differences, strict=True)
-        ],
-        images=" to ".join(map(str, counts[:1] + counts[1:][-1:])),
+        cells=[_cell(about, estimate.value, difference) for estimate, difference in others],
+        images=words.counts(each.images or estimate.images for estimate, each in others),
     )
 
 

@@ -98,7 +98,7 @@ def write_report(out: Path, evaluation: Evaluation) -> Path:
         unfolded=OPEN,
         gaps=[(gap, "all", "") for gap in evaluation.gaps] + _gaps(measured),
         legend=words.legend(estimate.measure for estimate in estimates),
-        controls=_controls(estimates),
+        controls=words.controls_of(estimates),
         lossless=lossless,
         facts=_facts(evaluation),
     )
@@ -248,12 +248,6 @@ def _matrix(evaluation: Evaluation) -> _Matrix | None:
     rows = []
     for source in domains:
         row = [chosen.get((source, target)) for target in domains]
-        counts = sorted({each.images for each in row if each})
         figures = [words.figure(each.about, each.value) if each else "" for each in row]
-        rows.append((source, figures, " to ".join(map(str, counts[:1] + counts[1:][-1:]))))
+        rows.append((source, figures, words.counts(each.images for each in row if each)))
     return _Matrix(words.style(first), domains, rows)
-
-
-def _controls(estimates: Iterable[Estimate]) -> dict[str, str]:
-    there = {name for estimate in estimates for name in estimate.controls}
-    return {name: meaning for name, meaning in words.CONTROLS.items() if name in there}

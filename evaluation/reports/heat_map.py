@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evaluation.measures import MEASURES, Measure
 from evaluation.reports import words
-from evaluation.reports.reproduction import Outcome, Reproduction, counted
+from evaluation.reports.reproduction import Outcome, Reproduction
 from evaluation.results import Estimate
 
 MOST = 45  # % of colour in the warmest cell: text stays legible on it, by day and by night
@@ -65,7 +65,7 @@ def heat_maps(found: Reproduction) -> Iterator[HeatMap]:
                 cells = [f and _cell(column.measure, f, lowest, highest) for f in known]
                 rows.append((count, cells))
             mine = [f for place, f in figures.items() if place[0] == quantizer]
-            images = counted(each for figure in mine for each in figure.estimates)
+            images = words.counts(each.images for figure in mine for each in figure.estimates)
             about = MEASURES[column.measure]
             yield HeatMap(quantizer, about, words.task(column.task)[0], dims, rows, images)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from evaluation.whole_files import write_whole
+
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
     """Render a template; folders are made, an older page is replaced.
@@ -14,15 +16,16 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         template: name of a file in `templates`.
         values: what the template shows; text in it is escaped.
     """
+    return write_whole(path, render(PackageLoader("evaluation.reports"), template, **values))
+
+
+def render(templates: PackageLoader, template: str, **values: Any) -> str:
+    """The HTML of a template; text in its values is escaped."""
     environment = Environment(
-        loader=PackageLoader("evaluation.reports"),
+        loader=templates,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(template).render(values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial")
-    staged.write_text(page, encoding="utf-8")
-    return staged.replace(path)
+    return environment.get_template(template).render(values)

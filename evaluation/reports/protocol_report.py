@@ -12,7 +12,7 @@ from evaluation.reports.page import write_page
 from evaluation.reports.reproduction import (
     Outcome,
     Reproduction,
-    legend_of,
+    estimates_of,
     tables,
     verdicts,
 )
@@ -38,13 +38,7 @@ def write_reproduction(out: Path, found: Reproduction) -> Path:
     made = [each.difference for variant in found.variants for each in variant.differences]
     having = [each for each in made if each.low is not None]
     standing = sum(each.stands for each in having)
-    names = {
-        name
-        for v in found.variants
-        for m in v.measurements
-        for e in m.estimates
-        for name in e.controls
-    }
+    estimates = [*estimates_of(found)]
     return write_page(
         out / FILE,
         "protocol_report.html",
@@ -56,8 +50,8 @@ def write_reproduction(out: Path, found: Reproduction) -> Path:
         tables=[*tables(found)],
         floors=floor_rows(found),
         headline=MEASURES[found.headline],
-        legend=legend_of(found),
-        controls={name: meaning for name, meaning in words.CONTROLS.items() if name in names},
+        legend=words.legend(each.measure for each in estimates),
+        controls=words.controls_of(estimates),
         gaps=gaps(found),
         words=words,
         facts={variant.name: _facts(variant) for variant in found.variants}
@@ -72,10 +66,7 @@ def floor_rows(found: Reproduction) -> list[FloorRow]:
     rows = []
     for domain in dict.fromkeys(each.domain for each in found.floors):
         mine = [each for each in found.floors if each.domain == domain]
-        cells = [
-            (e.images, f"{words.figure(about, e.mean)} ± {words.figure(about, e.deviation)}")
-            for e in mine
-        ]
+        cells = [(each.images, words.spread(about, each.mean, each.deviation)) for each in mine]
         rows.append(FloorRow(domain, cells))
     return rows
 

@@ -1,7 +1,7 @@
 """What a protocol of the paper found: the schema of `results.json`, and its tables in words."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -156,7 +156,7 @@ def _table(found: Sequence[tuple[Outcome, Measurement]], measures: Sequence[str]
 def _row(line: _Line, measures: Sequence[str]) -> Row:
     estimates = [line.measurement.get(name) for name in measures]
     cells = [each and _cell(line, each) for each in estimates]
-    return Row(line.label, "variant", cells, counted(estimates))
+    return Row(line.label, "variant", cells, words.counts(e.images for e in estimates if e))
 
 
 def _cell(line: _Line, estimate: Estimate) -> Cell:
@@ -172,12 +172,6 @@ def _cell(line: _Line, estimate: Estimate) -> Cell:
         better=difference.better,
         compared=difference.low is not None,
     )
-
-
-def counted(estimates: Iterable[Estimate | None]) -> str:
-    """Numbers of images that figures stand on, from the least to the most."""
-    counts = sorted({each.images for each in estimates if each})
-    return " to ".join(map(str, counts[:1] + counts[1:][-1:]))
 
 
 class _Beside(NamedTuple):
@@ -208,7 +202,8 @@ def _controls(lines: Sequence[_Line], measures: Sequence[str]) -> Iterator[Row]:
         for group in groups:
             which = "" if len(groups) == 1 else f", of {'; '.join(group.labels)}"
             cells = [_control(name, measure, group) for measure in measures]
-            yield Row(f"{name}{which}", "control", cells, counted(group.estimates))
+            counts = words.counts(each.images for each in group.estimates)
+            yield Row(f"{name}{which}", "control", cells, counts)
 
 
 def _agree(a: dict[str, float], b: dict[str, float]) -> bool:
@@ -239,11 +234,8 @@ def verdicts(found: Reproduction) -> Iterator[str]:
         )
 
 
-def legend_of(found: Reproduction) -> list[words.Legend]:
-    """Measures that the tables show."""
-    return words.legend(
-        estimate.measure
-        for variant in found.variants
-        for measurement in variant.measurements
-        for estimate in measurement.estimates
-    )
+def estimates_of(found: Reproduction) -> Iterator[Estimate]:
+    """Every figure of every variant."""
+    for variant in found.variants:
+        for measurement in variant.measurements:
+            yield from measurement.estimates

@@ -120,10 +120,26 @@ def floor(estimate: Estimate) -> str | None:
     deviation = estimate.controls.get(controls.FLOOR_DEVIATION)
     if deviation is None:
         return figure(estimate.about, mean)
+    return spread(estimate.about, mean, deviation)
+
+
+def spread(measure: Measure, mean: float, deviation: float) -> str:
+    """A floor with its standard deviation."""
     # Beside its deviation a mean near zero may look like zero; adding 0 drops the sign of -0.
-    digits = estimate.about.digits
-    rounded = round(mean, digits) + 0.0
-    return f"{rounded:.{digits}f} ± {figure(estimate.about, deviation)}"
+    rounded = round(mean, measure.digits) + 0.0
+    return f"{rounded:.{measure.digits}f} ± {figure(measure, deviation)}"
+
+
+def counts(images: Iterable[int]) -> str:
+    """Numbers of images that figures stand on, from the least to the most."""
+    known = sorted(set(images))
+    return " to ".join(map(str, known[:1] + known[1:][-1:]))
+
+
+def controls_of(estimates: Iterable[Estimate]) -> dict[str, str]:
+    """What the controls of these figures are, in the order of `CONTROLS`."""
+    there = {name for estimate in estimates for name in estimate.controls}
+    return {name: meaning for name, meaning in CONTROLS.items() if name in there}
 
 
 def direction(measurement: Measurement) -> str:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from errors import UserError
-from evaluation.color_transfer import reinhard
 from evaluation.metrics.similarity import finite_psnr, gradient_correlation
 from evaluation.seasons.domain_classifier import DomainClassifier
+from evaluation.tasks.color_transfer import reinhard
 from imaging import to_pixels, to_tensor
 from imaging.codec import Images
 from vqi2i.networks.quantizers import Usage

@@ -1,11 +1,11 @@
 """Preferences as a bar chart on a page of its own, as in Figure 6 of the paper."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import PackageLoader
 
+from evaluation.reports.page import render as rendered
 from evaluation.study.preferences import Preference, Preferences
 from evaluation.study.trials import QUESTIONS, Question, wording
 
@@ -30,12 +30,10 @@ class Chart(NamedTuple):
 
 def render(preferences: Preferences) -> str:
     """A self-contained HTML page: for each question a chart and its table."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = files("evaluation.study").joinpath("chart.html").read_text(encoding="utf-8")
     charts = [chart for question in QUESTIONS if (chart := _chart(question, preferences)).bars]
-    return environment.from_string(template).render(outcome=preferences, charts=charts)
+    return rendered(
+        PackageLoader("evaluation.study", "."), "chart.html", outcome=preferences, charts=charts
+    )
 
 
 def _chart(question: Question, preferences: Preferences) -> Chart:

@@ -4,17 +4,18 @@ it.
 
 import base64
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import PackageLoader
 
 import imaging
 from errors import UserError
+from evaluation.reports.page import render
 from evaluation.study import answers
 from evaluation.study.folders import Folders
 from evaluation.study.trials import FILE, QUESTIONS, Shown, Study, draw, wording
+from evaluation.whole_files import write_whole
 from imaging.codec import Pixels
 from imaging.header import read_header
 
@@ -65,9 +66,7 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     (out / FILE).unlink(missing_ok=True)  # a page without its key is no study
     (out / PAGE).write_text(_render(study, uris), encoding="utf-8")
-    staged = out / f".{FILE}.partial"
-    staged.write_text(study.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    staged.replace(out / FILE)
+    write_whole(out / FILE, study.model_dump_json(indent=2) + "\n")
     return study
 
 
@@ -113,11 +112,9 @@ def _render(study: Study, uris: list[str]) -> str:
         }
         for trial in study.trials
     ]
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = files("evaluation.study").joinpath(PAGE).read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        PackageLoader("evaluation.study", "."),
+        PAGE,
         study={"identity": study.identity, "trials": trials},
         questions=[(question, wording(question, study.to)) for question in QUESTIONS],
         pictures=uris,

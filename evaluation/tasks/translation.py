@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.color_transfer import reinhard
 from evaluation.images import Direction
 from evaluation.metrics.structure import structure_distance
 from evaluation.networks.sight import Seen
 from evaluation.parts import Cases, Part
 from evaluation.results import Style
 from evaluation.tasks.appearance import naturalness, texture
+from evaluation.tasks.color_transfer import reinhard
 from evaluation.tasks.context import Context, Translates, encoded, in_batches
 from evaluation.tasks.controls import HELD_OUT, IDENTITY, OTHER, REINHARD
 from evaluation.tasks.distributions import distances, floor_gap, second_opinion

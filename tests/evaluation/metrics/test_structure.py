@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.color_transfer import reinhard
 from evaluation.metrics.structure import structure_distance
 from evaluation.networks.efficientnet_lite import EfficientNetLite
+from evaluation.tasks.color_transfer import reinhard
 from imaging import to_tensor
 from pipelines.synthetic.dataset import DOMAINS, draw_content, draw_style, render
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluation.color_transfer import reinhard
 from evaluation.metrics.similarity import CEILING, gradient_correlation, psnr
 from evaluation.seasons.domain_classifier import DomainClassifier
 from evaluation.seasons.protocol import (
@@ -21,6 +20,7 @@ from evaluation.seasons.protocol import (
     evaluate_pairs,
     verdicts,
 )
+from evaluation.tasks.color_transfer import reinhard
 from imaging import to_pixels, to_tensor
 from vqi2i import Encoded, Translator
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluation.color_transfer import reinhard
 from evaluation.metrics.similarity import gradient_correlation
+from evaluation.tasks.color_transfer import reinhard
 
 
 def noise(seed: int, n: int = 3, low: int = 0, high: int = 256) -> np.ndarray:
