@@ -2,8 +2,10 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import imaging
@@ -11,9 +13,12 @@ from errors import UserError
 from pipelines.reading.reader import ShardReader
 from pipelines.schema import Split, measured_split
 from pipelines.shards_to_batches import Batch, Batches, held_out
+from training.checkpointing.data_state import DataState
 from training.config import ImagesConfig
 from training.distributed.collectives import Collectives
+from training.metrics import chosen
 from training.stages.device_loader import Sent, Transfer, prefetched
+from vqi2i.bundle import CHOSEN
 
 HELD_OUT = 64  # images of each domain that are measured during training
 STYLED = 256  # training images of each domain whose styles make the style prior
@@ -30,6 +35,8 @@ class ImageFeed:
                 f"{reader.root} has no domain {', '.join(sorted(unknown))}: it was built with "
                 "others"
             )
+        self._config = config
+        self._collectives = collectives
         self.reader = reader
         self.domains = domains
         self.labels = frozenset(reader.manifest.options.labels)  # domains of label maps
@@ -74,6 +81,36 @@ class ImageFeed:
             for replaced, sent in source:
                 self.replaced += replaced
                 yield _as_floats(sent.receive())
+
+    def state(self, position: int) -> DataState:
+        """Which images come next at `position`."""
+        config = self._config
+        return DataState(
+            position=position,
+            seed=config.seed,
+            manifest=self.reader.manifest.fingerprint,
+            global_batch=config.batch_size,
+            order=config.order,
+        )
+
+    def replaced_anywhere(self) -> float:
+        """Damaged images that others stood in for, of all workers: each meets some of its own."""
+        replaced = torch.tensor(float(self.replaced), device=self.device)
+        self._collectives.sum(replaced)
+        return float(replaced)
+
+    def provenance(self, position: int, chosen_by: str) -> dict[str, Any]:
+        """What a bundle says of the weights at `position`.
+
+        Args:
+            position: images of each domain seen.
+            chosen_by: the figure by which they are the best; empty: they are the last.
+        """
+        return {
+            "images_seen": position,
+            "measured_on": self.measured,
+            CHOSEN: chosen(chosen_by, self.measured),
+        }
 
     def names(self, position: int, rank: int) -> list[str]:
         """The images of a rank's part of the batch at `position`."""

@@ -14,7 +14,6 @@ from training.checkpointing.data_state import DataState
 from training.config import PerceptualConfig, Stage1Config
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
-from training.metrics import chosen
 from training.stages.adversarial import Adversaries, Loss, Shown
 from training.stages.codebook_sync import Assigned, RollingUsage, SharedCodebook
 from training.stages.image_batches import ImageFeed
@@ -23,7 +22,6 @@ from training.stages.optimizer import OptimizedNetwork
 from training.stages.previews import reconstruction_psnr, translation_grid, usage_picture
 from training.stages.rng import StepRandom
 from training.stages.weight_files import fetch
-from vqi2i.bundle import CHOSEN
 from vqi2i.networks.autoencoder import Autoencoder, Views
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import places_of_parts, put_back
@@ -247,13 +245,10 @@ class Stage1:
 
     def measure(self) -> dict[str, float]:
         """Use of the codes, images replaced, held-out reconstruction by the averaged weights."""
-        # Each worker meets damaged images of its own.
-        replaced = torch.tensor(float(self.feed.replaced), device=self.collectives.device)
-        self.collectives.sum(replaced)
         return {
             **self.usage.figures(),
             "held_out_psnr": reconstruction_psnr(self._preview(), self.feed.held_out()),
-            "replaced_images": float(replaced),
+            "replaced_images": self.feed.replaced_anywhere(),
             "left_out_steps": float(self.guard.left_out),
             "learning_rate": self.generators.learning_rate,
         }
@@ -277,12 +272,7 @@ class Stage1:
 
     def translator(self, chosen_by: str = "") -> Translator:
         """The averaged weights and a style prior fitted on training images; see `export`."""
-        provenance = {
-            **self.provenance,
-            "images_seen": self.position,
-            "measured_on": self.feed.measured,
-            CHOSEN: chosen(chosen_by, self.feed.measured),
-        }
+        provenance = {**self.provenance, **self.feed.provenance(self.position, chosen_by)}
         translator = Translator(self.model, StylePrior({}), provenance=provenance)
         translator.fit_styles(
             {domain: self.feed.styled(domain) for domain in self.config.network.domains}
@@ -300,14 +290,7 @@ class Stage1:
 
     def data_state(self) -> DataState:
         """Which images come next."""
-        config = self.config
-        return DataState(
-            position=self.position,
-            seed=config.seed,
-            manifest=self.feed.reader.manifest.fingerprint,
-            global_batch=config.batch_size,
-            order=config.order,
-        )
+        return self.feed.state(self.position)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""

@@ -15,7 +15,6 @@ from imaging.codec import Pixels
 from training.checkpointing.data_state import DataState
 from training.distributed.collectives import Collectives
 from training.hardware import autocast
-from training.metrics import chosen
 from training.stages.baselines.config import CUTConfig, CycleGANConfig
 from training.stages.baselines.objectives import make_objective
 from training.stages.baselines.previews import cycle_psnr, translation_grid
@@ -23,7 +22,6 @@ from training.stages.image_batches import ImageFeed
 from training.stages.nan_guard import Guard
 from training.stages.optimizer import OptimizedNetwork
 from training.stages.rng import StepRandom
-from vqi2i.bundle import CHOSEN
 from vqi2i.networks.discriminator import Discriminator
 from vqi2i.networks.domain_rows import merge, part
 from vqi2i.networks.layers import channels_last
@@ -131,12 +129,9 @@ class Baseline:
 
     def measure(self) -> dict[str, float]:
         """Held-out images there and back by the averaged weights, images replaced."""
-        # Each worker meets damaged images of its own.
-        replaced = torch.tensor(float(self.feed.replaced), device=self.collectives.device)
-        self.collectives.sum(replaced)
         return {
             "held_out_cycle_psnr": cycle_psnr(self.translator(), self.feed.held_out()),
-            "replaced_images": float(replaced),
+            "replaced_images": self.feed.replaced_anywhere(),
             "left_out_steps": float(self.guard.left_out),
             "learning_rate": self.players["generators"].learning_rate,
         }
@@ -149,12 +144,7 @@ class Baseline:
         """The averaged weights: what is shown, measured and exported; see `export`."""
         generators = self.averaged.module
         assert isinstance(generators, Generators)
-        provenance = {
-            **self.provenance,
-            "images_seen": self.position,
-            "measured_on": self.feed.measured,
-            CHOSEN: chosen(chosen_by, self.feed.measured),
-        }
+        provenance = {**self.provenance, **self.feed.provenance(self.position, chosen_by)}
         return BaselineTranslator(generators, self.config.method, provenance)
 
     def export(self, path: Path, chosen_by: str = "") -> None:
@@ -168,14 +158,7 @@ class Baseline:
 
     def data_state(self) -> DataState:
         """Which images come next."""
-        config = self.config
-        return DataState(
-            position=self.position,
-            seed=config.seed,
-            manifest=self.feed.reader.manifest.fingerprint,
-            global_batch=config.batch_size,
-            order=config.order,
-        )
+        return self.feed.state(self.position)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes during training."""
