@@ -58,7 +58,7 @@ def resolve(model: str | Path, *, cache: Path | None = None) -> Path:
         StoreError: MLflow does not answer.
     """
     if (named := _named(model)) is not None:
-        return _fetch(*named, cache or _default_cache()).path
+        return _fetch(*named, cache or default_cache()).path
     path = Path(model)
     if not path.is_dir():
         raise BundleError(
@@ -81,7 +81,7 @@ def pin(model: str | Path, *, cache: Path | None = None) -> str:
     """
     if (named := _named(model)) is None:
         return str(Path(model).absolute())
-    fetched = _fetch(*named, cache or _default_cache())
+    fetched = _fetch(*named, cache or default_cache())
     return f"{fetched.uri}#{fetched.checksum}"
 
 
@@ -101,7 +101,8 @@ def _named(model: str | Path) -> tuple[str, str | None] | None:
     return (match["uri"], match["checksum"]) if match is not None else None
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """`$VQI2I_CACHE`, or `~/.cache/vqi2i`."""
     configured = os.environ.get("VQI2I_CACHE")
     return Path(configured) if configured else Path.home() / ".cache" / "vqi2i"
 

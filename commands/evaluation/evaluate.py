@@ -1,6 +1,5 @@
 """vqi2i evaluate: how good a model is, with intervals and controls, as figures and a report."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -171,7 +170,7 @@ class Measurer:
         from evaluation.networks.sight import Networks
         from evaluation.results import Subject
         from evaluation.tasks.context import Context
-        from serving.registry import resolve
+        from serving.registry import default_cache, resolve
         from training.hardware import keep_freed_memory
 
         keep_freed_memory()
@@ -186,9 +185,8 @@ class Measurer:
             asked.cache,
             progress,
         )
-        folder = os.environ.get("VQI2I_CACHE") or "~/.cache/vqi2i"
         plug_in = asked.plug_in and load_plug_in(parse_plug_in(asked.plug_in), device)
-        networks = Networks(plug_in or None, Path(folder).expanduser() / "features")
+        networks = Networks(plug_in or None, default_cache().expanduser() / "features")
         self.context = Context(test_set, networks, asked.settings)
         provenance = self.model.provenance
         led = (

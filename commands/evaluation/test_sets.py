@@ -12,9 +12,10 @@ from errors import UserError
 from evaluation.images import Direction, DomainImages, TestSet
 from evaluation.results import Settings, Subject
 from imaging.codec import Images, Pixels
-from pipelines.reading.origin import comes_from
+from pipelines.reading.origin import comes_from, is_of
 from pipelines.reading.reader import CorruptSample, ShardReader
 from pipelines.schema import Split
+from pipelines.storage.atomic_files import sha256_of
 from pipelines.storage.remote import IN_FLIGHT, local_folder
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.synthetic.dataset import DOMAINS, DONE, read_training, read_triples
@@ -98,7 +99,7 @@ def _of_shards(
             f"the images of {reader.root} are {manifest.size} px, the model was trained at "
             f"{resolution} px: it is measured on less than it was made for"
         )
-    trained_here = provenance.get("data") == manifest.fingerprint[:12]
+    trained_here = is_of(provenance, manifest)
     if not trained_here:
         gaps.append(
             f"the model does not say that it was trained on {reader.root}: its training images may "
@@ -202,7 +203,7 @@ def _seasons(
     words = {True: "yes", False: "no", None: "it does not say"}
     about = Subject(
         name=str(folder),
-        fingerprint=(folder / DONE).read_text(),
+        fingerprint=sha256_of(folder / DONE),
         facts={
             "pixels": found[DOMAINS[0]].test.shape[1],
             "test images": {domain: len(images.test) for domain, images in found.items()},

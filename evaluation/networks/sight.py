@@ -65,8 +65,14 @@ class Networks:
     @property
     def identity(self) -> str:
         """Which networks there are: figures of others do not compare."""
-        there = ["lite0" if self.lite0 else "random", "st_lpips" if self.perceptual else ""]
-        return "+".join([*there, self._plug_in.identity if self._plug_in else ""])
+        there = ["lite2" if self.lite2 else "", "st_lpips" if self.perceptual else ""]
+        return "+".join([self._looking, *there])
+
+    @property
+    def _looking(self) -> str:
+        """Which networks `see` looks through."""
+        plug_in = self._plug_in.identity if self._plug_in else ""
+        return f"{'lite0' if self.lite0 else 'random'}+{plug_in}"
 
     def _or_gap(self, build: Callable[[], Network]) -> Network | None:
         try:
@@ -107,7 +113,7 @@ class Networks:
         return None if self.lite2 is None else self.lite2.features(to_tensor(images)).numpy()
 
     def _named(self, images: Images, maps: bool) -> str:
-        digest = hashlib.sha256(f"1 {self.identity} {maps} {images.shape}".encode())
+        digest = hashlib.sha256(f"1 {self._looking} {maps} {images.shape}".encode())
         digest.update(np.ascontiguousarray(images).data)
         return digest.hexdigest()
 

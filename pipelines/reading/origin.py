@@ -24,6 +24,11 @@ def origin(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def is_of(provenance: Mapping[str, Any], manifest: Manifest) -> bool:
+    """Whether a bundle says that its model was trained on this data set."""
+    return provenance.get(_DATA) == origin(manifest)[_DATA]
+
+
 def comes_from(provenance: Mapping[str, Any], folders: Mapping[str, Path]) -> bool | None:
     """Whether a model was trained on the images in these folders; None if its bundle does not say.
 

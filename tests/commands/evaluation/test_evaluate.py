@@ -1,6 +1,7 @@
 """vqi2i evaluate: any shards are measured, and what does not fit is told in a sentence."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def test_painted_seasons_are_measured_against_their_truth(seasons: Path, tmp_pat
     )
     measures = {estimate["measure"] for estimate in translation["estimates"]}
     assert {"psnr", "ssim", "edges"} <= measures
+    # what a comparison with other data tells
+    assert re.fullmatch("[0-9a-f]{64}", found["data"]["fingerprint"])
 
 
 def test_the_same_command_again_measures_nothing_anew(many: Path, tmp_path: Path) -> None:

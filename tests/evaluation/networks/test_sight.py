@@ -64,3 +64,13 @@ def test_what_was_kept_lies_in_memory_as_what_was_seen(
     # sums over another order would differ in their last bits
     assert seen.maps.strides == kept.maps.strides
     assert all(each.flags.c_contiguous for each in seen.features.values())
+
+
+def test_a_second_opinion_that_is_installed_later_is_another_evaluation(
+    no_extra: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = Networks()
+    with_it = Networks()
+    monkeypatch.setattr(with_it, "lite2", object())
+    assert with_it.identity != without.identity
+    assert Networks().identity == without.identity
