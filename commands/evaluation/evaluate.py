@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.storage.shard_cache import CacheSettings
     from vqi2i.translator import Translator
 
+_BUSY = "is being filled by another evaluation: wait, or choose another --out"
+
 ImagesOption = Annotated[
     int, typer.Option("--images", min=6, help="Test images of each domain, at most.")
 ]
@@ -128,11 +130,13 @@ def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
         workers: Ray actors; 0 for this process.
 
     Raises:
-        UserError: model and data do not fit, or there are too few images.
+        UserError: model and data do not fit, there are too few images, or another process fills
+            the folder.
     """
     from evaluation.run import evaluate as evaluated
+    from pipelines.storage.folder_lock import alone_in
 
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)  # before anything is read
     with progress("reading images") as tell:
         measurer = Measurer(asked, progress=tell)
 
@@ -141,7 +145,7 @@ def measure(asked: Asked, out: Path, *, workers: int = 0) -> "Evaluation":
 
         yield from in_actors(Measurer, (asked,), "part", names, workers)
 
-    with progress("measuring") as tell:
+    with alone_in(out, _BUSY), progress("measuring") as tell:
         return evaluated(
             measurer.context,
             measurer.model,

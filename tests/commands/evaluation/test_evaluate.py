@@ -17,6 +17,7 @@ from errors import UserError
 from evaluation.results import Evaluation, Settings
 from pipelines.images_to_shards import build_shards
 from pipelines.reading.origin import origin
+from pipelines.storage.folder_lock import alone_in
 from pipelines.storage.shard_cache import CacheSettings
 from pipelines.storage.shard_files import read_manifest
 from pipelines.synthetic.dataset import DOMAINS, synthesize
@@ -195,6 +196,13 @@ def test_a_baseline_is_measured_by_the_same_command(many: Path, tmp_path: Path) 
         "translation-summer-winter-none",
         "translation-winter-summer-none",
     ]
+
+
+def test_two_evaluations_do_not_fill_one_folder(many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with alone_in(out, "is mine"), pytest.raises(UserError, match="by another evaluation"):
+        evaluate(model(tmp_path / "m", {}), many, out)
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.ray
