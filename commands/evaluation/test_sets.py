@@ -65,23 +65,15 @@ def _of_shards(
             f"the model knows {', '.join(domains)}, but {reader.root} holds "
             f"{', '.join(manifest.domains)}: give shards with {', '.join(missing)}"
         )
-    side = min(resolution, manifest.size)
-    if manifest.options.paired:
-        rows = reader.pairs("test", domains)
-        chosen = _some(len(rows[domains[0]]), settings.images, settings.seed)
-        test = {domain: rows[domain][chosen] for domain in domains}
-    else:
-        test = {
-            domain: _some(reader.count("test", domain), settings.images, settings.seed)
-            for domain in domains
-        }
+    side, paired = min(resolution, manifest.size), manifest.options.paired
+    test = _test_rows(reader, domains, settings)
     training = {
         domain: _some(reader.count("train", domain), settings.training_images, settings.seed)
         for domain in domains
     }
     images = _Images(reader, side, sum(map(len, (*test.values(), *training.values()))), progress)
     read = {domain: images.read("test", domain, test[domain]) for domain in domains}
-    if manifest.options.paired:
+    if paired:
         # A pair of which one image is damaged is none.
         whole = np.all([kept for _, kept in read.values()], axis=0)
         read = {d: (some[whole[kept]], whole) for d, (some, kept) in read.items()}
@@ -105,18 +97,35 @@ def _of_shards(
             f"the model does not say that it was trained on {reader.root}: its training images may "
             "be among the test images"
         )
+    facts = {"pixels": side, "paired": paired} | _counted(found)
     about = Subject(
         name=reader.root,
         fingerprint=manifest.fingerprint,
-        facts={
-            "pixels": side,
-            "paired": manifest.options.paired,
-            "test images": {domain: len(images.test) for domain, images in found.items()},
-            "training images looked at": {d: len(images.training) for d, images in found.items()},
-            "the model was trained on these shards": trained_here,
-        },
+        facts=facts | {"the model was trained on these shards": trained_here},
     )
-    return TestSet(about, found, _pairs(found) if manifest.options.paired else {}, gaps=tuple(gaps))
+    return TestSet(about, found, _pairs(found) if paired else {}, gaps=tuple(gaps))
+
+
+def _test_rows(
+    reader: ShardReader, domains: Sequence[str], settings: Settings
+) -> dict[str, np.ndarray]:
+    """Which test images of each domain are measured; of pairs, both halves in one order."""
+    if not reader.manifest.options.paired:
+        return {
+            domain: _some(reader.count("test", domain), settings.images, settings.seed)
+            for domain in domains
+        }
+    rows = reader.pairs("test", domains)
+    chosen = _some(len(rows[domains[0]]), settings.images, settings.seed)
+    return {domain: rows[domain][chosen] for domain in domains}
+
+
+def _counted(found: Mapping[str, DomainImages]) -> dict[str, Any]:
+    """How many images there are, for the report."""
+    return {
+        "test images": {domain: len(images.test) for domain, images in found.items()},
+        "training images looked at": {d: len(images.training) for d, images in found.items()},
+    }
 
 
 def _pairs(domains: Mapping[str, DomainImages]) -> dict[tuple[str, str], Direction]:
@@ -206,8 +215,7 @@ def _seasons(
         fingerprint=sha256_of(folder / DONE),
         facts={
             "pixels": found[DOMAINS[0]].test.shape[1],
-            "test images": {domain: len(images.test) for domain, images in found.items()},
-            "training images looked at": {d: len(images.training) for d, images in found.items()},
+            **_counted(found),
             "the model was trained on these painted seasons": words[trained_here],
         },
     )
